@@ -1,0 +1,196 @@
+"""Things that are timed against each other, and the rounds in which that is done.
+
+Those that time themselves (the floor, the library in a Python process) are programs that are told over
+a pipe what to do, and answer with nanoseconds; see ``floor/floor.c`` and ``worker.py``.  The others are
+started with posix_spawn(3), which costs what a C program would pay, and timed from outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Protocol
+
+from benchmarks.benchmark import BenchmarkError, Settings
+from benchmarks.samples import Samples
+
+#: Longer than anything takes; who exceeds it hangs.
+_PATIENCE = 60.0
+
+
+class Contender(Protocol):
+    """Something with a name that can be done once, timed."""
+
+    name: str
+
+    def once(self) -> float:
+        """Do it; the seconds that it took."""
+        ...
+
+    def close(self) -> None:
+        """End it, and whatever belongs to it."""
+        ...
+
+
+class Program:
+    """A program that takes commands, a line each, and answers each with a line."""
+
+    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=env, bufsize=0
+        )
+        self.pid = self._process.pid
+        self._expect("ready", self._answer(_PATIENCE))
+
+    def ask(self, command: str, patience: float = _PATIENCE) -> str:
+        """Send a command; its answer. Raises :class:`BenchmarkError` when none comes in ``patience`` seconds."""
+        assert self._process.stdin is not None  # noqa: S101  it was opened with a pipe
+        try:
+            self._process.stdin.write(f"{command}\n".encode())
+        except BrokenPipeError:
+            raise BenchmarkError(f"{self.name}: {self._last_words()}") from None
+        return self._answer(patience)
+
+    def seconds(self, command: str, patience: float = _PATIENCE) -> float:
+        """Send a command that is answered with nanoseconds."""
+        return int(self.ask(command, patience)) / 1e9
+
+    def data(self, command: str, patience: float = _PATIENCE) -> Any:
+        """Send a command that is answered with JSON."""
+        return json.loads(self.ask(command, patience))
+
+    def contender(self, command: str, name: str | None = None) -> Contender:
+        """One of the program's commands as something to be timed."""
+        return _Command(self, command, name or self.name)
+
+    def close(self) -> None:
+        """Let the program end (its stdin closes) and wait for it; raises when it had failed."""
+        assert self._process.stdin is not None  # noqa: S101  it was opened with a pipe
+        self._process.stdin.close()
+        try:
+            status = self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise BenchmarkError(f"{self.name} does not end") from None
+        finally:
+            assert self._process.stdout is not None  # noqa: S101  it was opened with a pipe
+            self._process.stdout.close()
+        if status != 0:
+            raise BenchmarkError(f"{self.name}: {self._last_words()}")
+        self._errors.close()
+
+    def _expect(self, wanted: str, answer: str) -> None:
+        if answer != wanted:
+            raise BenchmarkError(f"{self.name} said {answer!r} for {wanted!r}")
+
+    def _answer(self, patience: float) -> str:
+        assert self._process.stdout is not None  # noqa: S101  it was opened with a pipe
+        fd = self._process.stdout.fileno()
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            if not select.select([fd], [], [], patience)[0]:
+                raise BenchmarkError(f"{self.name} hangs: no answer in {patience:g} s")
+            piece = os.read(fd, 65536)
+            if not piece:
+                raise BenchmarkError(f"{self.name}: {self._last_words()}")
+            line += piece
+        return line.decode().rstrip("\n")
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "ended without a word"
+
+
+class _Command:
+    def __init__(self, program: Program, command: str, name: str) -> None:
+        self.name = name
+        self._program = program
+        self._command = command
+
+    def once(self) -> float:
+        return self._program.seconds(self._command)
+
+    def close(self) -> None:
+        self._program.close()
+
+
+class Peer:
+    """A command line that is run from start to exit, its streams on /dev/null.
+
+    ``files`` are opened for it: fd number -> path.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], *, files: dict[int, str] | None = None) -> None:
+        self.name = name
+        self._argv = list(argv)
+        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        opened = [
+            (os.POSIX_SPAWN_OPEN, fd, path, os.O_RDONLY, 0) for fd, path in (files or {}).items()
+        ]
+        self._actions = null + opened
+
+    def once(self) -> float:
+        start = time.perf_counter_ns()
+        pid = os.posix_spawnp(self._argv[0], self._argv, os.environ, file_actions=self._actions)
+        _, status = os.waitpid(pid, 0)
+        seconds = (time.perf_counter_ns() - start) / 1e9
+        if status != 0:
+            raise BenchmarkError(f"{self.name} ended with wait status {status}: {' '.join(self._argv)}")
+        return seconds
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+
+
+@contextlib.contextmanager
+def closing_all(contenders: Sequence[Contender | Program]) -> Iterator[None]:
+    """Close every contender at the end, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        for each in contenders:
+            stack.callback(each.close)
+        yield
+
+
+def interleave(
+    contenders: Sequence[Contender], settings: Settings, *, warm_up: int = 3, rounds: int | None = None
+) -> list[Samples]:
+    """Do each once a round, in an order that changes: drift and neighbours hit all alike."""
+    order = random.Random(1)
+    seconds: dict[str, list[float]] = {each.name: [] for each in contenders}
+    for number in range(-warm_up, settings.rounds if rounds is None else rounds):
+        for each in order.sample(list(contenders), len(contenders)):
+            took = each.once()
+            if number >= 0:
+                seconds[each.name].append(took)
+            time.sleep(settings.pause)
+    return [Samples(name=name, seconds=tuple(values)) for name, values in seconds.items()]
+
+
+def gather(
+    makers: Sequence[tuple[str, Callable[[], Contender]]],
+) -> tuple[list[Contender], list[tuple[str, str]]]:
+    """Make peers and try each once: those that work, and the others with the reason."""
+    working: list[Contender] = []
+    absent: list[tuple[str, str]] = []
+    for name, make in makers:
+        try:
+            contender = make()
+            contender.once()
+        except FileNotFoundError as error:
+            absent.append((name, f"not installed: {error.filename or error}"))
+        except BenchmarkError as error:
+            absent.append((name, f"does not work here: {error}"))
+        else:
+            working.append(contender)
+    return working, absent

@@ -1,0 +1,60 @@
+/* The container's first process, and a later one: what they do before both are confined alike. */
+#define _GNU_SOURCE
+#include "floor.h"
+
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A pidfd of itself: whoever holds it can end this process without mistaking it for another. */
+static void register_with_leash(int leash)
+{
+    char data[272] = {1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    int pidfd = (int)SYS(pidfd_open, getpid(), 0);
+    memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
+    struct iovec part = {data, sizeof data};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    must(sendmsg(leash, &message, MSG_NOSIGNAL), "sendmsg");
+    close(pidfd);
+}
+
+/* By system call: libc's functions would have every thread of the parent, whose memory this is, do the same. */
+static void become_root(void)
+{
+    SYS(setresgid, 0, 0, 0);
+    SYS(setresuid, 0, 0, 0);
+}
+
+_Noreturn void inner_start(const struct floor *floor, const struct identity *identity, struct streams *streams,
+                           int layer, int usr, int dev)
+{
+    register_with_leash(floor->leash);
+    if (identity != NULL) {
+        become_root();
+    }
+    must(unshare(CLONE_NEWCGROUP), "unshare");
+    must(setsid(), "setsid");
+    umask(0);
+    build_tree(floor, identity, layer, usr, dev);
+    must(sethostname(floor->hostname, strlen(floor->hostname)), "sethostname");
+    confine(floor, streams);
+}
+
+_Noreturn void inner_exec(const struct floor *floor, struct streams *streams)
+{
+    register_with_leash(floor->leash);
+    if (floor->identity_count > 0) {
+        become_root();
+    }
+    must(setsid(), "setsid");
+    umask(0);
+    confine(floor, streams);
+}

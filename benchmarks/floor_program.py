@@ -1,0 +1,57 @@
+"""The floor as a contender: compiled when its sources are newer, started with the material."""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+
+from benchmarks.benchmark import BenchmarkError
+from benchmarks.contender import Program
+from benchmarks.material import Material
+from pycontainer.kernel import capabilities
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_SOURCES = f"{_HERE}/floor"
+_BINARY = f"{os.path.dirname(_HERE)}/build/benchmarks/floor"
+_FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pthread"]
+
+
+def build() -> str:
+    """Compile the floor if it is not up to date; the program's path."""
+    sources = sorted(glob.glob(f"{_SOURCES}/*.[ch]"))
+    if not os.path.exists(_BINARY) or os.path.getmtime(_BINARY) < max(map(os.path.getmtime, sources)):
+        os.makedirs(os.path.dirname(_BINARY), exist_ok=True)
+        units = [source for source in sources if source.endswith(".c")]
+        command = [os.environ.get("CC", "cc"), *_FLAGS, *units, "-o", _BINARY]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BenchmarkError(f"the floor does not compile:\n{done.stderr}")
+    return _BINARY
+
+
+def start_floor(
+    material: Material,
+    *,
+    network: str = "none",
+    userns: str = "auto",
+    container: int | None = None,
+    name: str = "floor (C)",
+) -> Program:
+    """The floor, ready for commands; with as many identities as the material has."""
+    settings = [
+        *(f"masked={path}" for path in material.security.masked),
+        *(f"read_only={path}" for path in material.security.read_only),
+        *(f"environment={variable}" for variable in material.environment),
+        *(f"program={path}" for path in material.programs),
+        f"seccomp={material.seccomp}",
+        f"capabilities={material.capability_mask:#x}",
+        f"last_capability={capabilities.last()}",
+        f"own_network={int(network != 'host')}",
+        f"skeleton={material.host_skeleton}",
+    ]
+    if userns == "auto":
+        settings += [f"identity={each.base:#x}:{each.skeleton}" for each in material.identities]
+    if container is not None:
+        settings.append(f"container={container}")
+    return Program(name, [build(), *settings])

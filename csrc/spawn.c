@@ -1,0 +1,235 @@
+/*
+ * Making a process: the parent's side and the outer stage.
+ *
+ * Memory is shared until execve (CLONE_VM), so a start costs the same from a process of 1 MiB and of
+ * 100 GiB; the caller's thread sleeps meanwhile (CLONE_VFORK), other threads run on.  exit_signal is 0:
+ * no SIGCHLD reaches the host's handlers and no waitpid(-1) of the host takes the process away
+ * (waitpid(2), __WALL).
+ */
+#define _GNU_SOURCE
+#include "child.h"
+#include "rawsys.h"
+
+#include <linux/sched.h>
+#include <linux/wait.h>
+#include <linux/prctl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define STACK_BYTES 65536
+#define PC_EINTR 4
+#define PC_ECHILD 10
+
+/*
+ * While a child that shares this memory runs with a container's ids, nobody inside may trace it: the
+ * memory is the host's.  So the process is not dumpable from the first clone to the last exec, and what it
+ * was before comes back then (changing ids clears the flag for all who share the memory, prctl(2)).
+ * The count is the one piece of state here; it cannot live with the callers, who are many threads.
+ */
+static pthread_mutex_t dumpable_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int dumpable_users;
+static int dumpable_before;
+
+void pc_hide_memory(void)
+{
+    pthread_mutex_lock(&dumpable_lock);
+    if (dumpable_users++ == 0) {
+        dumpable_before = (int)pc_raw5(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+        pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+    pthread_mutex_unlock(&dumpable_lock);
+}
+
+void pc_show_memory(void)
+{
+    pthread_mutex_lock(&dumpable_lock);
+    if (--dumpable_users == 0 && dumpable_before == 1) {
+        pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+    }
+    pthread_mutex_unlock(&dumpable_lock);
+}
+
+struct stage {
+    const struct pc_spawn *spec;
+    struct pc_result *result;
+    char *stack; /* the inner stage's */
+};
+
+static long as_long(const void *pointer)
+{
+    return (long)(uintptr_t)pointer;
+}
+
+/* clone3 whose child calls entry(argument) on its own stack and must not return. */
+static long clone_onto(struct clone_args *args, void (*entry)(void *), void *argument)
+{
+#if defined(__x86_64__)
+    register void (*fn)(void *) __asm__("r12") = entry;
+    register void *arg __asm__("r13") = argument;
+    long ret;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r13, %%rdi\n\t"
+                     "call *%%r12\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(ret)
+                     : "a"(__NR_clone3), "D"(args), "S"(sizeof *args), "r"(fn), "r"(arg)
+                     : "rcx", "r11", "memory", "cc");
+    return ret;
+#else
+    register long x8 __asm__("x8") = __NR_clone3;
+    register long x0 __asm__("x0") = as_long(args);
+    register long x1 __asm__("x1") = sizeof *args;
+    register void (*fn)(void *) __asm__("x20") = entry;
+    register void *arg __asm__("x21") = argument;
+    __asm__ volatile("svc 0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x30, xzr\n\t"
+                     "mov x0, x21\n\t"
+                     "blr x20\n\t"
+                     "brk #1\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(fn), "r"(arg)
+                     : "memory", "cc");
+    return x0;
+#endif
+}
+
+static void inner_entry(void *argument)
+{
+    const struct stage *stage = argument;
+    pc_child_run(stage->spec, stage->result);
+}
+
+static long clone_inner(struct stage *stage, uint64_t extra)
+{
+    const struct pc_spawn *spec = stage->spec;
+    struct clone_args args = {
+        .flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | extra | spec->namespaces,
+        .stack = (uint64_t)(uintptr_t)stage->stack,
+        .stack_size = STACK_BYTES,
+    };
+    if (spec->cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (__u64)spec->slots[spec->cgroup];
+    }
+    return clone_onto(&args, inner_entry, stage);
+}
+
+/* The outer stage: a short-lived process in the host's namespaces, for what the inner one may not see. */
+static void outer_entry(void *argument)
+{
+    struct stage *stage = argument;
+    const struct pc_spawn *spec = stage->spec;
+    struct pc_walk walk = {.strings = spec->strings, .slots = spec->slots};
+    int32_t position = -1;
+    pc_raw1(__NR_umask, 0); /* the operations' modes are exact */
+    long ret = pc_walk_operations(&walk, spec->outer, spec->outer_count, &position);
+    if (ret < 0) {
+        pc_child_fail(stage->result, PC_STEP_OUTER, ret, position);
+    }
+    for (uint32_t i = 0; i < spec->join_count; i++) {
+        ret = pc_raw2(__NR_setns, spec->slots[spec->joins[i].slot], spec->joins[i].types);
+        if (ret < 0) {
+            pc_child_fail(stage->result, PC_STEP_JOIN, ret, (int32_t)i);
+        }
+    }
+    ret = clone_inner(stage, CLONE_PARENT);
+    if (ret < 0) {
+        pc_child_fail(stage->result, PC_STEP_CLONE, ret, -1);
+    }
+    stage->result->pid = (int32_t)ret;
+    for (;;) {
+        pc_raw1(__NR_exit_group, 0);
+    }
+}
+
+static void reap(long pid)
+{
+    while (pc_raw5(__NR_waitid, P_PID, pid, 0, WEXITED | __WALL, 0) == -PC_EINTR) {
+    }
+}
+
+static int fail(struct pc_result *result, enum pc_step step, long error)
+{
+    result->step = (int32_t)step;
+    result->error = (int32_t)-error;
+    return -1;
+}
+
+static int start(struct stage *stage, char *outer_stack)
+{
+    const struct pc_spawn *spec = stage->spec;
+    struct pc_result *result = stage->result;
+    if (spec->outer_count == 0 && spec->join_count == 0) {
+        long pid = clone_inner(stage, 0);
+        if (pid < 0) {
+            return fail(result, PC_STEP_CLONE, pid);
+        }
+        result->pid = (int32_t)pid;
+    } else {
+        struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
+                                  .stack = (uint64_t)(uintptr_t)outer_stack,
+                                  .stack_size = STACK_BYTES};
+        long outer = clone_onto(&args, outer_entry, stage);
+        if (outer < 0) {
+            return fail(result, PC_STEP_CLONE_OUTER, outer);
+        }
+        reap(outer);
+    }
+    if (result->step == PC_STEP_NONE && result->pid > 0) {
+        /* A child of ours that nobody has waited for: its pid cannot have gone to another. */
+        long pidfd = pc_raw2(__NR_pidfd_open, result->pid, 0);
+        if (pidfd >= 0) {
+            result->pidfd = (int32_t)pidfd;
+            return 0;
+        }
+        fail(result, PC_STEP_PIDFD, pidfd);
+        pc_raw2(__NR_kill, result->pid, SIGKILL);
+    }
+    if (result->pid > 0) {
+        reap(result->pid);
+        result->pid = -1;
+    }
+    if (result->step == PC_STEP_NONE) {
+        /* Killed from outside (SIGKILL, out of memory) before it could start the inner stage. */
+        fail(result, PC_STEP_CLONE_OUTER, -PC_ECHILD);
+    }
+    return -1;
+}
+
+int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
+{
+    *result = (struct pc_result){.pid = -1, .pidfd = -1, .op = -1};
+    char *stacks = mmap(NULL, (size_t)2 * STACK_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (stacks == MAP_FAILED) {
+        return fail(result, PC_STEP_STACK, -12);
+    }
+    struct stage stage = {.spec = spec, .result = result, .stack = stacks};
+    uint64_t all = ~0ULL, before = 0;
+    pc_hide_memory();
+    /* No signal of the host may run a handler in a child that shares its memory. */
+    pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&all), as_long(&before), 8);
+    int ret = start(&stage, stacks + STACK_BYTES);
+    pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&before), 0, 8);
+    pc_show_memory();
+    munmap(stacks, (size_t)2 * STACK_BYTES);
+    return ret;
+}
+
+int pc_apply(const struct pc_op *ops, uint32_t count, const char *strings, int32_t *slots,
+             struct pc_result *result)
+{
+    struct pc_walk walk = {.strings = strings, .slots = slots};
+    *result = (struct pc_result){.pid = -1, .pidfd = -1, .op = -1};
+    long ret = pc_walk_operations(&walk, ops, count, &result->op);
+    return ret < 0 ? fail(result, PC_STEP_OPERATION, ret) : 0;
+}

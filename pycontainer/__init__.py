@@ -1,0 +1,90 @@
+"""Linux containers in the Python process: no daemon, at the speed of exec.
+
+>>> import pycontainer as pc
+>>> pc.run("host:", ["echo", "hi"]).stdout      # doctest: +SKIP
+b'hi\\n'
+
+Names are loaded when first used, so that the import costs little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pycontainer.container.container import Container as Container
+    from pycontainer.container.mounts import Bind as Bind
+    from pycontainer.container.mounts import Tmpfs as Tmpfs
+    from pycontainer.container.result import Result as Result
+    from pycontainer.container.result import Usage as Usage
+    from pycontainer.container.security import Security as Security
+    from pycontainer.container.stdio import DEVNULL as DEVNULL
+    from pycontainer.container.stdio import PIPE as PIPE
+    from pycontainer.container.stdio import STDOUT as STDOUT
+    from pycontainer.engine import Engine as Engine
+    from pycontainer.engine import run as run
+    from pycontainer.errors import CommandNotExecutable as CommandNotExecutable
+    from pycontainer.errors import CommandNotFound as CommandNotFound
+    from pycontainer.errors import ContainerFailed as ContainerFailed
+    from pycontainer.errors import ImageError as ImageError
+    from pycontainer.errors import ImageNotFound as ImageNotFound
+    from pycontainer.errors import InvalidArgument as InvalidArgument
+    from pycontainer.errors import KernelError as KernelError
+    from pycontainer.errors import NotSupported as NotSupported
+    from pycontainer.errors import PyContainerError as PyContainerError
+    from pycontainer.errors import StateError as StateError
+    from pycontainer.errors import UnsafeArchive as UnsafeArchive
+    from pycontainer.errors import WaitTimeout as WaitTimeout
+    from pycontainer.image.config import ImageConfig as ImageConfig
+    from pycontainer.image.image import Image as Image
+    from pycontainer.kernel.cgroup import Cgroup as Cgroup
+    from pycontainer.kernel.changes import Change as Change
+    from pycontainer.kernel.idmap import IdMap as IdMap
+    from pycontainer.kernel.namespace import Namespace as Namespace
+    from pycontainer.kernel.namespace import NamespaceSet as NamespaceSet
+    from pycontainer.kernel.overlay import OverlayMount as OverlayMount
+    from pycontainer.kernel.process import Process as Process
+
+#: Where each public name lives.
+_HOMES = {
+    "container.container": ("Container",),
+    "container.mounts": ("Bind", "Tmpfs"),
+    "container.result": ("Result", "Usage"),
+    "container.security": ("Security",),
+    "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
+    "engine": ("Engine", "run"),
+    "errors": (
+        "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
+        "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "StateError", "UnsafeArchive",
+        "WaitTimeout",
+    ),
+    "image.config": ("ImageConfig",),
+    "image.image": ("Image",),
+    "kernel.cgroup": ("Cgroup",),
+    "kernel.changes": ("Change",),
+    "kernel.idmap": ("IdMap",),
+    "kernel.namespace": ("Namespace", "NamespaceSet"),
+    "kernel.overlay": ("OverlayMount",),
+    "kernel.process": ("Process",),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [*sorted(_MODULES), "__version__", "aio"]  # noqa: PLE0604  computed from the table above
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "aio":
+        return import_module("pycontainer.aio")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pycontainer' has no attribute {name!r}")
+    value = getattr(import_module(f"pycontainer.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

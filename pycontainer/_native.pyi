@@ -1,0 +1,133 @@
+"""Types of the native module, whose contract is csrc/native.h."""
+
+from typing import Any
+
+class _FFI:
+    NULL: Any
+    def new(self, ctype: str, init: Any = ...) -> Any: ...
+    def from_buffer(self, ctype: str, data: bytes | bytearray | memoryview) -> Any: ...
+    def string(self, data: Any) -> bytes: ...
+    def sizeof(self, ctype: str) -> int: ...
+
+class _Lib:
+    PC_STEP_NONE: int
+    PC_STEP_STACK: int
+    PC_STEP_CLONE_OUTER: int
+    PC_STEP_OUTER: int
+    PC_STEP_JOIN: int
+    PC_STEP_CLONE: int
+    PC_STEP_LEASH: int
+    PC_STEP_CGROUP: int
+    PC_STEP_NS_ROOT: int
+    PC_STEP_CGROUP_NS: int
+    PC_STEP_SESSION: int
+    PC_STEP_OPERATION: int
+    PC_STEP_HOSTNAME: int
+    PC_STEP_TERMINAL: int
+    PC_STEP_WORKDIR: int
+    PC_STEP_KEYRING: int
+    PC_STEP_RLIMIT: int
+    PC_STEP_BOUNDING: int
+    PC_STEP_GROUPS: int
+    PC_STEP_GID: int
+    PC_STEP_UID: int
+    PC_STEP_CAPS: int
+    PC_STEP_AMBIENT: int
+    PC_STEP_NO_NEW_PRIVS: int
+    PC_STEP_SIGNALS: int
+    PC_STEP_FDS: int
+    PC_STEP_SECCOMP: int
+    PC_STEP_EXEC: int
+    PC_STEP_PIDFD: int
+    PC_OP_OPEN: int
+    PC_OP_OPEN_TREE: int
+    PC_OP_FSOPEN: int
+    PC_OP_FSCONFIG: int
+    PC_OP_FSMOUNT: int
+    PC_OP_MOVE_MOUNT: int
+    PC_OP_SETATTR: int
+    PC_OP_MOUNT: int
+    PC_OP_UMOUNT: int
+    PC_OP_MKDIR: int
+    PC_OP_MKNOD: int
+    PC_OP_SYMLINK: int
+    PC_OP_CHOWN: int
+    PC_OP_WRITE: int
+    PC_OP_ENSURE: int
+    PC_OP_FCHDIR: int
+    PC_OP_PIVOT: int
+    PC_OP_MASK: int
+    PC_OP_READ_ONLY: int
+    PC_OP_LOOPBACK: int
+    PC_OP_TERMINAL: int
+    PC_OP_VERIFY: int
+    PC_OP_SEND: int
+    PC_OP_UNSHARE: int
+    PC_OP_CLOSE: int
+    PC_OP_MAY_MISS: int
+    PC_OP_MAY_EXIST: int
+    PC_SPAWN_NS_ROOT: int
+    PC_SPAWN_CGROUP_NS: int
+    PC_SPAWN_SETSID: int
+    PC_SPAWN_KEYRING: int
+    PC_SPAWN_SET_IDS: int
+    PC_SPAWN_SET_GROUPS: int
+    PC_SPAWN_SET_CAPS: int
+    PC_SPAWN_NO_NEW_PRIVS: int
+    PC_REAPER_PROCESS: int
+    PC_REAPER_TREE: int
+    PC_REAPER_CGROUP: int
+    PC_REAPER_FORGET: int
+    PC_REAPER_LOCK: int
+    PC_REAPER_USERNS: int
+    CLONE_NEWCGROUP: int
+    CLONE_NEWIPC: int
+    CLONE_NEWNET: int
+    CLONE_NEWNS: int
+    CLONE_NEWPID: int
+    CLONE_NEWTIME: int
+    CLONE_NEWUSER: int
+    CLONE_NEWUTS: int
+    FSCONFIG_SET_FD: int
+    FSCONFIG_SET_FLAG: int
+    FSCONFIG_SET_STRING: int
+    MOUNT_ATTR_NOATIME: int
+    MOUNT_ATTR_NODEV: int
+    MOUNT_ATTR_NOEXEC: int
+    MOUNT_ATTR_NOSUID: int
+    MOUNT_ATTR_NOSYMFOLLOW: int
+    MOUNT_ATTR_RDONLY: int
+    MOVE_MOUNT_T_EMPTY_PATH: int
+    MOVE_MOUNT_T_SYMLINKS: int
+    OPEN_TREE_CLONE: int
+    MS_BIND: int
+    MS_PRIVATE: int
+    MS_REC: int
+    MS_SHARED: int
+    MS_SLAVE: int
+    MS_UNBINDABLE: int
+    RESOLVE_BENEATH: int
+    RESOLVE_IN_ROOT: int
+    RESOLVE_NO_MAGICLINKS: int
+    RESOLVE_NO_SYMLINKS: int
+    RESOLVE_NO_XDEV: int
+    AT_EMPTY_PATH: int
+    AT_RECURSIVE: int
+    AT_SYMLINK_NOFOLLOW: int
+    RENAME_EXCHANGE: int
+    RENAME_NOREPLACE: int
+    NS_GET_NSTYPE: int
+    DEVPTS_SUPER_MAGIC: int
+    OVERLAYFS_SUPER_MAGIC: int
+    PROC_SUPER_MAGIC: int
+    TMPFS_MAGIC: int
+    pc_version: Any
+    def pc_spawn(self, spec: Any, result: Any) -> int: ...
+    def pc_apply(self, ops: Any, count: int, strings: Any, slots: Any, result: Any) -> int: ...
+    def pc_openat2(self, dir: int, path: bytes, flags: int, mode: int, resolve: int) -> int: ...
+    def pc_renameat2(self, old_dir: int, old_path: bytes, new_dir: int, new_path: bytes, flags: int) -> int: ...
+    def pc_wait(self, pidfd: int, options: int, ended: Any) -> int: ...
+    def pc_set_file_ids(self, uid: int, gid: int) -> int: ...
+
+ffi: _FFI
+lib: _Lib

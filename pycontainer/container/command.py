@@ -1,0 +1,167 @@
+"""A command on its way from start to result; what a run and an exec have in common.
+
+Driven by :func:`complete` here, and by the asynchronous face on an event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+
+from pycontainer.container.result import Result, Usage
+from pycontainer.container.stdio import PIPE, Stdio
+from pycontainer.container.streams import Streams, communicate
+from pycontainer.container.text import Text
+from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument
+from pycontainer.kernel.process import Process
+from pycontainer.kernel.terminal import Terminal
+
+#: Failures that are results: a program that is not there, or cannot be run.
+UNEXECUTABLE = (CommandNotFound, CommandNotExecutable)
+
+
+@attrs.frozen(kw_only=True)
+class Exchange:
+    """What goes in and out of a command, and how long it may take; arguments as of ``subprocess.run``."""
+
+    input: Any = None
+    stdin: Any = None
+    stdout: Any = PIPE
+    stderr: Any = PIPE
+    timeout: float | None = None
+    text: Text | None = None
+    output_limit: int | None = None
+    on_output: Callable[[str, Any], object] | None = None
+
+    @classmethod
+    def of(
+        cls, *, text: bool | None = None, encoding: str | None = None, errors: str | None = None, **fields: Any
+    ) -> Exchange:
+        """From arguments in the manner of ``subprocess.run``. Raises :class:`InvalidArgument`."""
+        return cls(text=Text.choose(text, encoding, errors), **fields)
+
+    def __attrs_post_init__(self) -> None:
+        if self.input is not None and self.stdin is not None:
+            raise InvalidArgument("stdin", self.stdin, "give either 'input' or 'stdin'")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidArgument("timeout", self.timeout, "a positive number of seconds is needed")
+
+    def open(self) -> Stdio:
+        """The descriptors of a program that is not on a terminal."""
+        stdin = PIPE if self.input is not None else self.stdin
+        return Stdio.create(stdin=stdin, stdout=self.stdout, stderr=self.stderr)
+
+    def streams(self, stdio: Stdio | None, terminal: Terminal | None) -> Streams:
+        """The pump, over pipes or over a terminal."""
+        options: dict[str, Any] = {
+            "input": self.input,
+            "output_limit": self.output_limit,
+            "on_output": self.on_output,
+            "text": self.text,
+        }
+        if terminal is not None:
+            return Streams.on_terminal(terminal, **options)
+        assert stdio is not None  # noqa: S101  one of the two is given
+        return Streams(stdio, **options)
+
+
+class Command(ABC):
+    """A command to be started, pumped and judged; ``close`` lets go of all it held, at any point."""
+
+    process: Process
+    streams: Streams
+
+    def __init__(self, argv: tuple[str, ...], exchange: Exchange, *, tty: bool) -> None:
+        self.argv = argv
+        self.exchange = exchange
+        self._tty = tty
+        self._stack = ExitStack()
+        self._started = 0.0
+        self._wall = 0.0
+
+    def start(self) -> None:
+        """Start it, which takes milliseconds. Raises :class:`PyContainerError`; ``close`` is needed then, too."""
+        stdio = None
+        if not self._tty:
+            stdio = self.exchange.open()
+            self._stack.callback(stdio.close)
+        self._started = time.monotonic()
+        terminal = self._launch(None if stdio is None else stdio.child)
+        if stdio is not None:
+            stdio.close_child()
+        self._stack.callback(self.process.close)
+        self.streams = self.exchange.streams(stdio, terminal)
+
+    @abstractmethod
+    def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
+        """Start the program and set ``process``; its terminal, if it has one."""
+
+    def kill(self) -> None:
+        """End the program and all that came of it."""
+        self.process.kill()
+
+    def ended(self) -> None:
+        """Note that the program has ended: its wall time ends here."""
+        self._wall = time.monotonic() - self._started
+
+    def finish(self, *, timed_out: bool) -> Result[Any]:
+        """The result, once the program has ended and its streams are drained."""
+        ended = self.process.ended
+        assert ended is not None  # noqa: S101  whoever drives this waits for the end
+        return Result(
+            args=self.argv,
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+            stdout=self.streams.stdout,
+            stderr=self.streams.stderr,
+            timed_out=timed_out,
+            truncated=self.streams.truncated,
+            usage=Usage(
+                wall=self._wall, cpu_user=ended.cpu_user, cpu_system=ended.cpu_system, memory_peak=ended.max_rss
+            ),
+            changes=self._changes(),
+        )
+
+    def _changes(self) -> Any:
+        return None
+
+    def unexecutable(self, error: CommandNotFound | CommandNotExecutable) -> Result[Any]:
+        """The result of a program that does not exist (127) or cannot be run (126), as Docker gives it."""
+        message, as_text = f"pycontainer: {error}\n", self.exchange.text is not None
+        return Result(
+            args=self.argv,
+            exit_code=error.exit_code,
+            stdout="" if as_text else b"",
+            stderr=message if as_text else message.encode(),
+            usage=Usage(wall=0.0, cpu_user=0.0, cpu_system=0.0),
+            changes=(),
+        )
+
+    def close(self) -> None:
+        """Let go of everything; idempotent. The program must have ended or not have been started."""
+        self._stack.close()
+
+
+def complete(command: Command) -> Result[Any]:
+    """Start a command, pump its streams, wait for its end; the calling thread does all of it."""
+    try:
+        try:
+            command.start()
+        except UNEXECUTABLE as error:
+            return command.unexecutable(error)
+        timed_out = communicate(
+            command.process,
+            command.streams,
+            timeout=command.exchange.timeout,
+            on_timeout=command.kill,
+            on_interrupt=command.kill,
+        )
+        command.ended()
+        return command.finish(timed_out=timed_out)
+    finally:
+        command.close()

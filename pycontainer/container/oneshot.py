@@ -1,0 +1,57 @@
+"""One run: a container that exists for one command.
+
+Its writable layer is a tmpfs that only the container sees: making it costs one mount, and nothing has to
+be cleaned.  Where a tmpfs cannot be an overlay's upper layer (in a user namespace before Linux 6.6), a
+folder on disk takes its place and is removed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontainer.container import plan as plans
+from pycontainer.container.command import Command, Exchange
+from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.spec import Spec
+from pycontainer.container.workspace import Workspace
+from pycontainer.kernel import features
+from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.process import Process
+from pycontainer.kernel.terminal import Terminal
+
+
+class OneShot(Command):
+    """A command in a container of its own; with ``changes`` its result tells what it changed."""
+
+    def __init__(self, workspace: Workspace, spec: Spec, exchange: Exchange, *, changes: bool) -> None:
+        super().__init__(spec.argv, exchange, tty=spec.tty)
+        self._workspace = workspace
+        self._spec = spec
+        self._wants_changes = changes
+        self._launched: Launch | None = None
+
+    def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
+        name = os.urandom(6).hex()
+        upper = None
+        if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
+            upper = self._workspace.make_folder(name)
+            self._stack.callback(self._workspace.remove_folder, name)
+        layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
+        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer)
+        self._stack.callback(launched.close)
+        self._launched = launched
+        terminal = launched.take_terminal()
+        if terminal is not None:
+            self._stack.callback(terminal.close)
+        self.process = Process.adopt(launched.pid, launched.pidfd)
+        return terminal
+
+    def _changes(self) -> list[Change] | None:
+        launched = self._launched
+        upper = None if launched is None else launched.take(plans.SENT_UPPER)
+        if launched is None or upper is None:
+            return None
+        try:
+            return overlay_changes(upper, launched.lowers[::-1], upper_base=launched.upper_base)
+        finally:
+            os.close(upper)

@@ -1,0 +1,338 @@
+"""The plan of a container's file system: a pure function from its shape to operations.
+
+Nothing is executed here and nothing is read from the host, so plans are tested without root, and equal
+shapes share one plan.
+
+The order, as the container's first process executes it ("scratch" is a tmpfs that only it sees)::
+
+    outer, in the host's view     open the layers and bind sources; give them the container's id map
+    inner, in the new namespaces  scratch: upper, work, root, empty
+                                  overlay on scratch/root
+                                  /proc /sys /dev, the image's own binds, then the user's mounts by depth
+                                  masked and read-only paths
+                                  pivot_root into scratch/root: the host's tree is gone
+
+Where there is no id map to give (``idmapped=False``) the outer part is empty and sources are opened inside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import lru_cache
+
+import attrs
+
+from pycontainer.container.mounts import PROPAGATION, Mount, Tmpfs
+from pycontainer.kernel import operation as op
+from pycontainer.kernel.native import lib
+from pycontainer.kernel.operation import Operation, Script
+
+#: Slots that the caller fills before the start: the socket for fds that are sent back, the user namespace.
+EXPORT, USERNS = range(2)
+#: Slots that the operations fill.
+SCRATCH, ROOT, DEV, TARGET, TEMPORARY, NULL, EMPTY, UPPER, MASTER, TERMINAL = range(2, 12)
+FIRST_SOURCE = 12
+
+#: Tags of the fds that the container's first process sends back.
+SENT_UPPER, SENT_ROOT, SENT_MASTER = range(3)
+
+#: The devices of every container (Docker's and the OCI runtime spec's default list), with minor numbers.
+DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
+_MEMORY_MAJOR, _TTY = 1, os.makedev(5, 0)
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+    "core": "/proc/kcore",
+}
+
+_QUIET = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
+
+
+@attrs.frozen(kw_only=True)
+class Shape:
+    """All that decides which operations set a container's file system up.
+
+    ``owner`` is the host id that the container's root has; ``layers`` are host directories, bottom first;
+    ``upper`` is the host directory of the writable layer, or ``None`` for memory of at most
+    ``upper_size`` bytes.  ``mounts`` pairs a mount with "is a directory".  ``idmapped``: sources are opened
+    outside and get the id map in slot USERNS, but for layers that already have the right owners
+    (``layers_idmapped=False``) and image binds whose file system cannot (``binds_idmapped=False``).
+    """
+
+    layers: tuple[str, ...]
+    binds: tuple[str, ...] = ()
+    mounts: tuple[tuple[Mount, bool], ...] = ()
+    owner: tuple[int, int] = (0, 0)
+    idmapped: bool = False
+    layers_idmapped: bool = True
+    binds_idmapped: bool = True
+    in_userns: bool = True
+    own_network: bool = True
+    mount_sys: bool = True
+    make_devices: bool = True
+    tty_group: bool = True
+    upper: str | None = None
+    upper_size: int | None = None
+    volatile: bool = False
+    read_only: bool = False
+    terminal: bool = False
+    masked: tuple[str, ...] = ()
+    read_only_paths: tuple[str, ...] = ()
+    workdir: str | None = None
+    lower_by_layer: bool = True
+    shm_size: int = 64 << 20
+    send_upper: bool = False
+    send_root: bool = False
+
+
+@attrs.frozen
+class Plan:
+    """Operations ready to run, and how many slots they use."""
+
+    script: Script
+    slots: int
+
+    def describe(self) -> str:
+        """The whole plan in words, a line for each operation."""
+        lines = [f"outer: {each.describe()}" for each in self.script.outer]
+        return "\n".join(lines + [f"inner: {each.describe()}" for each in self.script.inner])
+
+
+@lru_cache(maxsize=512)
+def plan(shape: Shape) -> Plan:
+    """The operations for a shape; pure."""
+    return _Planner(shape).plan()
+
+
+class _Planner:
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.outer: list[Operation] = []
+        self.inner: list[Operation] = []
+        self.next_slot = FIRST_SOURCE
+        #: Where sources are opened: before the id map is entered when they are to get one.
+        self.sources = self.outer if shape.idmapped else self.inner
+
+    def plan(self) -> Plan:
+        self.inner.append(op.open_path("/", out=TARGET, flags=os.O_PATH | os.O_DIRECTORY))
+        self.inner.append(
+            op.set_attributes(TARGET, propagation=lib.MS_PRIVATE, recursive=True, purpose="the host's mounts")
+        )
+        layers = [
+            self._source(path, idmap=self.shape.idmapped and self.shape.layers_idmapped)
+            for path in self.shape.layers
+        ]
+        upper = self._upper_source()
+        binds = [
+            (path, self._source(path, idmap=self.shape.idmapped and self.shape.binds_idmapped, read_only=True))
+            for path in self.shape.binds
+        ]
+        mounts = [(mount, directory, self._mount_source(mount)) for mount, directory in self.shape.mounts]
+        self._devices()
+        self._scratch()
+        self._overlay(layers, upper)
+        for path, slot in binds:
+            self._attach(slot, path)
+        self._kernel_file_systems()
+        for mount, directory, slot in sorted(mounts, key=lambda each: each[0].target.count("/")):
+            self._attach(slot, mount.target, directory=directory)
+        self._restrictions()
+        self._finish()
+        return Plan(Script.of(outer=self.outer, inner=self.inner), self.next_slot)
+
+    # -- sources ---------------------------------------------------------------------------
+
+    def _slot(self) -> int:
+        self.next_slot += 1
+        return self.next_slot - 1
+
+    def _source(self, path: str, *, idmap: bool, read_only: bool = False, recursive: bool = False) -> int:
+        slot = self._slot()
+        self.sources.append(op.open_tree(path, out=slot, recursive=recursive))
+        attributes = lib.MOUNT_ATTR_RDONLY if read_only else 0
+        if idmap or attributes:
+            self.sources.append(
+                op.set_attributes(
+                    slot,
+                    attributes=attributes,
+                    propagation=lib.MS_PRIVATE,
+                    userns=USERNS if idmap else -1,
+                    recursive=recursive,
+                    purpose=path,
+                )
+            )
+        return slot
+
+    def _upper_source(self) -> int | None:
+        if self.shape.upper is None:
+            return None
+        return self._source(self.shape.upper, idmap=self.shape.idmapped)
+
+    def _mount_source(self, mount: Mount) -> int:
+        slot = self._slot()
+        if isinstance(mount, Tmpfs):
+            size = [("size", str(mount.size))] if mount.size is not None else []
+            self.inner += op.new_mount(
+                "tmpfs",
+                [("mode", f"{mount.mode:o}"), *size],
+                out=slot,
+                attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV,
+                purpose=mount.target,
+            )
+            return slot
+        idmap = self.shape.idmapped and mount.idmap
+        attributes = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV
+        attributes |= lib.MOUNT_ATTR_RDONLY if mount.read_only else 0
+        recursive = mount.propagation.startswith("r")
+        self.sources.append(op.open_tree(mount.source, out=slot, recursive=recursive))
+        self.sources.append(
+            op.set_attributes(
+                slot,
+                attributes=attributes,
+                propagation=PROPAGATION[mount.propagation],
+                userns=USERNS if idmap else -1,
+                recursive=recursive,
+                purpose=mount.source,
+            )
+        )
+        return slot
+
+    # -- the tree --------------------------------------------------------------------------
+
+    def _devices(self) -> None:
+        """A /dev of our own; where no device can be made (user namespaces), the host's are bound."""
+        options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "1024")]
+        where = self.outer if self.shape.idmapped else self.inner
+        where += op.new_mount(
+            "tmpfs",
+            options,
+            out=DEV,
+            attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
+            purpose="/dev",
+        )
+        uid, gid = self.shape.owner
+        names = {name: os.makedev(_MEMORY_MAJOR, minor) for name, minor in DEVICES.items()} | {"tty": _TTY}
+        for name, device in names.items():
+            if self.shape.make_devices:
+                where.append(op.make_device(name, at=DEV, mode=stat.S_IFCHR | 0o666, device=device))
+                if self.shape.idmapped:
+                    where.append(op.make_owner(name, at=DEV, uid=uid, gid=gid))
+                continue
+            self.inner.append(op.open_tree(f"/dev/{name}", out=TEMPORARY))
+            self.inner.append(op.verify(TEMPORARY, device=device, purpose=f"/dev/{name}"))
+            self.inner.append(op.ensure(f"/{name}", at=DEV, out=TARGET, mode=stat.S_IFREG | 0o666))
+            self.inner.append(op.move_mount(TEMPORARY, at=TARGET, purpose=f"/dev/{name}"))
+        if self.shape.idmapped:
+            where.append(op.make_owner("", at=DEV, uid=uid, gid=gid))
+
+    def _scratch(self) -> None:
+        size = [("size", str(self.shape.upper_size))] if self.shape.upper_size is not None else []
+        self.inner += op.new_mount("tmpfs", [("mode", "700"), *size], out=SCRATCH, purpose="the writable layer")
+        # Not over "/": what is stacked there would be what the pivot takes away, instead of the old root.
+        self.inner.append(op.move_mount(SCRATCH, at=op.HERE, path="/proc", purpose="a scratch place"))
+        self.inner.append(op.enter_directory(SCRATCH))
+        self.inner += [op.make_dir(name) for name in ("root", "empty")]
+
+    def _overlay(self, layers: list[int], upper: int | None) -> None:
+        for number, slot in enumerate(layers):
+            self.inner.append(op.make_dir(str(number)))
+            self.inner.append(op.move_mount(slot, at=op.HERE, path=str(number), purpose="a layer's place"))
+        base = "disk/" if upper is not None else ""
+        if upper is not None:
+            self.inner.append(op.make_dir("disk"))
+            self.inner.append(op.move_mount(upper, at=op.HERE, path="disk", purpose="the writable layer's place"))
+        self.inner.append(self._may_exist(op.make_dir(f"{base}upper")))
+        self.inner.append(self._may_exist(op.make_dir(f"{base}work", mode=0o700)))
+        options: list[tuple[str, str | None]] = [("upperdir", f"{base}upper"), ("workdir", f"{base}work")]
+        if self.shape.in_userns:
+            options.append(("userxattr", None))
+        if self.shape.volatile and upper is not None:
+            options.append(("volatile", None))
+        names = [str(number) for number in reversed(range(len(layers)))]
+        if self.shape.lower_by_layer:
+            lowers = [("lowerdir+", name) for name in names]
+            self.inner += op.new_mount("overlay", [*lowers, *options], out=ROOT, purpose="/")
+            self.inner.append(op.move_mount(ROOT, at=op.HERE, path="root", purpose="/"))
+        else:
+            lowerdir = f"lowerdir={':'.join(names)}"
+            data = ",".join([lowerdir, *(k if v is None else f"{k}={v}" for k, v in options)])
+            self.inner.append(op.mount_overlay(data, "root"))
+            self.inner.append(op.open_path("root", out=ROOT, flags=os.O_PATH | os.O_DIRECTORY))
+
+    @staticmethod
+    def _may_exist(operation: Operation) -> Operation:
+        return attrs.evolve(operation, options=lib.PC_OP_MAY_EXIST)
+
+    def _attach(self, slot: int, target: str, *, directory: bool = True) -> None:
+        mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
+        self.inner.append(op.ensure(target, at=ROOT, out=TARGET, mode=mode))
+        self.inner.append(op.move_mount(slot, at=TARGET, purpose=target))
+        self.inner.append(op.close(TARGET))
+
+    def _kernel_file_systems(self) -> None:
+        self._mount("proc", "/proc", attributes=_QUIET)
+        if self.shape.mount_sys:
+            self._mount("sysfs", "/sys", attributes=_QUIET | lib.MOUNT_ATTR_RDONLY)
+        self._attach(DEV, "/dev")
+        self.inner += [op.make_link(name, target, at=DEV) for name, target in DEVICE_LINKS.items()]
+        group = [("gid", "5")] if self.shape.tty_group else []
+        self._mount(
+            "devpts",
+            "/dev/pts",
+            [("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), *group],
+            attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
+        )
+        self._mount("tmpfs", "/dev/shm", [("mode", "1777"), ("size", str(self.shape.shm_size))], attributes=_QUIET)
+        self._mount("mqueue", "/dev/mqueue", attributes=_QUIET)
+        if self.shape.terminal:
+            self._terminal()
+
+    def _mount(
+        self, fstype: str, target: str, options: list[tuple[str, str | None]] | None = None, *, attributes: int
+    ) -> None:
+        self.inner += op.new_mount(fstype, options or [], out=TEMPORARY, attributes=attributes, purpose=target)
+        self._attach(TEMPORARY, target)
+        self.inner.append(op.close(TEMPORARY))
+
+    def _terminal(self) -> None:
+        """The container's own pty: its master goes to the host, its other side is /dev/console."""
+        self.inner.append(op.open_path("pts/ptmx", at=DEV, out=MASTER, flags=os.O_RDWR | os.O_NOCTTY))
+        self.inner.append(op.terminal_peer(MASTER, out=TERMINAL))
+        self.inner.append(op.send(MASTER, to=EXPORT, tag=SENT_MASTER))
+        self.inner.append(op.open_tree("", at=TERMINAL, out=TEMPORARY))
+        self._attach(TEMPORARY, "/dev/console", directory=False)
+
+    # -- restrictions ----------------------------------------------------------------------
+
+    def _restrictions(self) -> None:
+        shape = self.shape
+        if shape.masked:
+            self.inner.append(op.open_path("null", at=DEV, out=NULL))
+            self.inner.append(op.open_path("empty", out=EMPTY, flags=os.O_PATH | os.O_DIRECTORY))
+            self.inner += [op.mask(path, at=ROOT, file=NULL, directory=EMPTY) for path in shape.masked]
+        for path in shape.read_only_paths:
+            self.inner.append(op.read_only(path, at=ROOT, attributes=lib.MOUNT_ATTR_RDONLY | _QUIET))
+        if shape.workdir not in (None, "/"):
+            self.inner.append(
+                op.ensure(shape.workdir, at=ROOT, out=TARGET, mode=stat.S_IFDIR | 0o755)
+            )
+        if shape.read_only:
+            self.inner.append(op.set_attributes(ROOT, attributes=lib.MOUNT_ATTR_RDONLY, purpose="the root"))
+
+    def _finish(self) -> None:
+        if self.shape.send_upper:
+            flags = os.O_RDONLY | os.O_DIRECTORY
+            base = "disk/" if self.shape.upper is not None else ""
+            self.inner.append(op.open_path(f"{base}upper", out=UPPER, flags=flags))
+            self.inner.append(op.send(UPPER, to=EXPORT, tag=SENT_UPPER))
+        if self.shape.send_root:
+            self.inner.append(op.open_path("root", out=UPPER, flags=os.O_RDONLY | os.O_DIRECTORY))
+            self.inner.append(op.send(UPPER, to=EXPORT, tag=SENT_ROOT))
+        if self.shape.own_network:
+            self.inner.append(op.loopback())
+        self.inner.append(op.enter_directory(ROOT))
+        self.inner.append(op.pivot())

@@ -1,0 +1,204 @@
+"""A container that runs: its first program, the programs that were started in it, and what it holds.
+
+One object for each start; :class:`~pycontainer.container.container.Container` makes a new one at each
+``start`` and asks it for everything that needs processes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from pycontainer.container import plan as plans
+from pycontainer.container.command import Command, Exchange
+from pycontainer.container.launch import Fds, Launch, Layer, enter, launch
+from pycontainer.container.spec import Spec
+from pycontainer.container.workspace import Workspace
+from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
+from pycontainer.image.accounts import Identity
+from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.kernel.process import LONGEST_POLL, Process
+from pycontainer.kernel.terminal import Terminal
+
+
+@attrs.frozen(eq=False)
+class Entered:
+    """A program started in the container: its process, and its own cgroup where the host gives one."""
+
+    process: Process
+    cgroup: Cgroup | None
+
+    def kill(self) -> None:
+        """Kill the program; with a cgroup also every process that came of it."""
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        self.process.kill()
+
+    def close(self) -> None:
+        """Remove the cgroup. What the program left running in the container goes on there."""
+        if self.cgroup is not None:
+            self.cgroup.dissolve()
+
+
+class Execution(Command):
+    """A further program of a container, from start to result; ``begin`` starts it on the fds given."""
+
+    def __init__(
+        self, argv: tuple[str, ...], exchange: Exchange, begin: Callable[[Fds], Entered], *, tty: bool
+    ) -> None:
+        super().__init__(argv, exchange, tty=tty)
+        self._begin = begin
+        self._entered: Entered | None = None
+
+    def _launch(self, fds: Fds) -> Terminal | None:
+        self._entered = self._begin(fds)
+        self._stack.callback(self._entered.close)
+        self.process = self._entered.process
+        return self.process.terminal
+
+    def kill(self) -> None:
+        """End the program; where the host gives cgroups, with all that came of it."""
+        if self._entered is not None:
+            self._entered.kill()
+
+
+class Running:
+    """The host's side of one start of a container. :meth:`close` after its end; idempotent."""
+
+    def __init__(self, launched: Launch, cgroup: Cgroup | None) -> None:
+        root = launched.take(plans.SENT_ROOT)
+        assert root is not None  # noqa: S101  always asked for
+        self.launched = launched
+        self.root = root
+        self.cgroup = cgroup
+        self.terminal = launched.take_terminal()
+        self.main = Process.adopt(launched.pid, launched.pidfd)
+        self._entered: list[Entered] = []
+        self._lock = threading.Lock()
+        self._count = 0
+
+    @classmethod
+    def start(cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str) -> Running:
+        """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
+        try:
+            cgroup: Cgroup | None = workspace.cgroup(name)
+        except NotSupported:
+            # Needed to pause and to end a command with all its children; asked for there, refused there.
+            cgroup = None
+        try:
+            launched = launch(
+                workspace, spec, stdio, name=hostname, layer=Layer(upper=folder, send_root=True), cgroup=cgroup
+            )
+        except BaseException:
+            if cgroup is not None:
+                cgroup.close()
+            raise
+        return cls(launched, cgroup)
+
+    def enter(
+        self,
+        argv: tuple[str, ...],
+        stdio: Fds,
+        *,
+        identity: Identity,
+        env: dict[str, str],
+        workdir: str,
+        streams: Mapping[str, Any],
+    ) -> Entered:
+        """Start a further program; ``stdio`` is ``None`` for a terminal of its own.
+
+        ``streams`` are arguments for :meth:`Process.adopt`.
+        """
+        self._collect()
+        cgroup = None
+        if self.cgroup is not None:
+            with self._lock:
+                self._count += 1
+                cgroup = Cgroup.create(self.cgroup.path, f"exec-{self._count}")
+        try:
+            pid, pidfd, master = enter(
+                self.launched,
+                self.main.fileno(),
+                argv,
+                stdio,
+                identity=identity,
+                env=env,
+                workdir=workdir,
+                cgroup=cgroup,
+            )
+        except BaseException as error:
+            if cgroup is not None:
+                cgroup.close()
+            if isinstance(error, KernelError) and self.main.poll() is not None:
+                raise StateError("the container", "exited", "exec") from None
+            raise
+        terminal = None if master is None else Terminal.adopt(master)
+        entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup)
+        with self._lock:
+            self._entered.append(entered)
+        return entered
+
+    def _collect(self) -> None:
+        """Remove the cgroups of programs that have ended."""
+        with self._lock:
+            ended = [each for each in self._entered if each.process.ended is not None]
+            self._entered = [each for each in self._entered if each.process.ended is None]
+        for each in ended:
+            each.close()
+
+    def poll(self) -> int | None:
+        """The exit code of the container's program, or ``None`` while it runs."""
+        self._reap_guests()
+        return self.main.poll()
+
+    def wait(self, timeout: float | None) -> int:
+        """Wait for the end of the container's program; its exit code. Raises :class:`WaitTimeout`.
+
+        The first process of a pid namespace ends only when all others there are reaped
+        (pid_namespaces(7)); those that were started from outside are this process's to reap.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            code = self.poll()
+            if code is not None:
+                return code
+            left = LONGEST_POLL if deadline is None else min(LONGEST_POLL, deadline - time.monotonic())
+            if left <= 0:
+                raise WaitTimeout(f"the container did not end within {timeout:g} s")
+            poller = select.poll()
+            for process in (self.main, *self._guests()):
+                poller.register(process.fileno(), select.POLLIN)
+            poller.poll(left * 1000)
+
+    def _guests(self) -> list[Process]:
+        return [each.process for each in self._entered if each.process.ended is None and not each.process.closed]
+
+    def _reap_guests(self) -> None:
+        for guest in self._guests():
+            guest.poll()
+
+    def kill(self) -> None:
+        """End every process of the container, also one that is paused, and wait for it."""
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        self.main.kill()
+        self.wait(timeout=30)
+
+    def close(self) -> None:
+        """Let go of the fds, the cgroup and the id lease; every process must have ended."""
+        self.main.close()
+        if self.root >= 0:
+            os.close(self.root)
+            self.root = -1
+        if self.terminal is not None:
+            self.terminal.close()
+        self._collect()
+        if self.cgroup is not None:
+            self.cgroup.close()
+        self.launched.close()

@@ -1,0 +1,173 @@
+"""What one host process keeps while it has containers: its folder, its id leases, its cgroup.
+
+Below the engine root::
+
+    <root>/run/<host>/          one folder for each host process, locked by it (flock) while it lives
+        lock
+        skeleton-<uid>/         the host image's tree, owned by a container's root
+        <container id>/         the writable layer of a kept container
+
+The folder is registered with the reaper.  A folder whose lock is free belongs to a process that is gone
+and whose reaper was killed, too: the next start sweeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import threading
+
+from pycontainer.errors import NotSupported
+from pycontainer.kernel.cgroup import Cgroup, find_home
+from pycontainer.kernel.reaper import reaper
+from pycontainer.kernel.tree import remove_tree
+from pycontainer.kernel.userns import Leases
+
+_PREFIX = "pycontainer-"
+
+
+class Workspace:
+    """The folder and the caches of this process below an engine root. Thread-safe; made when first needed."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.leases = Leases()
+        self._lock = threading.Lock()
+        self._skeletons: dict[tuple[int, int], str] = {}
+        self._cgroup: Cgroup | None = None
+        self._registrations: list[int] = []
+        self._home = -1
+        make_private(root)
+        make_private(f"{root}/run")
+        self._run = os.open(f"{root}/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._sweep()
+            self.name, self._held = self._claim()
+        except BaseException:
+            os.close(self._run)
+            raise
+        self.path = f"{root}/run/{self.name}"
+        self._registrations.append(reaper().register_tree(self._run, self.name, lock=self._held))
+
+    def _claim(self) -> tuple[str, int]:
+        """A new folder and its held lock. Another process may sweep it before it is locked: then once more."""
+        while True:
+            name = f"{os.getpid()}-{os.urandom(4).hex()}"
+            path = f"{self.root}/run/{name}/lock"
+            os.mkdir(os.path.dirname(path), 0o700)
+            try:
+                held = _lock(path, os.O_CREAT)
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            if os.path.exists(path):
+                return name, held
+            os.close(held)
+
+    def skeleton(self, owner: tuple[int, int]) -> str:
+        """The directory of the host image's own tree for this owner, built when first asked for."""
+        with self._lock:
+            if owner not in self._skeletons:
+                from pycontainer.image.host import build_host_skeleton
+
+                path = f"{self.path}/skeleton-{owner[0]}"
+                os.mkdir(path, 0o755)
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    build_host_skeleton(fd, *owner)
+                finally:
+                    os.close(fd)
+                self._skeletons[owner] = path
+            return self._skeletons[owner]
+
+    def make_folder(self, name: str) -> str:
+        """A new folder of this process, removed by :meth:`remove_folder` or by the reaper."""
+        path = f"{self.path}/{name}"
+        os.mkdir(path, 0o755)
+        return path
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder with all that is in it; idempotent."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(fd, name)
+        finally:
+            os.close(fd)
+
+    def cgroup(self, name: str) -> Cgroup:
+        """A new cgroup for a container below this process's own. Raises :class:`NotSupported`."""
+        with self._lock:
+            if self._cgroup is None:
+                home = find_home()
+                self._cgroup = Cgroup.create(home, _PREFIX + self.name)
+                self._home = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._registrations.append(reaper().register_cgroup(self._home, _PREFIX + self.name))
+        return Cgroup.create(self._cgroup.path, name)
+
+    def close(self) -> None:
+        """Remove everything; the containers must have been removed before."""
+        for number in self._registrations:
+            reaper().forget(number)
+        self._registrations.clear()
+        self.leases.close()
+        if self._cgroup is not None:
+            self._cgroup.close()
+            os.close(self._home)
+        remove_tree(self._run, self.name)
+        os.close(self._held)
+        os.close(self._run)
+
+    def _sweep(self) -> None:
+        """Remove the folders of processes that are gone and could not be swept by their reaper."""
+        for name in os.listdir(self._run):
+            try:
+                held = _lock(f"{self.root}/run/{name}/lock")
+            except (BlockingIOError, NotADirectoryError):
+                continue
+            except FileNotFoundError:
+                # Killed before it had a lock, or just about to have one: it notices and takes another name.
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=self._run)
+                continue
+            try:
+                _remove_cgroup(_PREFIX + name)
+                remove_tree(self._run, name)
+            finally:
+                os.close(held)
+
+
+def _lock(path: str, flags: int = 0) -> int:
+    fd = os.open(path, os.O_RDWR | flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _remove_cgroup(name: str) -> None:
+    try:
+        path = f"{find_home()}/{name}"
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (NotSupported, FileNotFoundError):
+        return
+    with Cgroup(path, fd) as group:
+        group.kill()
+        group.wait_empty()
+        for entry in os.scandir(path):
+            if entry.is_dir():
+                Cgroup(entry.path, os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)).close()
+
+
+def make_private(path: str) -> None:
+    """Make the directory, or refuse one that others can enter or own (CVE-2021-41103: setuid files in a store)."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise NotSupported(
+            f"{path} is not a directory of yours with mode 0700", f"mend it: chown {os.geteuid()} {path}; chmod 0700 {path}"
+        )
+
+

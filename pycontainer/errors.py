@@ -1,0 +1,144 @@
+"""Every exception that pycontainer raises, in one tree.
+
+::
+
+    PyContainerError
+    ├── InvalidArgument (ValueError)        a wrong argument, refused before anything happened
+    ├── NotSupported                        this host cannot do what was asked for; names the fix
+    ├── KernelError (OSError)               the kernel refused a step
+    │   ├── CommandNotFound                 no such program in the container (exit status 127)
+    │   └── CommandNotExecutable            it is there but cannot be run (exit status 126)
+    ├── StateError                          the verb does not fit the state of the object
+    ├── WaitTimeout (TimeoutError)          a wait ended before what it waited for
+    ├── ImageError                          an image's content is wrong
+    │   ├── ImageNotFound (LookupError)     no image of that name
+    │   └── UnsafeArchive                   an archive tries what no honest archive does
+    └── ContainerFailed                     ``check=True`` and the exit status was not 0
+
+All exceptions can be pickled and compared by ``str``; none carries an open resource.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pycontainer.container.result import Result
+
+
+class PyContainerError(Exception):
+    """Base of every error of this library."""
+
+
+class InvalidArgument(PyContainerError, ValueError):
+    """An argument is wrong; nothing was done.
+
+    The message names the argument, the value and what is accepted.
+    """
+
+    def __init__(self, argument: str, value: object, reason: str) -> None:
+        super().__init__(argument, value, reason)
+        self.argument = argument
+        self.value = value
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.argument}={self.value!r}: {self.reason}"
+
+
+class NotSupported(PyContainerError):
+    """The host cannot do what was asked for; ``fix`` says what would mend it."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}"
+
+
+class KernelError(PyContainerError, OSError):
+    """The kernel refused a step of an operation.
+
+    ``errno`` is the kernel's error number, ``step`` the name of what was being
+    done and ``op`` its position, from 1, in the ``of`` operations of the plan (or ``None``).
+    ``hint`` is the likely cause and its mend, where the host's features explain it.
+    """
+
+    def __init__(
+        self, errno: int, step: str, *, op: int | None = None, of: int | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(errno, os.strerror(errno))
+        self.step = step
+        self.op = op
+        self.of = of
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_kernel_error, (type(self), self.errno, self.step, self.op, self.of, self.hint))
+
+    def __str__(self) -> str:
+        text = f"{self.step}: {os.strerror(self.errno or 0)}"
+        if self.op is not None:
+            text += f" (operation {self.op} of {self.of})" if self.of else f" (operation {self.op})"
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+def _rebuild_kernel_error(
+    kind: type[KernelError], errno: int, step: str, op: int | None, of: int | None, hint: str
+) -> KernelError:
+    return kind(errno, step, op=op, of=of, hint=hint)
+
+
+class CommandNotFound(KernelError, FileNotFoundError):
+    """The program does not exist in the container; Docker's exit status 127."""
+
+    exit_code = 127
+
+
+class CommandNotExecutable(KernelError, PermissionError):
+    """The program exists in the container but cannot be run; Docker's exit status 126."""
+
+    exit_code = 126
+
+
+class StateError(PyContainerError):
+    """A verb that the object's state does not allow, such as ``exec`` on a stopped container."""
+
+    def __init__(self, what: str, state: str, verb: str) -> None:
+        super().__init__(what, state, verb)
+        self.what = what
+        self.state = state
+        self.verb = verb
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.state}: cannot {self.verb}"
+
+
+class WaitTimeout(PyContainerError, TimeoutError):
+    """What was waited for did not happen in time; what is running goes on running."""
+
+
+class ImageError(PyContainerError):
+    """The content of an image or archive is wrong."""
+
+
+class ImageNotFound(ImageError, LookupError):
+    """No image of that name is known."""
+
+
+class UnsafeArchive(ImageError):
+    """An archive holds an entry that would reach outside its root, or breaks a bound."""
+
+
+class ContainerFailed(PyContainerError):
+    """A command that had to succeed (``check=True``) did not; ``result`` says everything about it."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return self.result.describe_failure()

@@ -1,0 +1,166 @@
+"""Id maps: which host ids stand behind the ids of a user namespace.
+
+Owns the choice of host ids: a root caller gets blocks of 65536 ids that nobody else uses, held by a lock
+file each; an ordinary user gets its own id, or the ranges that /etc/subuid grants it.  Host id 0 is never
+mapped for a root caller: the kernel's checks on /proc/sys compare with host id 0, whatever the capabilities.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from functools import cache
+
+import attrs
+
+from pycontainer.errors import NotSupported
+
+#: Size of a block, and of the id space that images expect.
+BLOCK = 65536
+#: Host ids that systemd's and Debian's allocation tables leave unused (systemd, UIDS-GIDS.md).
+FIRST, LAST = 0x7000_0000, 0x7FFF_0000
+#: Where root's blocks are claimed, one file each; the lock ends with its holder.
+CLAIMS = "/run/pycontainer/ids"
+
+
+@attrs.frozen
+class Extent:
+    """``count`` ids from ``inside`` stand for those from ``outside``; a line of user_namespaces(7)'s uid_map."""
+
+    inside: int
+    outside: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.inside} {self.outside} {self.count}"
+
+
+@attrs.frozen
+class IdMap:
+    """The maps of users and groups of one user namespace.
+
+    >>> m = IdMap.block(0x70000000)
+    >>> m.host_uid(0), m.host_uid(65535), m.host_uid(65536)
+    (1879048192, 1879113727, None)
+    """
+
+    uids: tuple[Extent, ...]
+    gids: tuple[Extent, ...]
+
+    @classmethod
+    def block(cls, base: int) -> IdMap:
+        """Ids 0..65535 onto a block of host ids."""
+        extents = (Extent(0, base, BLOCK),)
+        return cls(extents, extents)
+
+    @classmethod
+    def single(cls, uid: int, gid: int, *, inside: tuple[int, int] = (0, 0)) -> IdMap:
+        """One id: all that an ordinary user may map without help (user_namespaces(7))."""
+        return cls((Extent(inside[0], uid, 1),), (Extent(inside[1], gid, 1),))
+
+    @property
+    def is_single(self) -> bool:
+        """Is only one user mapped? Then setgroups(2) is denied inside."""
+        return sum(extent.count for extent in self.uids) == 1
+
+    def host_uid(self, uid: int) -> int | None:
+        """The host's id of a user, or ``None`` where it has none."""
+        return _outside(self.uids, uid)
+
+    def host_gid(self, gid: int) -> int | None:
+        """The host's id of a group, or ``None`` where it has none."""
+        return _outside(self.gids, gid)
+
+
+def _outside(extents: tuple[Extent, ...], number: int) -> int | None:
+    for extent in extents:
+        if extent.inside <= number < extent.inside + extent.count:
+            return extent.outside + number - extent.inside
+    return None
+
+
+@attrs.frozen(eq=False)
+class Claim:
+    """A block of host ids that is this process's until :meth:`release`, or until it ends."""
+
+    base: int
+    lock: int
+
+    def release(self) -> None:
+        """Give the block back. Call once."""
+        os.close(self.lock)
+
+
+def claim_block() -> Claim:
+    """Claim an unused block for a root caller. Raises :class:`NotSupported` when all are in use."""
+    os.makedirs(CLAIMS, mode=0o700, exist_ok=True)
+    taken = granted_ranges()
+    for base in range(FIRST, LAST, BLOCK):
+        if any(start < base + BLOCK and base < start + count for start, count in taken):
+            continue
+        fd = os.open(f"{CLAIMS}/{base:#x}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            continue
+        return Claim(base, fd)
+    raise NotSupported("every block of host ids is in use", "end some containers")
+
+
+@cache
+def granted_ranges() -> tuple[tuple[int, int], ...]:
+    """All ranges that /etc/subuid and /etc/subgid grant to anybody."""
+    found = set()
+    for path in ("/etc/subuid", "/etc/subgid"):
+        found.update((start, count) for _, start, count in _subordinate(path))
+    return tuple(sorted(found))
+
+
+def _subordinate(path: str) -> list[tuple[str, int, int]]:
+    """The lines of subuid(5)."""
+    try:
+        with open(path) as file:
+            lines = [line.strip().split(":") for line in file]
+    except FileNotFoundError:
+        return []
+    return [(owner, int(start), int(count)) for owner, start, count in (p for p in lines if len(p) == 3)]
+
+
+def owns_all_ids() -> bool:
+    """Does this process see the host's whole id space, so that blocks can be claimed?"""
+    with open("/proc/self/uid_map") as file:
+        return sum(int(line.split()[2]) for line in file) >= LAST
+
+
+def user_map() -> IdMap:
+    """The map of an ordinary user: with its subordinate ranges where newuidmap(1) can write them, else single.
+
+    Container root is the caller; 1 and above are the subordinate ids.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    uids, gids = _grant("/etc/subuid", uid), _grant("/etc/subgid", uid)
+    if uids is None or gids is None or find_helper("newuidmap") is None or find_helper("newgidmap") is None:
+        return IdMap.single(uid, gid)
+    return IdMap((Extent(0, uid, 1), uids), (Extent(0, gid, 1), gids))
+
+
+def _grant(path: str, uid: int) -> Extent | None:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    for owner, start, count in _subordinate(path):
+        if owner in (name, str(uid)) and count > 1:
+            return Extent(1, start, min(count, BLOCK - 1))
+    return None
+
+
+def find_helper(name: str) -> str | None:
+    """The path of a set-user-id helper of the shadow suite, or ``None``."""
+    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    return None

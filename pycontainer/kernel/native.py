@@ -1,0 +1,82 @@
+"""The one importer of the native module: its constants, and its small calls as Python functions.
+
+The big call, ``pc_spawn``, is wrapped in :mod:`pycontainer.kernel.spawn`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+
+from pycontainer._native import ffi, lib
+from pycontainer.errors import KernelError
+
+__all__ = ["Exit", "ffi", "lib", "openat2", "renameat2", "set_file_ids", "wait_usage"]
+
+
+@attrs.frozen(kw_only=True)
+class Exit:
+    """How a process ended and what it used, as waitid(2) tells it.
+
+    ``code`` is ``CLD_EXITED``, ``CLD_KILLED`` or ``CLD_DUMPED``; ``status`` the exit status or the signal.
+    Times in seconds, ``max_rss`` in bytes: of the process and all its descendants that were waited for.
+    """
+
+    code: int
+    status: int
+    cpu_user: float
+    cpu_system: float
+    max_rss: int
+
+
+def openat2(dir_fd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """Open ``path`` from ``dir_fd`` as openat2(2) does (Linux 5.6); the fd is the caller's to close.
+
+    ``O_CLOEXEC`` is always set.  Raises :class:`KernelError`.
+    """
+    fd = lib.pc_openat2(dir_fd, path, flags | os.O_CLOEXEC, mode, resolve)
+    if fd < 0:
+        raise KernelError(-fd, f"open {os.fsdecode(path)}")
+    return fd
+
+
+def renameat2(old_dir: int, old_path: bytes, new_dir: int, new_path: bytes, flags: int = 0) -> None:
+    """Rename as renameat2(2) does: with ``RENAME_NOREPLACE`` or ``RENAME_EXCHANGE``, atomically.
+
+    Raises :class:`KernelError`.
+    """
+    ret = lib.pc_renameat2(old_dir, old_path, new_dir, new_path, flags)
+    if ret < 0:
+        raise KernelError(-ret, f"rename {os.fsdecode(old_path)} to {os.fsdecode(new_path)}")
+
+
+def wait_usage(pidfd: int, options: int) -> Exit | None:
+    """Reap the process of ``pidfd``: how it ended, or ``None`` if it still runs (``WNOHANG`` in ``options``).
+
+    Waits with ``__WALL``, so that children without an exit signal are seen.  Raises :class:`KernelError`.
+    """
+    ended = ffi.new("struct pc_ended *")
+    ret = lib.pc_wait(pidfd, options, ended)
+    if ret < 0:
+        raise KernelError(-ret, "wait for a process")
+    if ret == 0:
+        return None
+    return Exit(
+        code=ended.code,
+        status=ended.status,
+        cpu_user=ended.cpu_user / 1e6,
+        cpu_system=ended.cpu_system / 1e6,
+        max_rss=ended.max_rss,
+    )
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """Set the ids by which the calling thread creates and reaches files (setfsuid(2)); of no other thread.
+
+    Its capabilities, the process's dumpable flag and the thread's parent death signal stay as they are.
+    Raises :class:`KernelError`.
+    """
+    ret = lib.pc_set_file_ids(uid, gid)
+    if ret < 0:
+        raise KernelError(-ret, f"take the file system ids {uid}:{gid}")

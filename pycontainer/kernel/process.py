@@ -1,0 +1,350 @@
+"""A child process, held by its pidfd from spawn to reaping.
+
+Owns the pidfd, the host's ends of the program's standard streams and the right to
+collect the exit status. Making the process is the spawn's work (``kernel.spawn``);
+what belongs to the process beyond itself (cgroup, leash, files) is its container's.
+
+Our children send no signal when they end (clone3 with ``exit_signal`` 0), so the
+host's SIGCHLD handler and its ``waitpid(-1)`` never meet them; waitid(2) finds
+such a child only with ``__WALL``. pidfd_open(2), Linux 5.4 for waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import resource
+import select
+import signal as signals
+import threading
+import time
+import warnings
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+import attrs
+
+from pycontainer.errors import KernelError, StateError, WaitTimeout
+from pycontainer.kernel import native
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.signals import signal_name, signal_number
+
+if TYPE_CHECKING:
+    from pycontainer.kernel.terminal import Terminal
+
+# waitid(2): wait for children whatever their exit signal; Python's os does not name it.
+_WALL = 0x40000000
+_REAP = os.WEXITED | os.WNOHANG | _WALL
+_PEEK = _REAP | os.WNOWAIT
+
+# poll(2) takes milliseconds in an int; a longer wait is made of several.
+LONGEST_POLL = 1_000_000.0
+
+# pidfds of processes that nobody holds any more but that had not ended then; see Process.__del__.
+_orphans: list[Fd] = []
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """How a process ended and what it used, with the descendants that it had waited for itself.
+
+    ``exit_code`` is Docker's: the program's own status, or 128 + ``signal``. Times
+    are in seconds. ``max_rss`` is the largest resident set of one process of the
+    tree, in bytes, as getrusage(2) has it, or ``None`` where that is unknown: the
+    kernel hands a child that shared its parent's memory until ``exec`` the *parent's*
+    peak as a start value, so only a larger figure is the program's own.
+    """
+
+    exit_code: int
+    signal: int | None
+    cpu_user: float
+    cpu_system: float
+    max_rss: int | None
+
+
+class Process:
+    """A running or ended child process, in the manner of ``subprocess.Popen``.
+
+    All of it may be called from several threads at once, ``close`` excepted: any number may
+    wait, each gets the status, one of them reaps. ``fileno()`` is the pidfd, which polls
+    readable when the process has ended, in ``select`` or an event loop's ``add_reader``.
+
+    As a context manager it closes the streams and waits, as ``Popen`` does; when the block
+    is left by an exception the process is killed first, for nobody is there to end it.
+
+    >>> with Process.adopt(pid, pidfd, stdout=out) as process:     # doctest: +SKIP
+    ...     lines = process.stdout.readlines()
+    >>> process.exit_code, process.signal                          # doctest: +SKIP
+    (0, None)
+    """
+
+    __slots__ = (
+        "__weakref__", "_closing", "_ended", "_host_peak", "_lock", "_pidfd", "_reaped",
+        "pid", "stderr", "stdin", "stdout", "terminal",
+    )  # fmt: skip
+
+    stdin: IO[Any] | None
+    stdout: IO[Any] | None
+    stderr: IO[Any] | None
+
+    def __init__(self, pid: int, pidfd: Fd) -> None:
+        self.pid = pid
+        self.stdin = self.stdout = self.stderr = None
+        self.terminal: Terminal | None = None
+        self._pidfd = pidfd
+        self._ended: Ended | None = None
+        self._reaped = False
+        self._closing = False
+        self._lock = threading.Lock()
+        self._host_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    @classmethod
+    def adopt(
+        cls,
+        pid: int,
+        pidfd: Fd | int,
+        *,
+        stdin: Fd | None = None,
+        stdout: Fd | None = None,
+        stderr: Fd | None = None,
+        terminal: Terminal | None = None,
+        bufsize: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> Process:
+        """Take over a child of this process: its pidfd, its streams and the duty to reap it.
+
+        ``stdin``, ``stdout`` and ``stderr`` are the host's ends of pipes; they become file objects,
+        buffered by ``bufsize`` as in ``subprocess``, binary unless ``encoding`` is given. With a
+        ``terminal`` the process' ``stdin`` and ``stdout`` are that terminal instead. The names of
+        encoding and error handler must be ones that Python knows.
+        """
+        if _orphans:
+            _collect_orphans()
+        process = cls(pid, Fd(pidfd) if isinstance(pidfd, int) else pidfd)
+        if terminal is not None:
+            process.terminal = terminal
+            process.stdin = _as_file(io.BufferedWriter(terminal.dup()), bufsize, encoding, errors)
+            process.stdout = _as_file(io.BufferedReader(terminal.dup()), bufsize, encoding, errors)
+        if stdin is not None:
+            process.stdin = _open(stdin, "wb", bufsize, encoding, errors)
+        if stdout is not None:
+            process.stdout = _open(stdout, "rb", bufsize, encoding, errors)
+        if stderr is not None:
+            process.stderr = _open(stderr, "rb", bufsize, encoding, errors)
+        return process
+
+    @property
+    def ended(self) -> Ended | None:
+        """How the process ended, once ``poll`` or ``wait`` has seen it; else ``None``."""
+        return self._ended
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit status (128 + n for signal n), once ``poll`` or ``wait`` has seen the end."""
+        return None if self._ended is None else self._ended.exit_code
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended the process, or ``None``: not ended, or ended by itself."""
+        return None if self._ended is None else self._ended.signal
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pidfd is closed: after ``close``, once the process is reaped."""
+        return self._pidfd.closed
+
+    def fileno(self) -> int:
+        """Return the pidfd, which stays owned here; ``ValueError`` when closed."""
+        return self._pidfd.fileno()
+
+    def poll(self) -> int | None:
+        """Return the exit code, reaping the process when it has ended, or ``None`` while it runs.
+
+        Raises ``KernelError`` (ECHILD) when other code has collected the status: it is lost.
+        """
+        if not self._reaped:
+            self._collect()
+        return None if self._ended is None else self._ended.exit_code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code.
+
+        Raises ``WaitTimeout`` after ``timeout`` seconds, with the process going on, and ``KernelError``
+        (ECHILD) when other code has collected the status.
+        """
+        exit_code = self.poll()
+        if exit_code is not None:
+            return exit_code
+        poller = select.poll()
+        poller.register(self.fileno(), select.POLLIN)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = LONGEST_POLL if deadline is None else min(LONGEST_POLL, deadline - time.monotonic())
+            if left > 0:
+                poller.poll(left * 1000)
+            exit_code = self.poll()
+            if exit_code is not None:
+                return exit_code
+            if left <= 0:
+                raise WaitTimeout(f"process {self.pid} did not end within {timeout:g} s")
+
+    def _collect(self) -> None:
+        with self._lock:
+            if self._reaped:
+                return
+            pidfd = self._pidfd.fileno()
+            try:
+                # Looked at first and reaped second: a KeyboardInterrupt between the kernel's answer and
+                # its arrival in self._ended would otherwise lose the status for good.
+                if self._ended is None:
+                    found = native.wait_usage(pidfd, _PEEK)
+                    if found is None:
+                        return
+                    self._ended = self._interpret(found)
+                os.waitid(os.P_PIDFD, pidfd, _REAP)
+            except OSError as error:
+                if error.errno != errno.ECHILD:
+                    raise
+                if self._ended is None:
+                    if self._closing:
+                        self._pidfd.close()
+                    raise KernelError(
+                        errno.ECHILD,
+                        f"wait for process {self.pid}",
+                        hint="it is no child of this process, or other code collected it "
+                        "(waitpid with __WALL): its exit status is lost",
+                    ) from None
+            self._reaped = True
+            if self._closing:
+                self._pidfd.close()
+
+    def _interpret(self, found: native.Exit) -> Ended:
+        exited = found.code == os.CLD_EXITED
+        # The kernel's counters are approximate (per CPU), hence a margin; see Ended for the reason.
+        margin = max(1 << 20, self._host_peak >> 4)
+        return Ended(
+            exit_code=found.status if exited else 128 + found.status,
+            signal=None if exited else found.status,
+            cpu_user=found.cpu_user,
+            cpu_system=found.cpu_system,
+            max_rss=found.max_rss if found.max_rss > self._host_peak + margin else None,
+        )
+
+    def send_signal(self, signal: int | str) -> None:
+        """Send a signal: a number, ``signal.SIGTERM``, ``"TERM"`` or ``"SIGTERM"``.
+
+        Goes through the pidfd, so it can never reach another process of the same number. Nothing
+        happens when the process has ended, as with ``Popen``. Raises ``InvalidArgument`` for an
+        unknown signal and ``KernelError`` (EPERM) when the kernel refuses.
+        """
+        number = signal_number(signal)
+        if self._reaped:
+            return
+        try:
+            signals.pidfd_send_signal(self.fileno(), number)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            step = f"send {signal_name(number)} to process {self.pid}"
+            raise KernelError(error.errno or 0, step) from None
+
+    def terminate(self) -> None:
+        """Send SIGTERM; see ``send_signal``."""
+        self.send_signal(signals.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL; see ``send_signal``."""
+        self.send_signal(signals.SIGKILL)
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Set the size of the terminal; ``StateError`` when the process has none."""
+        if self.terminal is None:
+            raise StateError(f"process {self.pid}", "without a terminal", "resize")
+        self.terminal.resize(rows, cols)
+
+    def close(self) -> None:
+        """Close the streams, the terminal and, as soon as the process is reaped, the pidfd; idempotent.
+
+        What is buffered for a program that no longer reads is dropped. Does not end the process: one that
+        still runs goes on, and can be waited for and signalled as before.
+        """
+        try:
+            self._close_streams()
+        finally:
+            self._closing = True
+            if self._reaped:
+                self._pidfd.close()
+            elif not self._pidfd.closed:
+                # Where the status is lost whoever asks for it is told; there is nothing to reap then.
+                with contextlib.suppress(KernelError):
+                    self.poll()
+
+    def _close_streams(self) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr, self.terminal):
+            if stream is not None:
+                # Where the program reads no more: the file is closed all the same, what it held is lost.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                self.kill()
+            self._close_streams()
+            self.wait()
+        finally:
+            self.close()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        pidfd = getattr(self, "_pidfd", None)
+        if pidfd is None or pidfd.closed:
+            return
+        if not self._closing:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self.close()
+        if not pidfd.closed:
+            # It still runs, and nobody else can reap it: a later adopt does so in passing.
+            _orphans.append(pidfd)
+
+    def __repr__(self) -> str:
+        state = "not ended" if self._ended is None else f"exit code {self._ended.exit_code}"
+        return f"<Process {self.pid} {state}>"
+
+
+def _collect_orphans() -> None:
+    for _ in range(len(_orphans)):
+        try:
+            pidfd = _orphans.pop(0)
+        except IndexError:
+            return  # another thread is at the same
+        try:
+            running = os.waitid(os.P_PIDFD, pidfd.fileno(), _REAP) is None
+        except OSError as error:
+            if error.errno != errno.ECHILD:
+                raise
+            running = False
+        if running:
+            _orphans.append(pidfd)
+        else:
+            pidfd.close()
+
+
+def _open(fd: Fd, mode: str, bufsize: int, encoding: str | None, errors: str | None) -> IO[Any]:
+    # 1 is line buffering, which only the text layer above has (as in subprocess).
+    return _as_file(open(fd.detach(), mode, -1 if bufsize == 1 else bufsize), bufsize, encoding, errors)
+
+
+def _as_file(file: Any, bufsize: int, encoding: str | None, errors: str | None) -> IO[Any]:
+    if encoding is None:
+        return file  # type: ignore[no-any-return]  # one of io's binary classes, by mode and bufsize
+    return io.TextIOWrapper(
+        file, encoding=encoding, errors=errors, write_through=True, line_buffering=bufsize == 1
+    )

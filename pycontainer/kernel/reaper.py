@@ -1,0 +1,158 @@
+"""The host's end of the reaper: the small program that ends what a dying host process leaves behind.
+
+One for each host process, started when first needed.  What it was told, it does when this process is gone,
+however it went: it kills the registered processes (a container's first process registers itself, before
+it runs its program), empties and removes registered cgroups, and removes registered directories.
+
+The messages are those of ``csrc/reaper_protocol.h``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+
+import attrs
+
+from pycontainer.kernel.native import ffi, lib
+from pycontainer.kernel.program import program
+from pycontainer.kernel.spawn import Spawn, spawn
+
+_MESSAGE = struct.Struct("=IIQ256s")
+assert _MESSAGE.size == ffi.sizeof("struct pc_reaper_message")  # noqa: S101  a build that does not fit
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Registration:
+    """What the reaper was told, kept to tell it to a successor."""
+
+    type: int
+    id: int
+    name: bytes = b""
+    flags: int = 0
+    fds: tuple[int, ...] = ()
+
+    def message(self) -> bytes:
+        """The datagram."""
+        return _MESSAGE.pack(self.type, self.flags, self.id, self.name)
+
+
+class Reaper:
+    """A running reaper and what it knows. Thread-safe. One is had by :func:`reaper`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._registrations: dict[int, Registration] = {}
+        self._next_id = 1
+        self._socket, self._pidfd = _start()
+
+    def fileno(self) -> int:
+        """The socket that a container's first process registers itself with; stays owned here."""
+        return self._socket.fileno()
+
+    def register_tree(self, parent: int, name: str, *, lock: int | None = None, userns: int | None = None) -> int:
+        """Have the directory ``name`` in ``parent`` removed; returns a number for :meth:`forget`.
+
+        ``lock`` stays open until the tree is gone; ``userns`` is entered for files that only its root may
+        remove.  The fds stay the caller's and must stay open until forgotten.
+        """
+        flags, fds = 0, [parent]
+        for flag, fd in ((lib.PC_REAPER_LOCK, lock), (lib.PC_REAPER_USERNS, userns)):
+            if fd is not None:
+                flags |= flag
+                fds.append(fd)
+        return self._register(lib.PC_REAPER_TREE, name, tuple(fds), flags)
+
+    def register_cgroup(self, parent: int, name: str) -> int:
+        """Have the cgroup ``name`` in ``parent`` killed and removed; returns a number for :meth:`forget`."""
+        return self._register(lib.PC_REAPER_CGROUP, name, (parent,))
+
+    def forget(self, number: int) -> None:
+        """Withdraw a registration; what it named is the caller's again."""
+        with self._lock:
+            del self._registrations[number]
+            self._tell(Registration(type=lib.PC_REAPER_FORGET, id=number))
+
+    def revive(self) -> None:
+        """Start another reaper if this one takes no more, and tell it all that the old one was told."""
+        with self._lock:
+            if self._listens():
+                return
+            self._socket.close()
+            os.close(self._pidfd)
+            self._socket, self._pidfd = _start()
+            for registration in self._registrations.values():
+                self._tell(registration)
+
+    def drop(self) -> None:
+        """Close this process's fds without ending the reaper: for the child side of a fork."""
+        self._socket.close()
+        os.close(self._pidfd)
+
+    def _listens(self) -> bool:
+        poller = select.poll()
+        poller.register(self._socket, 0)
+        return not poller.poll(0)
+
+    def _register(self, kind: int, name: str, fds: tuple[int, ...], flags: int = 0) -> int:
+        with self._lock:
+            registration = Registration(type=kind, id=self._next_id, name=os.fsencode(name), flags=flags, fds=fds)
+            self._next_id += 1
+            self._registrations[registration.id] = registration
+            self._tell(registration)
+            return registration.id
+
+    def _tell(self, registration: Registration) -> None:
+        try:
+            socket.send_fds(self._socket, [registration.message()], list(registration.fds))
+        except (BrokenPipeError, ConnectionResetError):
+            # It takes no more: the next start finds that out, revives it and repeats what is registered.
+            return
+
+
+def _start() -> tuple[socket.socket, int]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    host = os.pidfd_open(os.getpid())
+    try:
+        request = Spawn(
+            argv=(b"reaper",),
+            program=0,
+            fds=(program("reaper"), theirs.fileno(), host),
+            stdio=((1, 3), (2, 4)),
+        )
+        return ours, spawn(request)[1]
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(host)
+
+
+_current: Reaper | None = None
+_starting = threading.Lock()
+
+
+def reaper() -> Reaper:
+    """This process's reaper, started now if there is none yet."""
+    global _current
+    if _current is None:
+        with _starting:
+            if _current is None:
+                _current = Reaper()
+    return _current
+
+
+def _forget_in_fork() -> None:
+    global _current, _starting
+    _starting = threading.Lock()
+    if _current is not None:
+        _current.drop()
+        _current = None
+
+
+# The containers of a process stay its own when it forks: a child starts with nothing.
+os.register_at_fork(after_in_child=_forget_in_fork)

@@ -1,0 +1,159 @@
+"""User namespaces with their maps written, kept by fd and entered by setns.
+
+The map of a new user namespace is written from outside, which costs a rendezvous.  So a namespace is made
+once, by a process that only holds it open for a moment, and then serves one container after the other:
+entering it takes microseconds.  No two containers have the same one at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from typing import Any
+
+import attrs
+
+from pycontainer.errors import KernelError
+from pycontainer.kernel import idmap
+from pycontainer.kernel.idmap import Claim, IdMap
+from pycontainer.kernel.native import lib, wait_usage
+from pycontainer.kernel.program import program
+from pycontainer.kernel.operation import Script
+from pycontainer.kernel.spawn import NOTHING, Spawn, spawn
+
+
+def hold(namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = (), slots: int = 0, **more: Any) -> tuple[int, int]:
+    """A process that does nothing in new namespaces: its pid and pidfd. End it with :func:`release`.
+
+    ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
+    fields of a :class:`Spawn`.
+    """
+    table = (*fds, *[-1] * (slots - len(fds)), program("init"))
+    return spawn(
+        Spawn(argv=(b"init",), program=len(table) - 1, fds=table, script=script, namespaces=namespaces, **more)
+    )
+
+
+def release(pidfd: int) -> None:
+    """End and reap a process of :func:`hold`, and close its pidfd."""
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    wait_usage(pidfd, os.WEXITED)
+    os.close(pidfd)
+
+
+def create(map_: IdMap) -> int:
+    """A new user namespace with this map, as an fd that is the caller's to close.
+
+    Raises :class:`KernelError`; user_namespaces(7) tells who may map what.
+    """
+    pid, pidfd = hold(lib.CLONE_NEWUSER)
+    try:
+        _write_maps(pid, map_)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, KernelError):
+            raise
+        raise KernelError(error.errno or 0, "write the id map of a user namespace") from error
+    finally:
+        release(pidfd)
+
+
+def _write_maps(pid: int, map_: IdMap) -> None:
+    if os.geteuid() != 0 and not map_.is_single:
+        for helper, extents in (("newuidmap", map_.uids), ("newgidmap", map_.gids)):
+            _run_helper(helper, pid, extents)
+        return
+    if map_.is_single:
+        # Without it an unprivileged group map is refused (user_namespaces(7), CVE-2014-8989).
+        _write(f"/proc/{pid}/setgroups", "deny")
+    _write(f"/proc/{pid}/uid_map", "\n".join(str(extent) for extent in map_.uids))
+    _write(f"/proc/{pid}/gid_map", "\n".join(str(extent) for extent in map_.gids))
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _run_helper(helper: str, pid: int, extents: tuple[idmap.Extent, ...]) -> None:
+    path = idmap.find_helper(helper) or helper
+    numbers = " ".join(str(extent) for extent in extents).split()
+    argv = tuple(os.fsencode(word) for word in (helper, str(pid), *numbers))
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        request = Spawn(
+            argv=argv, candidates=(os.fsencode(path),), fds=(null,), stdio=((0, 0), (0, 1), (0, 2)), session=False
+        )
+        _, pidfd = spawn(request)
+    finally:
+        os.close(null)
+    try:
+        ended = wait_usage(pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)
+    if ended is None or ended.status != 0:
+        raise KernelError(1, f"map ids with {path} {' '.join(map(os.fsdecode, argv[1:]))}")
+
+
+@attrs.define(eq=False)
+class Lease:
+    """A user namespace that belongs to one container at a time."""
+
+    fd: int
+    map: IdMap
+    _claim: Claim | None
+
+    def discard(self) -> None:
+        """Close the namespace and give its ids back. Call once."""
+        os.close(self.fd)
+        if self._claim is not None:
+            self._claim.release()
+
+
+class Leases:
+    """The idle user namespaces of this process; thread-safe.
+
+    Root gets one block of host ids for each; an ordinary user gets a namespace of its own for each, over
+    the same ids.
+    """
+
+    def __init__(self) -> None:
+        self._idle: deque[Lease] = deque()
+
+    def take(self) -> Lease:
+        """An idle lease, or a new one."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def give_back(self, lease: Lease, *, reusable: bool) -> None:
+        """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
+        if reusable:
+            self._idle.append(lease)
+        else:
+            lease.discard()
+
+    def close(self) -> None:
+        """Discard the idle ones."""
+        while self._idle:
+            self._idle.pop().discard()
+
+    def _make(self) -> Lease:
+        if os.geteuid() == 0 and idmap.owns_all_ids():
+            claim = idmap.claim_block()
+            return _made(IdMap.block(claim.base), claim)
+        return _made(idmap.user_map(), None)
+
+
+def _made(map_: IdMap, claim: Claim | None) -> Lease:
+    try:
+        return Lease(create(map_), map_, claim)
+    except BaseException:
+        if claim is not None:
+            claim.release()
+        raise

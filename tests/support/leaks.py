@@ -1,0 +1,283 @@
+"""What a test may leave behind: nothing. Compares the process and the host before and after it.
+
+Owns the list of things that are watched and the list of things that may appear once and
+stay (``LAZY``). Watches state that the kernel keeps for this process, and names of ours
+on the host; it does not watch memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+#: What the kernel does after the last fd or process is gone, it does soon, but not at once.
+SETTLE_SECONDS = 2.0
+
+#: One kind of thing at one moment: identity -> text for people.
+State = Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Exemption:
+    """Up to ``limit`` things of a kind whose text matches ``pattern`` may appear and stay."""
+
+    kind: str
+    pattern: str
+    limit: int
+    reason: str
+
+
+#: Made once for the whole process by the first container, and kept on purpose. Add here, and nowhere else.
+LAZY = [
+    Exemption(kind="children", pattern=r" reaper\b", limit=1, reason="the leash of this process"),
+    Exemption(kind="fds", pattern=r"-> socket:", limit=1, reason="the host's end of the leash"),
+    Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
+    Exemption(kind="fds", pattern=r"-> /memfd:", limit=2, reason="the programs init and reaper"),
+    Exemption(kind="fds", pattern=r"-> user:", limit=4, reason="user namespaces of leased uid ranges"),
+    Exemption(kind="fds", pattern=r"-> {root}(/|$)", limit=8, reason="the engine's lock, leases and record"),
+]
+
+
+def cwd() -> State:
+    """Return the working directory."""
+    try:
+        return {os.getcwd(): ""}
+    except FileNotFoundError:
+        return {"a directory that was removed": ""}
+
+
+def environment() -> State:
+    """Return the environment, but for the variable that pytest itself keeps changing."""
+    return {f"{name}={value}": "" for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+#: Lines of proc_pid_status(5) that a library has no business to change.
+STATUS = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp", "Cap")
+
+#: Bits of signals 32 and 33, which glibc takes for itself with the first thread (nptl(7)).
+NPTL_SIGNALS = 0x1_8000_0000
+
+
+def status() -> State:
+    """Return umask, ids, capabilities, signal masks and whether the process may be inspected."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        fields = dict(line.split(":", 1) for line in file if line.startswith(STATUS))
+    for name in ("SigIgn", "SigCgt"):
+        fields[name] = f"{int(fields[name], 16) & ~NPTL_SIGNALS:016x}"
+    state = {f"{name}:{' '.join(value.split())}": "" for name, value in fields.items()}
+    # The files of a process that is not "dumpable" belong to root, proc(5).
+    state[f"owner of /proc/self: {os.stat('/proc/self').st_uid}"] = ""
+    return state
+
+
+SIGNALS = sorted(signal.valid_signals())
+
+
+def handlers() -> State:
+    """Return Python's signal handlers."""
+    return {f"{number}: {signal.getsignal(number)!r}": "" for number in SIGNALS}
+
+
+LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+
+
+def limits() -> State:
+    """Return the resource limits."""
+    return {f"{name}: {resource.getrlimit(number)}": "" for name, number in LIMITS.items()}
+
+
+def fds() -> State:
+    """Return the open file descriptors and what they are open on."""
+    state = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:
+            continue  # the one that listdir itself had open
+        state[f"{fd} -> {target}"] = ""
+    return state
+
+
+def children() -> State:
+    """Return the child processes, zombies too."""
+    state = {}
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            pids = file.read().split()
+        for pid in pids:
+            state[pid] = _describe_process(pid)
+    return state
+
+
+def _describe_process(pid: str) -> str:
+    try:
+        comm = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return " gone"
+    try:
+        return f" {comm} {os.readlink(f'/proc/{pid}/exe')}"
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return f" {comm}"  # a zombie has no program; another user's may not be read
+
+
+def threads() -> State:
+    """Return the threads."""
+    return dict.fromkeys(os.listdir("/proc/self/task"), "")
+
+
+NAMESPACES = sorted(os.listdir("/proc/self/ns"))
+
+
+def namespaces() -> State:
+    """Return the namespaces of every thread."""
+    state = {}
+    for task in os.listdir("/proc/self/task"):
+        for name in NAMESPACES:
+            try:
+                state[f"{task} {name} {os.readlink(f'/proc/self/task/{task}/ns/{name}')}"] = ""
+            except FileNotFoundError:
+                break  # the thread has ended
+    return state
+
+
+def mounts() -> State:
+    """Return the mounts of this mount namespace."""
+    state = {}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            separator = fields.index("-")
+            state[f"{fields[0]} {fields[4]}"] = f" ({fields[separator + 1]})"
+    return state
+
+
+def cgroups() -> State:
+    """Return the cgroups of every hierarchy that carry the library's name."""
+    state = {}
+    for top in _hierarchies():
+        for path in _tree(top):
+            if "pycontainer" in path[len(top) :]:
+                state[path] = ""
+    return state
+
+
+def _hierarchies() -> list[str]:
+    tops = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            if fields[fields.index("-") + 1] in {"cgroup", "cgroup2"}:
+                tops.append(fields[4])
+    return tops
+
+
+def _tree(top: str) -> Iterator[str]:
+    stack = [top]
+    while stack:
+        path = stack.pop()
+        yield path
+        try:
+            if os.stat(path).st_nlink == 2:  # kernfs counts the subdirectories
+                continue
+            with os.scandir(path) as entries:
+                stack += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, PermissionError):
+            continue  # removed while we looked, or another user's
+
+
+def links() -> State:
+    """Return the network links of this network namespace."""
+    return dict.fromkeys(os.listdir("/sys/class/net"), "")
+
+
+def containers() -> State:
+    """Return what the engine under test keeps for running containers: <root>/run/<host>/<container>."""
+    root = os.environ.get("PYCONTAINER_ROOT")
+    if not root:
+        return {}
+    return {str(path): "" for path in Path(root, "run").glob("*/*") if path.is_dir()}
+
+
+KINDS: dict[str, Callable[[], State]] = {
+    "cwd": cwd,
+    "environment": environment,
+    "status": status,
+    "handlers": handlers,
+    "limits": limits,
+    "fds": fds,
+    "children": children,
+    "threads": threads,
+    "namespaces": namespaces,
+    "mounts": mounts,
+    "cgroups": cgroups,
+    "links": links,
+    "containers": containers,
+}
+
+
+class Watch:
+    """The state at one moment, to compare with later.
+
+    >>> watch = Watch()
+    >>> descriptor = os.open("/dev/null", os.O_RDONLY)
+    >>> watch.leaks(timeout=0)
+    ['fds: left behind: 3 -> /dev/null']
+    """
+
+    def __init__(self, exemptions: list[Exemption] | None = None) -> None:
+        root = re.escape(os.environ.get("PYCONTAINER_ROOT", "/nonexistent"))
+        self._exemptions = [
+            attrs.evolve(rule, pattern=rule.pattern.replace("{root}", root))
+            for rule in (LAZY if exemptions is None else exemptions)
+        ]
+        self._before = _take()
+
+    def leaks(self, timeout: float = SETTLE_SECONDS) -> list[str]:
+        """Return the differences, one line each; waits up to ``timeout`` seconds for them to go away."""
+        deadline = time.monotonic() + timeout
+        pause = 0.002
+        differences = self._compare()
+        while differences and time.monotonic() < deadline:
+            if pause > 0.05:
+                gc.collect()  # a failed test's frames may be all that holds an object that owns an fd
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+            differences = self._compare()
+        return differences
+
+    def _compare(self) -> list[str]:
+        after = _take()
+        lines = []
+        for kind, now in after.items():
+            before = self._before[kind]
+            exempt = self._exempt(kind, now) | self._exempt(kind, before)
+            lines += [
+                f"{kind}: left behind: {key}{now[key]}"
+                for key in now
+                if key not in before and key not in exempt
+            ]
+            lines += [
+                f"{kind}: gone: {key}{before[key]}" for key in before if key not in now and key not in exempt
+            ]
+        return lines
+
+    def _exempt(self, kind: str, state: State) -> set[str]:
+        exempt: set[str] = set()
+        for rule in self._exemptions:
+            if rule.kind == kind:
+                matching = [key for key, text in state.items() if re.search(rule.pattern, key + text)]
+                if len(matching) <= rule.limit:
+                    exempt.update(matching)
+        return exempt
+
+
+def _take() -> dict[str, State]:
+    return {kind: look() for kind, look in KINDS.items()}

@@ -1,0 +1,220 @@
+"""What a test needs of its host, found out by trying it and nothing else.
+
+``@pytest.mark.needs("root", "cgroup2")`` names probes of this module. A need that is
+missing fails the test, unless the command line names it (``--allow-missing cgroup2``):
+then the test is skipped, with the reason. A name that is not known here is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class Missing(Exception):
+    """The host lacks it; the message says what was tried and what came of it."""
+
+
+def _attempt(*command: str) -> str:
+    """Run a command that has to succeed; its output."""
+    path = shutil.which(command[0])
+    if path is None:
+        raise Missing(f"there is no program {command[0]}")
+    done = subprocess.run(
+        [path, *command[1:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        raise Missing(f"{' '.join(command)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def _root() -> None:
+    if os.geteuid() != 0:
+        raise Missing("the tests do not run as root")
+    _attempt("unshare", "--mount", "true")
+
+
+def _user() -> None:
+    if os.geteuid() == 0:
+        raise Missing("the tests run as root")
+
+
+def _userns() -> None:
+    _attempt("unshare", "--user", "--map-root-user", "true")
+
+
+def _subuid() -> None:
+    """A user namespace whose second id is the first of our own range, mapped by newuidmap(1)."""
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    first = _first_subuid(name)
+    with _holding_namespace() as pid:
+        _attempt("newuidmap", pid, "0", str(os.geteuid()), "1", "1", str(first), "1")
+
+
+def _first_subuid(name: str) -> int:
+    try:
+        lines = Path("/etc/subuid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise Missing(str(error)) from None
+    for line in lines:
+        owner, first, count = line.split(":")
+        if owner in {name, str(os.geteuid())} and int(count) >= 65536:
+            return int(first)
+    raise Missing(f"/etc/subuid has no range of 65536 for {name}")
+
+
+@contextlib.contextmanager
+def _holding_namespace() -> Iterator[str]:
+    """The pid of a process in a new, unmapped user namespace."""
+    with subprocess.Popen(
+        ["unshare", "--user", "sh", "-c", "echo; read line"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            if process.stdout is None or process.stdout.read(1) != b"\n":
+                raise Missing("unshare --user fails")
+            yield str(process.pid)
+        finally:
+            process.kill()
+
+
+def cgroup_places(version: int) -> list[str]:
+    """Directories in which the present process might make cgroups with limits, nearest first.
+
+    Every ancestor of the cgroup it is in, in the hierarchy with the memory controller (v1)
+    or in the unified one (v2).
+    """
+    wanted = "cgroup2" if version == 2 else "cgroup"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        fields = line.split()
+        separator = fields.index("-")
+        kind, options = fields[separator + 1], fields[separator + 3].split(",")
+        if kind == wanted and (version == 2 or "memory" in options):
+            place = Path(fields[4] + _own_cgroup(version))
+            return [str(place), *(str(above) for above in place.parents if str(above).startswith(fields[4]))]
+    return []
+
+
+def _own_cgroup(version: int) -> str:
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" if version == 2 else "memory" in controllers.split(","):
+            return path.rstrip("/")
+    raise Missing(f"the process is in no cgroup v{version} hierarchy")
+
+
+def _cgroup_with_limits(version: int, knob: str) -> str:
+    """Make and remove a cgroup that has a writable memory limit; the directory it was made in."""
+    tried = "no such hierarchy is mounted"
+    for place in cgroup_places(version):
+        probe = f"{place}/probe-{os.getpid()}"
+        try:
+            os.mkdir(probe)
+        except OSError as error:
+            tried = str(error)
+            continue
+        try:
+            if os.access(f"{probe}/{knob}", os.W_OK):
+                return place
+            tried = f"no {knob} in {probe}"
+        finally:
+            os.rmdir(probe)
+    raise Missing(f"no cgroup v{version} with a memory limit can be made: {tried}")
+
+
+def _cgroup1() -> None:
+    _cgroup_with_limits(1, "memory.limit_in_bytes")
+
+
+def _cgroup2() -> None:
+    _cgroup_with_limits(2, "memory.max")
+
+
+def _cgroup() -> None:
+    reasons = []
+    for probe in (_cgroup2, _cgroup1):
+        try:
+            return probe()
+        except Missing as error:
+            reasons.append(str(error))
+    raise Missing("; ".join(reasons))
+
+
+def _overlay() -> None:
+    """An overlay whose upper directory lies where the tests keep their files."""
+    script = (
+        'cd "$1"; mkdir l u w m; mount -t overlay -o "$2"lowerdir=l,upperdir=u,workdir=w overlay m; touch m/f'
+    )
+    as_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory(dir=os.environ.get("PYCONTAINER_ROOT")) as place:
+        unshare = ["unshare", "--mount"] if as_root else ["unshare", "--user", "--map-root-user", "--mount"]
+        _attempt(*unshare, "sh", "-ec", script, "sh", place, "" if as_root else "userxattr,")
+
+
+def _netns() -> None:
+    options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    _attempt("unshare", *options, "--net", "true")
+
+
+def _kvm() -> None:
+    os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+
+
+def _psi() -> None:
+    Path("/proc/pressure/memory").read_bytes()
+
+
+def _tmpfs_xattr() -> None:
+    """``user.*`` attributes on tmpfs: Linux 6.6."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        os.setxattr(file.fileno(), "user.probe", b"1")
+
+
+def _program(*command: str) -> Callable[[], None]:
+    def run() -> None:
+        _attempt(*command)
+
+    return run
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    "root": _root,
+    "user": _user,
+    "userns": _userns,
+    "subuid": _subuid,
+    "cgroup": _cgroup,
+    "cgroup1": _cgroup1,
+    "cgroup2": _cgroup2,
+    "overlay": _overlay,
+    "netns": _netns,
+    "kvm": _kvm,
+    "psi": _psi,
+    "tmpfs_xattr": _tmpfs_xattr,
+    "busybox": _program("busybox", "true"),
+    "cc": _program("cc", "--version"),
+    "strace": _program("strace", "-V"),
+}
+
+
+@functools.cache
+def lacking(name: str) -> str | None:
+    """Return why the host lacks ``name``, or None when it has it; ``KeyError`` when no probe is called so."""
+    try:
+        PROBES[name]()
+    except (Missing, OSError) as error:
+        return str(error)
+    return None
