@@ -66,9 +66,7 @@ def _mounts(*, own_sysfs: bool) -> list[dict[str, Any]]:
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _QUIET},
     ]
     if own_sysfs:
-        mounts.append(
-            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_QUIET, "ro"]}
-        )
+        mounts.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_QUIET, "ro"]})
     return mounts
 
 

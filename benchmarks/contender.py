@@ -44,7 +44,7 @@ class Program:
 
     def __init__(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
         self.name = name
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the program
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=env, bufsize=0
         )
@@ -126,7 +126,7 @@ class _Command:
 
 
 class Peer:
-    """A command line that is run from start to exit, its streams on /dev/null.
+    """A command line that is run from start to exit; its stdin and stdout are /dev/null.
 
     ``files`` are opened for it: fd number -> path.
     """
@@ -134,11 +134,10 @@ class Peer:
     def __init__(self, name: str, argv: Sequence[str], *, files: dict[int, str] | None = None) -> None:
         self.name = name
         self._argv = list(argv)
-        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
-        opened = [
-            (os.POSIX_SPAWN_OPEN, fd, path, os.O_RDONLY, 0) for fd, path in (files or {}).items()
-        ]
-        self._actions = null + opened
+        self._errors = os.memfd_create("errors", os.MFD_CLOEXEC)
+        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
+        opened = [(os.POSIX_SPAWN_OPEN, fd, path, os.O_RDONLY, 0) for fd, path in (files or {}).items()]
+        self._actions = [*null, (os.POSIX_SPAWN_DUP2, self._errors, 2), *opened]
 
     def once(self) -> float:
         start = time.perf_counter_ns()
@@ -146,11 +145,16 @@ class Peer:
         _, status = os.waitpid(pid, 0)
         seconds = (time.perf_counter_ns() - start) / 1e9
         if status != 0:
-            raise BenchmarkError(f"{self.name} ended with wait status {status}: {' '.join(self._argv)}")
+            code = os.waitstatus_to_exitcode(status)
+            raise BenchmarkError(f"{self._argv[0]} ended with {code}: {self._last_words()}")
         return seconds
 
     def close(self) -> None:
-        """Nothing of it is left."""
+        os.close(self._errors)
+
+    def _last_words(self) -> str:
+        lines = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "without a word"
 
 
 @contextlib.contextmanager
@@ -187,10 +191,15 @@ def gather(
         try:
             contender = make()
             contender.once()
-        except FileNotFoundError as error:
-            absent.append((name, f"not installed: {error.filename or error}"))
+        except FileNotFoundError:
+            absent.append((name, "not installed"))
         except BenchmarkError as error:
             absent.append((name, f"does not work here: {error}"))
         else:
             working.append(contender)
     return working, absent
+
+
+def not_measured(absent: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each peer that is missing from the table."""
+    return [f"not measured: {name}: {reason}" for name, reason in absent]

@@ -18,7 +18,9 @@ _SECCOMP_FD = 9
 _IMAGE = "debian:12"
 
 
-def start_peers(material: Material, *, network: str, userns: str) -> list[tuple[str, Callable[[], Contender]]]:
+def start_peers(
+    material: Material, *, network: str, userns: str
+) -> list[tuple[str, Callable[[], Contender]]]:
     """Who starts ``true`` how, by name; making one raises FileNotFoundError or BenchmarkError where it cannot."""
     peers: list[tuple[str, Callable[[], Contender]]] = [
         ("posix_spawn, no isolation", lambda: Peer("posix_spawn, no isolation", ["/usr/bin/true"])),
@@ -33,7 +35,7 @@ def start_peers(material: Material, *, network: str, userns: str) -> list[tuple[
     return peers
 
 
-def _found(name: str) -> str:
+def found(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         raise FileNotFoundError(2, "not found", name)
@@ -44,12 +46,12 @@ def _unshare(network: str, userns: str) -> Contender:
     flags = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--mount-proc"]
     flags += ["--net"] if network != "host" else []
     flags += ["--user", "--map-root-user"] if userns == "auto" else []
-    return Peer("unshare", [_found("unshare"), *flags, "/usr/bin/true"])
+    return Peer("unshare", [found("unshare"), *flags, "/usr/bin/true"])
 
 
 def _bwrap(material: Material, network: str, userns: str) -> Contender:
     """The root is a tmpfs, for it has no overlay; it makes /proc/sys and the like read-only by itself."""
-    argv = [_found("bwrap"), *_bwrap_namespaces(network, userns), "--die-with-parent", "--new-session"]
+    argv = [found("bwrap"), *_bwrap_namespaces(network, userns), "--die-with-parent", "--new-session"]
     argv += ["--ro-bind", "/usr", "/usr", "--dir", "/etc", "--dir", "/tmp", "--dir", "/root"]
     for name in ("bin", "sbin", "lib", "lib64"):
         argv += ["--symlink", f"usr/{name}", f"/{name}"]
@@ -81,33 +83,36 @@ def _bwrap_namespaces(network: str, userns: str) -> list[str]:
 
 def _runtime(material: Material, name: str, network: str, userns: str, *, cgroups: bool) -> Contender:
     label = name if cgroups else f"{name}, no cgroups"
-    path = _found(name)
+    path = found(name)
     tag = f"{name}-{int(cgroups)}-{network}-{userns}"
     bundle = make_bundle(material, tag, ["true"], network=network, userns=userns)
     argv = [path, "--root", f"{material.folder}/{tag}-state"]
     argv += [] if cgroups else ["--cgroup-manager=disabled"]
     argv += ["run", "--bundle", bundle, f"bench-{os.getpid()}-{tag}"]
-    if cgroups and name == "crun" and _is_hybrid():
-        return _without_cgroup2(label, argv)
-    return Peer(label, argv)
+    return runtime_peer(label, argv)
 
 
-def _is_hybrid() -> bool:
-    return os.path.ismount("/sys/fs/cgroup/unified")
+def runtime_peer(label: str, argv: list[str]) -> Contender:
+    """A command of crun or runc as a contender, in a mount namespace of its own where it needs one."""
+    prefix = runtime_prefix(argv[0])
+    if not prefix:
+        return Peer(label, argv)
+    command = [*prefix, sys.executable, "-m", "benchmarks.peer_program", label, *argv]
+    return Program(label, command, {**os.environ, "PYTHONPATH": _TOP}).contender("start")
 
 
-def _without_cgroup2(label: str, argv: list[str]) -> Contender:
-    """crun refuses hosts with both versions: it is given a mount namespace that has only the first."""
-    script = 'umount /sys/fs/cgroup/unified && exec "$@"'
-    runner = [sys.executable, "-m", "benchmarks.peer_program", label, *argv]
-    command = [_found("unshare"), "--mount", "--propagation", "private", "sh", "-c", script, "sh", *runner]
-    program = Program(label, command, {**os.environ, "PYTHONPATH": _TOP})
-    return program.contender("start")
+def runtime_prefix(path: str) -> list[str]:
+    """crun refuses hosts with both cgroup versions: it gets a mount namespace that has only the first."""
+    unified = "/sys/fs/cgroup/unified"
+    if os.path.basename(path) != "crun" or not os.path.ismount(unified):
+        return []
+    script = f'umount {unified} && exec "$@"'
+    return [found("unshare"), "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
 
 
 def _engine(name: str, network: str) -> Contender:
     """Docker or podman, where it works and has an image already: nothing is pulled."""
-    path = _found(name)
+    path = found(name)
     done = subprocess.run([path, "image", "inspect", _IMAGE], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()

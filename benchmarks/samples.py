@@ -14,7 +14,7 @@ class Samples:
     """Seconds, one for each round."""
 
     name: str
-    seconds: tuple[float, ...] = attrs.field(converter=tuple)
+    seconds: tuple[float, ...]
 
     @property
     def minimum(self) -> float:
@@ -47,7 +47,7 @@ class Table:
     """Rows of text below headings; the first column is left-aligned, the others right-aligned."""
 
     headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
     def render(self) -> str:
         lines = [self.headings, *self.rows]
@@ -61,10 +61,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))])
 
 
-def times_table(samples: Sequence[Samples], absent: Sequence[tuple[str, str]], base: str) -> Table:
+def times_table(samples: Sequence[Samples], base: str) -> Table:
     """Minimum, median and 90th percentile of each, and its ratios to ``base``."""
     ground = next(each for each in samples if each.name == base)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             each.name,
             f"{each.minimum * 1000:.3f}",
@@ -75,5 +75,4 @@ def times_table(samples: Sequence[Samples], absent: Sequence[tuple[str, str]], b
         )
         for each in sorted(samples, key=lambda each: each.median)
     ]
-    rows += [(f"{name} ({reason})", "-", "-", "-", "-", "-") for name, reason in absent]
     return Table(("", "min ms", "median ms", "p90 ms", "x min", "x median"), rows)

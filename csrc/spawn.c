@@ -2,9 +2,9 @@
  * Making a process: the parent's side and the outer stage.
  *
  * Memory is shared until execve (CLONE_VM), so a start costs the same from a process of 1 MiB and of
- * 100 GiB; the caller's thread sleeps meanwhile (CLONE_VFORK), other threads run on.  exit_signal is 0:
- * no SIGCHLD reaches the host's handlers and no waitpid(-1) of the host takes the process away
- * (waitpid(2), __WALL).
+ * 100 GiB; the caller's thread sleeps meanwhile (CLONE_VFORK), other threads run on.  exit_signal is 0
+ * (CLONE_PARENT asks for it): until execve, which sets it to SIGCHLD, no signal reaches the host and no
+ * waitpid(-1) of the host takes the process away (waitpid(2), __WALL).
  */
 #define _GNU_SOURCE
 #include "child.h"

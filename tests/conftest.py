@@ -46,14 +46,14 @@ def _real_directory() -> str:
     kinds = {}
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields = line.split()
-        kinds[fields[4]] = fields[fields.index("-") + 1]
-    for place in ("/var/tmp", "/tmp", str(Path.home())):
-        mount = next(str(above) for above in (Path(place), *Path(place).parents) if str(above) in kinds)
-        if kinds[mount] not in {"overlay", "tmpfs", "ramfs"} and os.access(place, os.W_OK):
+        kinds[fields[2]] = fields[fields.index("-") + 1]
+    places = ("/var/tmp", "/tmp", str(Path.home()))
+    for place in places:
+        device = os.stat(place).st_dev
+        kind = kinds.get(f"{os.major(device)}:{os.minor(device)}")
+        if kind not in {"overlay", "tmpfs", "ramfs"} and os.access(place, os.W_OK):
             return place
-    raise pytest.UsageError(
-        "neither /var/tmp nor /tmp nor the home directory is on a file system that can hold an overlay"
-    )
+    raise pytest.UsageError(f"none of {', '.join(places)} is on a file system that can hold an overlay")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -64,4 +65,34 @@ void move_mount_to(int fd, int dir, const char *path)
 {
     unsigned int flags = MOVE_MOUNT_F_EMPTY_PATH | (*path == '\0' ? MOVE_MOUNT_T_EMPTY_PATH : 0);
     SYS(move_mount, fd, "", dir, path, flags);
+}
+
+union one_fd {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+};
+
+void send_fd(int socket, int fd, const void *data, size_t length)
+{
+    union one_fd control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    struct iovec part = {(void *)(uintptr_t)data, length};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    must(sendmsg(socket, &message, MSG_NOSIGNAL), "sendmsg");
+}
+
+/* -1 when the other side is gone. */
+int receive_fd(int socket, int flags)
+{
+    char data[512];
+    union one_fd control;
+    struct iovec part = {data, sizeof data};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int fd = -1;
+    if (must(recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC), "recvmsg") > 0) {
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    }
+    return fd;
 }

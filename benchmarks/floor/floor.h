@@ -44,11 +44,12 @@ struct floor {
     int container; /* pidfd of the one that `exec` enters */
 };
 
-/* What the program gets as 0, 1, 2, and the other ends of 1 and 2. */
+/* What the program gets as 0, 1, 2, the other ends of 1 and 2, and a socket for the writable layer's fd. */
 struct streams {
     int child[3];
     int out;
     int err;
+    int exports[2]; /* ours, the child's */
 };
 
 /* prepare.c: what is made once, before the first round. */
@@ -69,7 +70,8 @@ _Noreturn void outer_exec(const struct floor *floor, struct streams *streams, in
 _Noreturn void inner_start(const struct floor *floor, const struct identity *identity, struct streams *streams,
                            int layer, int usr, int dev);
 _Noreturn void inner_exec(const struct floor *floor, struct streams *streams);
-void build_tree(const struct floor *floor, const struct identity *identity, int layer, int usr, int dev);
+void build_tree(const struct floor *floor, const struct identity *identity, int layer, int usr, int dev,
+                int exports);
 int make_dev(const struct identity *identity);
 _Noreturn void confine(const struct floor *floor, struct streams *streams);
 
@@ -81,6 +83,8 @@ int clone_tree(int dir, const char *path, unsigned int flags);
 void set_attributes(int fd, unsigned int flags, uint64_t set, uint64_t propagation, int userns);
 int new_mount(const char *type, const char *const (*options)[2], unsigned int attributes);
 void move_mount_to(int fd, int dir, const char *path);
+void send_fd(int socket, int fd, const void *data, size_t length);
+int receive_fd(int socket, int flags);
 
 #define SYS(name, ...) must(syscall(SYS_##name, __VA_ARGS__), #name)
 

@@ -4,7 +4,6 @@
 
 #include <sched.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,17 +11,9 @@
 /* A pidfd of itself: whoever holds it can end this process without mistaking it for another. */
 static void register_with_leash(int leash)
 {
-    char data[272] = {1};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    char message[272] = {1};
     int pidfd = (int)SYS(pidfd_open, getpid(), 0);
-    memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
-    struct iovec part = {data, sizeof data};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    must(sendmsg(leash, &message, MSG_NOSIGNAL), "sendmsg");
+    send_fd(leash, pidfd, message, sizeof message);
     close(pidfd);
 }
 
@@ -43,7 +34,7 @@ _Noreturn void inner_start(const struct floor *floor, const struct identity *ide
     must(unshare(CLONE_NEWCGROUP), "unshare");
     must(setsid(), "setsid");
     umask(0);
-    build_tree(floor, identity, layer, usr, dev);
+    build_tree(floor, identity, layer, usr, dev, streams->exports[1]);
     must(sethostname(floor->hostname, strlen(floor->hostname)), "sethostname");
     confine(floor, streams);
 }

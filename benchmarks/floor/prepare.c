@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,27 +50,6 @@ int make_userns(uint32_t base)
     return fd;
 }
 
-static int receive_pidfd(int socket)
-{
-    char data[512];
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec part = {data, sizeof data};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) <= 0) {
-        _exit(0);
-    }
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    int fd = -1;
-    if (header != NULL) {
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    }
-    return fd;
-}
-
 static _Noreturn void watch(int socket)
 {
     struct pollfd polled[1 + MOST] = {{.fd = socket, .events = POLLIN}};
@@ -85,7 +63,10 @@ static _Noreturn void watch(int socket)
             }
         }
         if (polled[0].revents != 0) {
-            int fd = receive_pidfd(socket);
+            int fd = receive_fd(socket, 0);
+            if (fd < 0) {
+                _exit(0);
+            }
             must(count <= MOST ? 0 : -1, "leash");
             polled[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
         }

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -75,6 +76,20 @@ static void finish(struct streams *streams, int pid)
     must(status == 0 ? 0 : -1, "the program");
 }
 
+/* What is in the writable layer: nothing, after `true`. */
+static void read_changes(struct streams *streams)
+{
+    char entries[4096];
+    int upper = receive_fd(streams->exports[0], MSG_DONTWAIT);
+    close(streams->exports[0]);
+    close(streams->exports[1]);
+    int dir = (int)must(openat(upper, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "upper");
+    while (SYS(getdents64, dir, entries, sizeof entries) > 0) {
+    }
+    close(dir);
+    close(upper);
+}
+
 /* Memory that a container's ids share for a moment is hidden from tracers, and no signal handler runs in it. */
 static uint64_t guard(void)
 {
@@ -94,7 +109,9 @@ static void unguard(uint64_t before)
 void start_round(const struct floor *floor, const struct identity *identity)
 {
     int pid = -1, status;
-    struct streams streams = open_streams(), childs = streams;
+    struct streams streams = open_streams(), childs;
+    must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, streams.exports), "socketpair");
+    childs = streams;
     uint64_t before = guard();
     struct clone_args args = {.flags = SHARED | (identity == NULL ? inner_namespaces(floor) : 0)};
     long child = clone_shared(&args, sizeof args);
@@ -113,6 +130,7 @@ void start_round(const struct floor *floor, const struct identity *identity)
     }
     unguard(before);
     finish(&streams, pid);
+    read_changes(&streams);
 }
 
 void exec_round(const struct floor *floor)

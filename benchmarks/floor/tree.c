@@ -145,7 +145,15 @@ static void bring_loopback_up(void)
     close(fd);
 }
 
-void build_tree(const struct floor *floor, const struct identity *identity, int layer, int usr, int dev)
+/* The writable layer goes to the parent, which reads from it what the program has changed. */
+static void export_upper(int exports)
+{
+    int upper = (int)must(open_in(AT_FDCWD, "upper", O_RDONLY | O_DIRECTORY, 0), "upper");
+    send_fd(exports, upper, "", 1);
+}
+
+void build_tree(const struct floor *floor, const struct identity *identity, int layer, int usr, int dev,
+                int exports)
 {
     int old = open_in(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
     set_attributes(old, AT_RECURSIVE, 0, MS_PRIVATE, -1);
@@ -170,6 +178,7 @@ void build_tree(const struct floor *floor, const struct identity *identity, int 
     for (size_t i = 0; i < floor->read_only.count; i++) {
         make_read_only(root, floor->read_only.items[i]);
     }
+    export_upper(exports);
     if (floor->own_network) {
         bring_loopback_up();
     }

@@ -39,6 +39,8 @@ VERBS = {
     "paused": frozenset({"kill", "stop", "restart", "unpause", "wait", "reach files", "list changes"}),
     "exited": frozenset({"start", "stop", "restart", "wait", "reach files", "list changes", "remove"}),
     "removed": frozenset({"remove"}),
+    # After a fork of the host: the containers stay the parent's.
+    "of another process": frozenset(),
 }
 
 
@@ -86,6 +88,8 @@ class Container:
         with self._lock:
             if self._removed:
                 return "removed"
+            if self._workspace.pid != os.getpid():
+                return "of another process"
             if self._running is None:
                 return "created"
             if self._running.poll() is not None:
@@ -212,9 +216,12 @@ class Container:
             self._paused = False
 
     def remove(self, *, force: bool = False) -> None:
-        """Remove the container and its writable layer; idempotent. ``force`` ends a running one first."""
+        """Remove the container and its writable layer; idempotent. ``force`` ends a running one first.
+
+        In a forked child of the process that made it, nothing happens: it is the parent's.
+        """
         with self._lock:
-            if self._removed:
+            if self._removed or self._workspace.pid != os.getpid():
                 return
             if force and self._running is not None and self._running.poll() is None:
                 self._running.kill()

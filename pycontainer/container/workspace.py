@@ -33,6 +33,7 @@ class Workspace:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.pid = os.getpid()
         self.leases = Leases()
         self._lock = threading.Lock()
         self._skeletons: dict[tuple[int, int], str] = {}

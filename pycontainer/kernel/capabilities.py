@@ -86,13 +86,13 @@ def _canonical(name: str) -> str:
         return name
     if not isinstance(name, str):
         raise InvalidArgument("capability", name, "a name is needed")
-    known = "CAP_" + name.upper().removeprefix("CAP_")
-    if known in _NUMBERS:
-        return known
+    bare = name.upper().removeprefix("CAP_")
+    if f"CAP_{bare}" in _NUMBERS:
+        return f"CAP_{bare}"
     from difflib import get_close_matches
 
-    near = get_close_matches(known, NAMES, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    near = get_close_matches(bare, [known.removeprefix("CAP_") for known in NAMES])
+    hint = "; did you mean " + " or ".join(f"CAP_{known}" for known in near) + "?" if near else ""
     raise InvalidArgument("capability", name, f"no such capability{hint}")
 
 

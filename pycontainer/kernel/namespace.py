@@ -1,80 +1,72 @@
-"""Namespaces of the kernel as objects, each held by a file descriptor (namespaces(7)).
+"""Namespaces that are made together, and commands that run in them.
 
-Owns what the kinds are called and one namespace's fd.  Sets of namespaces, which are made and entered
-together, are in :mod:`pycontainer.kernel.namespace_set`.
+::
+
+    create    a holder process in the new namespaces -> an fd of each -> the holder ends,
+              but for a pid namespace: there it is the PID 1, without which nothing can start in it
+    popen     fds -> setns, user namespace first, pid namespace last -> clone -> execve
+    close     ends PID 1, and with it every process of the pid namespace; closes the fds
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import attrs
 
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported
-from pycontainer.kernel import mount
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
+from pycontainer.kernel import command, holder, timens, userns
+from pycontainer.kernel.command import Entry, Stream, Word
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.native import lib
+from pycontainer.kernel.idmap import IdMap
+from pycontainer.kernel.nsfs import KINDS, Namespace, open_checked, parse_kind
+from pycontainer.kernel.process import Process
+from pycontainer.kernel.userns import Lease, Leases
 
-if TYPE_CHECKING:
-    from pycontainer.kernel.idmap import IdMap
-    from pycontainer.kernel.namespace_set import NamespaceSet
+__all__ = ["Namespace", "NamespaceSet"]
 
 
 @attrs.frozen
-class Kind:
-    """One of the kernel's kinds of namespaces: its flag for clone(2) and its name in ``/proc/PID/ns``."""
+class _Ids:
+    """What a process does about its ids when it enters the set's user namespace."""
 
-    name: str
-    flag: int
-    file: str
+    become_root: bool = False
+    drop_groups: bool = False
 
+    @classmethod
+    def of(cls, map_: IdMap) -> _Ids:
+        has_root = map_.host_uid(0) is not None and map_.host_gid(0) is not None
+        return cls(has_root, has_root and not map_.is_single)
 
-#: By the name that users give, in the order in which a set is entered: the user namespace first, for its
-#: capabilities are needed for the others; the process ids last, for they count from the next clone on.
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("user", lib.CLONE_NEWUSER, "user"),
-        Kind("cgroup", lib.CLONE_NEWCGROUP, "cgroup"),
-        Kind("ipc", lib.CLONE_NEWIPC, "ipc"),
-        Kind("uts", lib.CLONE_NEWUTS, "uts"),
-        Kind("net", lib.CLONE_NEWNET, "net"),
-        Kind("mount", lib.CLONE_NEWNS, "mnt"),
-        Kind("time", lib.CLONE_NEWTIME, "time"),
-        Kind("pid", lib.CLONE_NEWPID, "pid"),
-    )
-}
+    @classmethod
+    def of_process(cls, process: int) -> _Ids:
+        """The same, from the maps that ``/proc/PID`` shows."""
+        texts = [_read(name, process) for name in ("uid_map", "gid_map", "setgroups")]
+        has_root = all(any(line.split()[0] == "0" for line in text.splitlines()) for text in texts[:2])
+        return cls(has_root, has_root and texts[2].strip() == "allow")
 
 
-def parse_kind(name: str) -> Kind:
-    """The kind of that name. Raises :class:`InvalidArgument` that lists the names."""
-    try:
-        return KINDS[name]
-    except (KeyError, TypeError):
-        raise InvalidArgument("kind", name, f"the kinds of namespaces are {', '.join(KINDS)}") from None
+class NamespaceSet:
+    """Several namespaces to run commands in. Got from :meth:`create` or :meth:`open`.
 
+    ``set["net"]`` is one of them, ``"net" in set`` tells whether it is there, iteration gives the kinds.
+    ``close`` is idempotent, ``with`` closes; the one :class:`Namespace` got from the set closes with it.
 
-class Namespace:
-    """One namespace, held by an fd: it lives at least as long as this object is open.
-
-    Got from :meth:`create` (several, as a set) or :meth:`open`.  ``close`` is idempotent; ``with`` closes.
-
-    >>> with Namespace.open(os.getpid(), "net") as mine, Namespace.open(1, "net") as first:  # doctest: +SKIP
-    ...     mine.identity == first.identity
-    True
+    >>> with Namespace.create("mount", "pid", "net", "user") as ns:   # doctest: +SKIP
+    ...     ns.run(["ip", "link"])
+    0
     """
 
-    __slots__ = ("_fd", "kind")
+    __slots__ = ("_holder", "_ids", "_lease", "_namespaces", "_open")
 
-    def __init__(self, kind: str, fd: Fd) -> None:
-        self.kind = kind
-        self._fd = fd
+    def __init__(self) -> None:
+        self._namespaces: dict[str, Namespace] = {}
+        self._holder: Process | None = None
+        self._lease: Lease | None = None
+        self._ids = _Ids()
+        self._open = True
 
     @classmethod
     def create(
@@ -84,102 +76,185 @@ class Namespace:
         offsets: Mapping[str, float] | None = None,
         proc: bool = True,
     ) -> NamespaceSet:
-        """Make new namespaces of these kinds; see :meth:`NamespaceSet.create`, which this is."""
-        from pycontainer.kernel.namespace_set import NamespaceSet
+        """Make new namespaces of ``kinds``, of: mount, pid, net, uts, ipc, user, cgroup, time.
 
-        return NamespaceSet.create(*kinds, idmap=idmap, offsets=offsets, proc=proc)
+        With ``"user"`` the others belong to the new user namespace, and commands start as its root; its
+        ids are those of ``idmap``, by default a block of unused host ids for root, and for an ordinary user
+        its own id and its subordinate ones.  Without ``"user"`` the caller must be root.
+
+        In a new network namespace ``lo`` is up.  In a new mount namespace nothing propagates to or from the
+        host's, and with a new pid namespace it has an own ``/proc`` (``proc=False``: the host's stays).  A
+        pid namespace has our ``init`` as PID 1.  ``offsets``, in seconds, is what the clocks ``monotonic``
+        and ``boottime`` of a new time namespace are ahead of the host's.
+
+        Raises :class:`InvalidArgument`, :class:`NotSupported` where the kernel lacks a kind, and
+        :class:`KernelError` that names the step, with nothing left behind.
+        """
+        wanted = {parse_kind(kind).name for kind in kinds}
+        if not wanted:
+            raise InvalidArgument("kinds", kinds, f"at least one is needed, of {', '.join(KINDS)}")
+        for name, value, kind in (("idmap", idmap, "user"), ("offsets", offsets, "time")):
+            if value is not None and kind not in wanted:
+                raise InvalidArgument(name, value, f'it belongs to a {kind} namespace: add "{kind}"')
+        for kind in wanted:
+            if not os.path.exists(f"/proc/self/ns/{KINDS[kind].file}"):
+                raise NotSupported(
+                    f"this kernel has no {kind} namespaces", "leave it out, or use a kernel that has"
+                )
+        self = cls()
+        try:
+            self._create(wanted, idmap, offsets or {}, proc=proc)
+        except KernelError as error:
+            self.close()
+            raise holder.explained(error, wanted) from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _create(
+        self, kinds: set[str], map_: IdMap | None, offsets: Mapping[str, float], *, proc: bool
+    ) -> None:
+        if "user" in kinds:
+            self._lease = Leases().take() if map_ is None else Lease(userns.create(map_), map_, None)
+            self._ids = _Ids.of(self._lease.map)
+            self._namespaces["user"] = Namespace("user", Fd(os.dup(self._lease.fd)))
+        held = kinds - {"user", "time"}
+        if held:
+            self._holder = holder.hold(held, userns=self._user_fd(), ns_root=self._ids.become_root, proc=proc)
+            for kind in held:
+                self._namespaces[kind] = Namespace.open(self._holder.pid, kind)
+        if "time" in kinds:
+            fd = timens.make(offsets, userns=self._user_fd(), ns_root=self._ids.become_root)
+            self._namespaces["time"] = Namespace("time", Fd(fd))
+        if "pid" not in kinds:
+            self._end_holder()
+
+    def _user_fd(self) -> int | None:
+        return self._namespaces["user"].fileno() if "user" in self._namespaces else None
 
     @classmethod
-    def open(cls, where: int | str | os.PathLike[str], kind: str) -> Namespace:
-        """Open the namespace of a process, given by its pid, or the one that a file stands for.
+    def open(cls, pid: int, *kinds: str) -> NamespaceSet:
+        """Open the namespaces of a running process: those of ``kinds``, or all that the kernel has.
 
-        A file is an entry of ``/proc/PID/ns`` or a name made by :meth:`bind` or ``ip netns add``.  Raises
-        :class:`InvalidArgument` when the file is no namespace of this kind, :class:`NotSupported` when the
-        kernel has none, :class:`KernelError` when it cannot be opened.
+        Nothing is started or ended.  The fds keep the namespaces, not the process: when the PID 1 of a pid
+        namespace has ended, no command can be started in it any more.  Raises :class:`InvalidArgument` and
+        :class:`KernelError`; the caller must be allowed to inspect the process (ptrace(2)).
         """
-        wanted = parse_kind(kind)
-        path = f"/proc/{where}/ns/{wanted.file}" if isinstance(where, int) else os.fspath(where)
+        wanted = {parse_kind(kind).name for kind in kinds}
+        self = cls()
         try:
-            fd = Fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-        except OSError as error:
-            if not os.path.exists(f"/proc/self/ns/{wanted.file}"):
-                raise NotSupported(f"this kernel has no {kind} namespaces", "use a kernel that has") from None
-            hint = f"there is no process {where}" if isinstance(where, int) and error.errno == errno.ENOENT else ""
-            raise KernelError(error.errno or 0, f"open the {kind} namespace {path}", hint=hint) from None
-        try:
-            found = _type_of(fd)
-            if found != wanted.flag:
-                names = [other.name for other in KINDS.values() if other.flag == found]
-                reason = f"it is a {names[0]} namespace" if names else "it is no namespace"
-                raise InvalidArgument("where", os.fspath(path), f"{reason}, no {kind} namespace")
+            with Fd(_open_process(pid)) as process:
+                folder = process.fileno()
+                for kind in KINDS.values():
+                    if kind.name in wanted or (not wanted and _exists(f"ns/{kind.file}", folder)):
+                        self._namespaces[kind.name] = open_checked(f"ns/{kind.file}", kind, dir_fd=folder)
+                if "user" in self._namespaces:
+                    self._ids = _Ids.of_process(folder)
         except BaseException:
-            fd.close()
+            self.close()
             raise
-        return cls(kind, fd)
+        return self
+
+    def __getitem__(self, kind: str) -> Namespace:
+        self._check_open("look up a namespace")
+        return self._namespaces[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._namespaces
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind in KINDS if kind in self._namespaces)
+
+    def __len__(self) -> int:
+        return len(self._namespaces)
 
     @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode number: equal for two objects exactly when they are the same namespace."""
-        status = os.fstat(self.fileno())
-        return status.st_dev, status.st_ino
+    def init_pid(self) -> int | None:
+        """The host's number of the pid namespace's PID 1 that this set keeps, if it keeps one."""
+        return None if self._holder is None else self._holder.pid
 
-    @property
-    def inode(self) -> int:
-        """The number that ``ls -l /proc/PID/ns`` and lsns(8) show."""
-        return self.identity[1]
+    def run(
+        self,
+        argv: Sequence[Word],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+    ) -> int:
+        """Run a command to its end and return its exit code (128 + n for signal n); see :meth:`popen`.
 
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._fd.closed
-
-    def fileno(self) -> int:
-        """Return the fd, for setns(2) or ``IPRoute``; it stays owned here. ``ValueError`` when closed."""
-        return self._fd.fileno()
-
-    def bind(self, path: str | os.PathLike[str]) -> None:
-        """Give the namespace a name in the file system, which keeps it until :meth:`unbind`, without a process.
-
-        The name must not exist; it is a bind mount, as ``ip netns add`` makes in ``/run/netns``.  A mount
-        namespace can be bound only where mounts are private (mount_namespaces(7)).  Needs root.  Raises
-        :class:`KernelError` with nothing left.
+        ``subprocess.PIPE`` is refused, as nobody would read it.  A command that an exception in the wait
+        leaves behind (``KeyboardInterrupt``) is killed.
         """
-        name = os.fspath(path)
-        try:
-            os.close(os.open(name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-        except OSError as error:
-            raise KernelError(error.errno or 0, f"make {name}") from None
-        try:
-            mount.bind(self.fileno(), name)
-        except BaseException:
-            os.unlink(name)
-            raise
+        for name, value in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr)):
+            if value == command.PIPE:
+                raise InvalidArgument(name, value, "nobody would be at the other end: use popen")
+        with self.popen(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr) as process:
+            return process.wait()
 
-    @classmethod
-    def unbind(cls, path: str | os.PathLike[str]) -> None:
-        """Take away a name made by :meth:`bind`, also in another process. Needs root.
+    def popen(
+        self,
+        argv: Sequence[Word],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+    ) -> Process:
+        """Start a command in the namespaces; the caller waits for it, as for a ``subprocess.Popen``.
 
-        The namespace goes on while a process or an fd holds it.  Raises :class:`InvalidArgument` when the
-        path is no such name, and :class:`KernelError`.
+        The program is looked for in the ``PATH`` of ``env``, inside; ``env`` is the caller's environment by
+        default.  ``cwd`` is by default the caller's directory, in a mount namespace of its own that
+        namespace's root.  The streams are the caller's own by default, a descriptor, a file, or
+        ``subprocess.PIPE``, ``DEVNULL``, ``STDOUT``.  The command ends with the calling process at
+        the latest.
+
+        Namespaces that the caller is in already are left out.  Raises :class:`CommandNotFound`,
+        :class:`CommandNotExecutable`, :class:`InvalidArgument` and :class:`KernelError`.
         """
-        name = os.fspath(path)
-        try:
-            with Fd(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd:
-                if _type_of(fd) == 0:
-                    raise InvalidArgument("path", name, "it is no name of a namespace")
-        except OSError as error:
-            raise KernelError(error.errno or 0, f"open {name}") from None
-        mount.unbind(name)
-        try:
-            os.unlink(name)
-        except OSError as error:
-            raise KernelError(error.errno or 0, f"remove {name}") from None
+        self._check_open("run a command")
+        joined = [ns for kind in KINDS if (ns := self._namespaces.get(kind)) is not None and not _is_own(ns)]
+        clock = next((ns.fileno() for ns in joined if ns.kind == "time"), None)
+        joined = [ns for ns in joined if ns.kind != "time"]
+        enters_user = any(ns.kind == "user" for ns in joined)
+        entry = Entry(
+            joins=tuple((ns.fileno(), KINDS[ns.kind]) for ns in joined),
+            clock=clock,
+            become_root=enters_user and self._ids.become_root,
+            drop_groups=enters_user and self._ids.drop_groups,
+        )
+        return command.start(entry, argv, env=env, cwd=cwd, streams=(stdin, stdout, stderr))
+
+    def _check_open(self, verb: str) -> None:
+        if not self._open:
+            raise StateError("the set of namespaces", "closed", verb)
 
     def close(self) -> None:
-        """Close the fd. Idempotent."""
-        self._fd.close()
+        """End the PID 1 that the set keeps, with all processes of its namespace, and close the fds. Idempotent.
 
-    def __enter__(self) -> Namespace:
+        Commands that run in a set without a pid namespace go on.
+        """
+        self._open = False
+        try:
+            self._end_holder()
+        finally:
+            while self._namespaces:
+                self._namespaces.popitem()[1].close()
+            lease, self._lease = self._lease, None
+            if lease is not None:
+                lease.discard()
+
+    def _end_holder(self) -> None:
+        process, self._holder = self._holder, None
+        if process is not None:
+            with process:
+                process.kill()
+
+    def __enter__(self) -> NamespaceSet:
         return self
 
     def __exit__(
@@ -188,16 +263,29 @@ class Namespace:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Namespace {self.kind} {'closed' if self.closed else self.inode}>"
+        return f"<NamespaceSet {', '.join(self) if self._open else 'closed'}>"
 
 
-def _type_of(fd: Fd) -> int:
-    """The CLONE_NEW* flag of a namespace, or 0 for what is none (ioctl_ns(2))."""
-    if not stat.S_ISREG(os.fstat(fd.fileno()).st_mode):
-        return 0  # a device might take the request for one of its own
+def _is_own(namespace: Namespace) -> bool:
+    status = os.stat(f"/proc/thread-self/ns/{KINDS[namespace.kind].file}")
+    return (status.st_dev, status.st_ino) == namespace.identity
+
+
+def _open_process(pid: int) -> int:
     try:
-        return fcntl.ioctl(fd.fileno(), lib.NS_GET_NSTYPE)
+        return os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EBADF, errno.ENOTSUP):
-            return 0
-        raise
+        raise KernelError(error.errno or 0, f"open process {pid}") from None
+
+
+def _exists(path: str, folder: int) -> bool:
+    try:
+        os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _read(path: str, folder: int) -> str:
+    with open(path, opener=lambda name, flags: os.open(name, flags, dir_fd=folder)) as file:
+        return file.read()

@@ -4,9 +4,10 @@ Owns the pidfd, the host's ends of the program's standard streams and the right 
 collect the exit status. Making the process is the spawn's work (``kernel.spawn``);
 what belongs to the process beyond itself (cgroup, leash, files) is its container's.
 
-Our children send no signal when they end (clone3 with ``exit_signal`` 0), so the
-host's SIGCHLD handler and its ``waitpid(-1)`` never meet them; waitid(2) finds
-such a child only with ``__WALL``. pidfd_open(2), Linux 5.4 for waiting.
+Waiting goes by the pidfd alone (waitid(2) with ``P_PIDFD``, Linux 5.4), so no other child of the host
+is ever reaped here. The reverse cannot be had: whatever ``clone3`` was told, execve(2) resets the
+termination signal to SIGCHLD, so a host that calls ``waitpid(-1)`` or ignores SIGCHLD takes the status of
+our children with it. That is found out and said, and hangs nobody.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pycontainer.kernel.signals import signal_name, signal_number
 if TYPE_CHECKING:
     from pycontainer.kernel.terminal import Terminal
 
-# waitid(2): wait for children whatever their exit signal; Python's os does not name it.
+# waitid(2): wait for children whatever their exit signal, which is 0 until execve; os does not name it.
 _WALL = 0x40000000
 _REAP = os.WEXITED | os.WNOHANG | _WALL
 _PEEK = _REAP | os.WNOWAIT
@@ -214,8 +215,8 @@ class Process:
                     raise KernelError(
                         errno.ECHILD,
                         f"wait for process {self.pid}",
-                        hint="it is no child of this process, or other code collected it "
-                        "(waitpid with __WALL): its exit status is lost",
+                        hint="its exit status is lost: other code of this process collected it "
+                        "(waitpid(-1)), or SIGCHLD is ignored, or it is no child of this process",
                     ) from None
             self._reaped = True
             if self._closing:

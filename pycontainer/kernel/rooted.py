@@ -53,10 +53,12 @@ def open_in_root(root: int, path: bytes, flags: int, mode: int = 0) -> int:
 
     ``mode`` counts only with ``O_CREAT``.  Raises :class:`KernelError`.
     """
-    mode = mode if flags & os.O_CREAT else 0  # openat2(2) refuses one that it would not use
+    # openat2(2) refuses what it would not use.
+    mode = mode if flags & os.O_CREAT else 0
+    flags |= 0 if flags & os.O_PATH else os.O_NOCTTY
     for attempt in range(_ATTEMPTS):
         try:
-            return native.openat2(root, path, flags | os.O_NOCTTY, mode, _IN_ROOT)
+            return native.openat2(root, path, flags, mode, _IN_ROOT)
         except KernelError as error:
             if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
                 raise
@@ -255,7 +257,7 @@ class Rooted:
             head, _, name = raw.rstrip(b"/").rpartition(b"/")
             if name in {b"", b".", b".."}:
                 raise KernelError(errno.EISDIR, self.step("open", path))
-            parent = self._open("open", (head or b"/") + b"/", os.O_PATH | os.O_DIRECTORY, 0)
+            parent = self._open("open", path, os.O_PATH | os.O_DIRECTORY, 0, raw=(head or b"/") + b"/")
             if not follow:
                 return parent, name
             try:
@@ -337,8 +339,9 @@ class Rooted:
             raise InvalidArgument("path", path, f"a path {self.where} is not empty and holds no NUL")
         return raw
 
-    def _open(self, verb: str, path: PathLike, flags: int, mode: int) -> Fd:
-        raw = self._raw(path)
+    def _open(self, verb: str, path: PathLike, flags: int, mode: int, *, raw: bytes = b"") -> Fd:
+        """Open ``raw``, or the path by which the step is named."""
+        raw = raw or self._raw(path)
         try:
             if flags & os.O_CREAT:
                 with self.creating():

@@ -116,8 +116,8 @@ class Spawn:
 def spawn(request: Spawn) -> tuple[int, int]:
     """Start the process; returns its pid and a pidfd, which are the caller's.
 
-    The child has executed its program when this returns.  It has no exit signal: it must be reaped with
-    :func:`pycontainer.kernel.native.wait_usage`.  The calling thread sleeps meanwhile, other threads run.
+    The child has executed its program when this returns.  It is an ordinary child of this process, to be
+    reaped through its pidfd (:func:`pycontainer.kernel.native.wait_usage`).  The calling thread sleeps meanwhile, other threads run.
     Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or :class:`KernelError`, with
     nothing left behind.
     """

@@ -1,10 +1,9 @@
-"""A child held by its pidfd: the real spawn's children, which have no exit signal."""
+"""A child held by its pidfd: children of the real spawn, and other code that reaches for them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import pickle
 import pty
@@ -130,22 +129,23 @@ def test_a_timeout_beyond_what_poll_takes() -> None:
         assert process.wait(timeout=1e12) == 0
 
 
+def all_wait(process: Process) -> list[int]:
+    codes: list[int] = []
+    threads = [threading.Thread(target=lambda: codes.append(process.wait(timeout=20))) for _ in range(8)]
+    threads += [
+        threading.Thread(target=lambda: wait_until(lambda: process.poll() is not None)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return codes
+
+
 def test_all_waiting_threads_get_the_status() -> None:
     for _ in range(20):
-        with start("sleep", "0.02") as process:
-            codes: list[int | None] = []
-            threads = [
-                threading.Thread(target=lambda: codes.append(process.wait(timeout=20))) for _ in range(8)
-            ]
-            threads += [
-                threading.Thread(target=lambda: wait_until(lambda: process.poll() is not None))
-                for _ in range(4)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert codes == [0] * 8
+        with start(*sh("sleep 0.02; exit 3")) as process:
+            assert all_wait(process) == [3] * 8
 
 
 def test_the_thread_that_started_it_may_be_gone() -> None:
@@ -170,8 +170,6 @@ def test_an_interrupt_while_waiting_loses_nothing() -> None:
 
 
 def test_an_interrupt_at_any_moment_of_reaping_loses_nothing() -> None:
-    """A storm of signals whose handler raises, while a loop reaps: the status always comes out in the end."""
-
     class Storm(Exception):
         pass
 
@@ -184,11 +182,11 @@ def test_an_interrupt_at_any_moment_of_reaping_loses_nothing() -> None:
         for number in range(150):
             process = start(*sh(f"exit {number}"))
             select.select([process], [], [])
-            # From a fraction of a poll to beyond it, so that every instruction gets its turn.
-            signal.setitimer(signal.ITIMER_REAL, 1e-6 + number * 3e-7)
             try:
+                # From a fraction of a poll to beyond it, so that every instruction gets its turn.
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + number * 3e-7)
                 process.poll()
-                signal.pause()
+                wait_until(lambda: False)
             except Storm:
                 hit += 1
             assert process.poll() == number
@@ -200,18 +198,19 @@ def test_an_interrupt_at_any_moment_of_reaping_loses_nothing() -> None:
     assert hit == 150
 
 
-def test_the_hosts_own_waiting_does_not_meet_it() -> None:
+def test_other_children_of_the_host_are_left_alone() -> None:
+    foreign = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 2"], {})
     with start(*sh("exit 6")) as process:
-        select.select([process], [], [])
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
         assert process.wait() == 6
+    del process
+    start("true").__exit__(None, None, None)
+    assert os.waitstatus_to_exitcode(os.waitpid(foreign, 0)[1]) == 2
 
 
 def test_a_status_that_other_code_took_is_an_error_and_no_hang() -> None:
     process = start(*sh("exit 6"))
     select.select([process], [], [])
-    assert os.waitpid(process.pid, WALL)[0] == process.pid
+    assert os.waitpid(-1, WALL)[0] == process.pid
     for ask in (process.poll, process.wait, lambda: process.wait(timeout=5)):
         with pytest.raises(KernelError, match=f"wait for process {process.pid}: .*its exit status is lost"):
             ask()
@@ -220,17 +219,37 @@ def test_a_status_that_other_code_took_is_an_error_and_no_hang() -> None:
     assert process.closed
 
 
-def test_a_status_that_is_taken_while_we_wait_is_an_error_and_no_hang() -> None:
-    process = start("sleep", "0.2")
-    thief = threading.Thread(target=os.waitpid, args=(process.pid, WALL))
-    thief.start()
-    # Whoever comes first: ours is the status, or the error.
-    with contextlib.suppress(KernelError):
-        assert process.wait(timeout=20) == 0
-    if process.exit_code is not None:
-        thief = threading.Thread()
-    thief.join(0.1) if thief.ident else None
-    process.close()
+def test_a_status_that_the_kernel_dropped_is_an_error_and_no_hang() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = start("sleep", "0.1")
+        with pytest.raises(KernelError, match="SIGCHLD is ignored"):
+            process.wait(timeout=20)
+        process.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_race_for_the_status_has_one_winner_and_no_hang() -> None:
+    for _ in range(30):
+        process = start("sleep", "0.01")
+        stolen: list[int] = []
+
+        def steal(pid: int = process.pid, stolen: list[int] = stolen) -> None:
+            with contextlib.suppress(ChildProcessError):
+                stolen.append(os.waitpid(pid, WALL)[1])
+
+        thief = threading.Thread(target=steal)
+        thief.start()
+        started = time.monotonic()
+        # Where it was looked at before it was stolen, both know it.
+        with contextlib.suppress(KernelError):
+            process.wait(timeout=20)
+        assert time.monotonic() - started < 10
+        thief.join()
+        assert process.exit_code == 0 or stolen == [0]
+        process.close()
+        assert process.closed
 
 
 def test_it_works_in_an_event_loop() -> None:
@@ -274,12 +293,12 @@ def test_a_signal_to_an_ended_process_does_nothing() -> None:
 
 @pytest.mark.needs("user")
 def test_a_signal_that_the_kernel_refuses_is_an_error() -> None:
-    pid = 1
-    with Fd(os.pidfd_open(pid)) as pidfd:
-        process = Process.adopt(pid, pidfd.dup())
+    with Fd(os.pidfd_open(1)) as pidfd:
+        init = Process.adopt(1, pidfd.dup())
         with pytest.raises(KernelError, match="send SIGTERM to process 1: Operation not permitted"):
-            process.terminate()
-        process._pidfd.close()
+            init.terminate()
+        init.close()
+        assert init.closed
 
 
 # -- streams ----------------------------------------------------------------------------------
@@ -396,7 +415,6 @@ def test_one_that_is_lost_warns_and_is_reaped_later() -> None:
     pid = process.pid
     with pytest.warns(ResourceWarning, match=f"unclosed <Process {pid} not ended>"):
         del process
-        gc.collect()
     with Fd(os.pidfd_open(pid)) as watch:
         select.select([watch.fileno()], [], [])
     start("true").__exit__(None, None, None)

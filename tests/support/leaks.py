@@ -41,7 +41,11 @@ LAZY = [
     Exemption(kind="fds", pattern=r"-> socket:", limit=1, reason="the host's end of the leash"),
     Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
     Exemption(kind="fds", pattern=r"-> /memfd:", limit=2, reason="the programs init and reaper"),
-    Exemption(kind="fds", pattern=r"-> user:", limit=4, reason="user namespaces of leased uid ranges"),
+    Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
+    Exemption(kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"),
+    Exemption(kind="fds", pattern=r"-> /sys/fs/cgroup", limit=2, reason="this process's cgroup and its parent"),
+    Exemption(kind="cgroups", pattern=r"/pycontainer-\d+-[0-9a-f]{8}$", limit=1, reason="this process's cgroup"),
+    Exemption(kind="containers", pattern=r"/run/\d+-[0-9a-f]{8}(/lock|/skeleton-\d+)?$", limit=20, reason="the host image"),
     Exemption(kind="fds", pattern=r"-> {root}(/|$)", limit=8, reason="the engine's lock, leases and record"),
 ]
 

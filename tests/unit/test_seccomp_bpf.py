@@ -68,10 +68,11 @@ def test_a_program_answers_as_its_rules_read(profile: Profile, abi: str, data: s
             assert got == seccomp_oracle.evaluate(profile, profile.rules, abi, number, arguments)
 
 
-@given(profile=profiles(repeat=False), abi=st.sampled_from(syscalls.ARCHES))
+# Not the 32-bit ones: there libseccomp compares the low words alone, so that 1 << 32 equals 0.
+@given(profile=profiles(repeat=False), abi=st.sampled_from(["x86_64", "aarch64"]))
 def test_libseccomp_understands_rules_the_same_way(profile: Profile, abi: str) -> None:
     code = bpf_machine.decode(seccomp.compile(profile, frozenset(), abi))
-    stack = seccomp_oracle.Stack(profile, profile.rules, abi)
+    stack = seccomp_oracle.Stack(profile, profile.rules, abi, apart=True)
     for name in NAMES:
         number = seccomp_oracle.number_of(name, abi)
         if number is None:
@@ -80,8 +81,7 @@ def test_libseccomp_understands_rules_the_same_way(profile: Profile, abi: str) -
         for arguments in seccomp_oracle.boundaries(about):
             words = bpf_machine.data(number, syscalls.AUDIT[abi], arguments)
             got, expected = bpf_machine.run(code, words), stack.answer(words)
-            # Of equally strict answers the profile's first counts; libseccomp has no order.
-            assert got & 0xFFFF0000 == expected & 0xFFFF0000
+            assert got == expected
 
 
 def _many(count: int) -> Profile:
@@ -90,10 +90,10 @@ def _many(count: int) -> Profile:
     return Profile(default=EPERM, rules=[*listed, Rule(names=["read", "exit"])])
 
 
-@pytest.mark.parametrize("count", [1, 120, 130, 260, 1000])
+@pytest.mark.parametrize("count", [1, 60, 62, 64, 66, 130, 1000])
 def test_a_jump_may_be_longer_than_its_eight_bits(count: int) -> None:
     code = bpf_machine.check(seccomp.compile(_many(count), frozenset(), "x86_64"))
-    assert (len(code) > 300) == (count > 120)
+    assert 4 * count < len(code) < 4.1 * count + 20
     for number, value, expected in (
         (16, 0, ALLOW),
         (16, (count - 1) << 32 | (count - 1), ALLOW),
@@ -125,9 +125,9 @@ def test_both_branches_may_be_out_of_reach() -> None:
 
 
 def test_a_program_too_long_for_the_kernel_is_an_error() -> None:
-    assert len(seccomp.compile(_many(1300), frozenset(), "x86_64")) // 8 <= 4096
+    assert 4000 < len(seccomp.compile(_many(1000), frozenset(), "x86_64")) // 8 <= 4096
     with pytest.raises(InvalidArgument, match=r"BPF instructions.*the kernel takes 4096"):
-        seccomp.compile(_many(2500), frozenset(), "x86_64")
+        seccomp.compile(_many(1100), frozenset(), "x86_64")
 
 
 def test_other_architectures_are_killed_unless_named() -> None:

@@ -18,7 +18,7 @@ from pycontainer.kernel import capabilities, seccomp
 from pycontainer.kernel.seccomp import ALLOW, ENOSYS, EPERM, LOG, Action, Condition, Profile, Rule, bpf, default, syscalls
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADERS = "linux/audit.h linux/seccomp.h linux/filter.h linux/sched.h linux/stat.h linux/netlink.h sys/socket.h sys/ioctl.h errno.h"
+HEADERS = "linux/audit.h linux/seccomp.h linux/filter.h linux/sched.h sys/stat.h linux/netlink.h sys/socket.h sys/ioctl.h errno.h"
 CONSTANTS = {
     "AUDIT_ARCH_X86_64": syscalls.AUDIT["x86_64"],
     "AUDIT_ARCH_I386": syscalls.AUDIT["i386"],
@@ -55,7 +55,7 @@ def test_constants_are_those_of_the_kernel_headers(tmp_path: Path) -> None:
     prints = "".join(f'printf("%lld\\n", (long long)({name}));' for name in CONSTANTS)
     source, program = tmp_path / "c.c", tmp_path / "c"
     source.write_text(f"{includes}int main(void) {{ {prints} return 0; }}", encoding="utf-8")
-    subprocess.run(["cc", "-o", program, source], check=True)
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-o", program, source], check=True)
     values = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
     assert dict(zip(CONSTANTS, map(int, values), strict=True)) == CONSTANTS
 

@@ -186,11 +186,12 @@ def _action(data: Mapping[str, Any], field: str, number_field: str, where: str) 
     if isinstance(name, str) and name in NUMBERED:
         with _at(f"{where}.{number_field}"):
             return NUMBERED[name](errors.EPERM if number is None else _number(data, number_field, where))
-    if number is not None:
-        raise InvalidArgument(f"{where}.{number_field}", number, f"{name} takes none")
     if name == "SCMP_ACT_NOTIFY":
         raise InvalidArgument(f"{where}.{field}", name, "needs an agent outside of the container, which is not supported")
-    return _one_of(ACTIONS, name, f"{where}.{field}", known=[*ACTIONS, *NUMBERED])
+    action = _one_of(ACTIONS, name, f"{where}.{field}", known=[*ACTIONS, *NUMBERED])
+    if number is not None:
+        raise InvalidArgument(f"{where}.{number_field}", number, f"{name} takes none")
+    return action
 
 
 def _machines(data: Mapping[str, Any], where: str) -> set[str]:

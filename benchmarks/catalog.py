@@ -1,0 +1,24 @@
+"""All benchmarks, in the order in which they are run and printed."""
+
+from __future__ import annotations
+
+from benchmarks.benchmark import Benchmark
+from benchmarks.cases.calls import CALLS
+from benchmarks.cases.cycles import CYCLES
+from benchmarks.cases.exec import EXEC
+from benchmarks.cases.imports import IMPORTS
+from benchmarks.cases.memory import MEMORY
+from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, START
+from benchmarks.cases.storm import STORM
+
+CATALOG: tuple[Benchmark, ...] = (
+    START,
+    HOST_NETWORK,
+    HOST_USERS,
+    EXEC,
+    MEMORY,
+    STORM,
+    CYCLES,
+    IMPORTS,
+    CALLS,
+)

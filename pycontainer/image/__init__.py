@@ -1,0 +1,1 @@
+"""Images: content and configuration. Nothing here starts a process."""

@@ -1,0 +1,72 @@
+"""The process that new namespaces are made with: ``init``, which does nothing in them but be there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Set
+
+from pycontainer.errors import KernelError
+from pycontainer.kernel import operation as op
+from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.native import lib
+from pycontainer.kernel.nsfs import KINDS
+from pycontainer.kernel.operation import Operation, Script
+from pycontainer.kernel.process import Process
+from pycontainer.kernel.program import program
+from pycontainer.kernel.spawn import STEPS, Spawn
+
+_FREE = 2  # the slot that the preparation may fill
+_PROC = "/proc"
+_PROC_ATTRIBUTES = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
+
+
+def hold(kinds: Set[str], *, userns: int | None, ns_root: bool, proc: bool) -> Process:
+    """Start a process in new namespaces of ``kinds``, owned by ``userns`` where that is an fd.
+
+    They are prepared when this returns: private mounts, ``lo`` up, and with ``proc`` a /proc of the new pid
+    namespace.  The process lasts until it is killed, or this process ends.  Raises :class:`KernelError`.
+    """
+    request = Spawn(
+        argv=(b"init",),
+        program=0,
+        fds=(program("init"), -1 if userns is None else userns, -1),
+        joins=() if userns is None else ((1, lib.CLONE_NEWUSER),),
+        script=Script.of(inner=_preparation(kinds, proc=proc)),
+        namespaces=sum(KINDS[kind].flag for kind in kinds),
+        ns_root=ns_root,
+    )
+    return Process.adopt(*spawn_leashed(request))
+
+
+def _preparation(kinds: Set[str], *, proc: bool) -> list[Operation]:
+    ops: list[Operation] = []
+    if "mount" in kinds:
+        ops.append(op.open_path("/", out=_FREE, flags=os.O_PATH | os.O_DIRECTORY))
+        ops.append(
+            op.set_attributes(_FREE, propagation=lib.MS_PRIVATE, recursive=True, purpose="the host's mounts")
+        )
+        ops.append(op.close(_FREE))
+    if proc and {"mount", "pid"} <= kinds:
+        ops += op.new_mount("proc", out=_FREE, attributes=_PROC_ATTRIBUTES, purpose=_PROC)
+        ops.append(op.move_mount(_FREE, at=op.HERE, path=_PROC))
+    if "net" in kinds:
+        ops.append(op.loopback())
+    return ops
+
+
+def explained(error: KernelError, kinds: Set[str]) -> KernelError:
+    """The error of making namespaces of ``kinds``, with its likely cause."""
+    hint = error.hint
+    if error.errno == errno.ENOSPC:
+        hint = "a limit in /proc/sys/user/max_*_namespaces is reached"
+    elif error.errno == errno.EPERM and "user" not in kinds:
+        hint = 'only root may make these alone: add "user"'
+    elif error.errno == errno.EPERM and error.step == STEPS[lib.PC_STEP_CLONE]:
+        hint = (
+            "user namespaces are denied to ordinary users here: see the sysctls "
+            "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+        )
+    elif error.errno == errno.EPERM and _PROC in error.step:
+        hint = "inside a container whose /proc is partly masked no other can be mounted: use proc=False"
+    return KernelError(error.errno or 0, error.step, op=error.op, of=error.of, hint=hint)
