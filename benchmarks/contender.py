@@ -7,7 +7,6 @@ started with posix_spawn(3), which costs what a C program would pay, and timed f
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -15,7 +14,8 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from typing import IO, Any, Protocol
 
 from benchmarks.benchmark import BenchmarkError, Settings
@@ -40,7 +40,7 @@ class Contender(Protocol):
 
 
 class Program:
-    """A program that takes commands, a line each, and answers each with a line."""
+    """A program that takes commands, a line each, and answers each with a line; a context manager."""
 
     def __init__(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
         self.name = name
@@ -68,9 +68,15 @@ class Program:
         """Send a command that is answered with JSON."""
         return json.loads(self.ask(command, patience))
 
-    def contender(self, command: str, name: str | None = None) -> Contender:
-        """One of the program's commands as something to be timed."""
-        return _Command(self, command, name or self.name)
+    def contender(self, command: str) -> Contender:
+        """One of the program's commands as something to be timed; closing it closes the program."""
+        return _Command(self, command)
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let the program end (its stdin closes) and wait for it; raises when it had failed."""
@@ -113,8 +119,8 @@ class Program:
 
 
 class _Command:
-    def __init__(self, program: Program, command: str, name: str) -> None:
-        self.name = name
+    def __init__(self, program: Program, command: str) -> None:
+        self.name = program.name
         self._program = program
         self._command = command
 
@@ -131,9 +137,17 @@ class Peer:
     ``files`` are opened for it: fd number -> path.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], *, files: dict[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        files: dict[int, str] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._argv = list(argv)
+        self._env = dict(os.environ) if env is None else env
         self._errors = os.memfd_create("errors", os.MFD_CLOEXEC)
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
         opened = [(os.POSIX_SPAWN_OPEN, fd, path, os.O_RDONLY, 0) for fd, path in (files or {}).items()]
@@ -141,7 +155,7 @@ class Peer:
 
     def once(self) -> float:
         start = time.perf_counter_ns()
-        pid = os.posix_spawnp(self._argv[0], self._argv, os.environ, file_actions=self._actions)
+        pid = os.posix_spawnp(self._argv[0], self._argv, self._env, file_actions=self._actions)
         _, status = os.waitpid(pid, 0)
         seconds = (time.perf_counter_ns() - start) / 1e9
         if status != 0:
@@ -155,15 +169,6 @@ class Peer:
     def _last_words(self) -> str:
         lines = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "without a word"
-
-
-@contextlib.contextmanager
-def closing_all(contenders: Sequence[Contender | Program]) -> Iterator[None]:
-    """Close every contender at the end, whatever happens."""
-    with contextlib.ExitStack() as stack:
-        for each in contenders:
-            stack.callback(each.close)
-        yield
 
 
 def interleave(
@@ -182,14 +187,14 @@ def interleave(
 
 
 def gather(
-    makers: Sequence[tuple[str, Callable[[], Contender]]],
+    stack: ExitStack, makers: Sequence[tuple[str, Callable[[], Contender]]]
 ) -> tuple[list[Contender], list[tuple[str, str]]]:
-    """Make peers and try each once: those that work, and the others with the reason."""
+    """Make peers and try each once: those that work, which ``stack`` closes, and the others with the reason."""
     working: list[Contender] = []
     absent: list[tuple[str, str]] = []
     for name, make in makers:
         try:
-            contender = make()
+            contender = stack.enter_context(closing(make()))
             contender.once()
         except FileNotFoundError:
             absent.append((name, "not installed"))

@@ -36,6 +36,7 @@ def start_floor(
     network: str = "none",
     userns: str = "auto",
     container: int | None = None,
+    cgroup: str | None = None,
     name: str = "floor (C)",
 ) -> Program:
     """The floor, ready for commands; with as many identities as the material has."""
@@ -54,4 +55,6 @@ def start_floor(
         settings += [f"identity={each.base:#x}:{each.skeleton}" for each in material.identities]
     if container is not None:
         settings.append(f"container={container}")
+    if cgroup is not None:
+        settings.append(f"cgroup={cgroup}")
     return Program(name, [build(), *settings])

@@ -43,17 +43,24 @@ ffibuilder = FFI()
 ffibuilder.cdef(contract("native.h") + "\n" + contract("reaper_protocol.h"))
 for names in CONSTANTS.values():
     ffibuilder.cdef("\n".join(f"#define {name} ..." for name in names))
-ffibuilder.cdef('static const char *const pc_version;')
+ffibuilder.cdef("static const char *const pc_version;")
 ffibuilder.set_source(
     "pycontainer._native",
     '#include "native.h"\n#include "reaper_protocol.h"\n'
     + "".join(f"#include <{header}>\n" for header in CONSTANTS)
-    + 'static const char *const pc_version = PC_VERSION;\n',
+    + "static const char *const pc_version = PC_VERSION;\n",
     sources=[f"csrc/{name}.c" for name in ("spawn", "child", "operations", "calls")],
     include_dirs=["csrc"],
     define_macros=[("PC_VERSION", '"0.1.0"')],
     depends=[f"csrc/{name}" for name in ("native.h", "child.h", "rawsys.h", "reaper_protocol.h")],
-    extra_compile_args=["-std=gnu11", "-O2", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra"],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O2",
+        "-fno-stack-protector",
+        "-fno-tree-loop-distribute-patterns",
+        "-Wall",
+        "-Wextra",
+    ],
     # Bound at load: a child that shares memory must never enter the dynamic linker's lazy resolver.
     extra_link_args=["-Wl,-z,now"],
     py_limited_api=True,

@@ -167,12 +167,12 @@ static int serve(long program)
     }
 }
 
-static long prepare(void)
+static long prepare(bool hidden)
 {
     set_mask(ALL_SIGNALS);
     reset_signals();
     /* First of all that could matter: from here on no process of the container can open /proc/1/. */
-    long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    long ret = hidden ? pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) : 0;
     if (ret == 0 && pc_raw0(__NR_getpid) != 1) {
         ret = pc_raw5(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     }
@@ -182,7 +182,9 @@ static long prepare(void)
 
 static int hold(void)
 {
-    if (prepare() < 0) {
+    /* Not PID 1: there for its maps to be written, by an ordinary user who must own its files in /proc (proc(5)). */
+    bool hidden = pc_raw0(__NR_getpid) == 1;
+    if (prepare(hidden) < 0) {
         return EXIT_USAGE;
     }
     pc_close_range(0, ~0U);
@@ -192,7 +194,7 @@ static int hold(void)
 static int run(const struct start *start)
 {
     unsigned fd = (unsigned)start->report;
-    long ret = prepare();
+    long ret = prepare(true);
     if (ret == 0) {
         ret = pc_raw3(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
     }

@@ -83,6 +83,7 @@ enum pc_op_kind {
     PC_OP_VERIFY,      /* fd is on a file system of magic arg (0: any) and a device arg2 (0: any)    */
     PC_OP_SEND,        /* fd to the socket in slot `at`, tagged with the byte mode                   */
     PC_OP_UNSHARE,     /* unshare(flags)                                                             */
+    PC_OP_JOIN,        /* setns(fd, types=flags)                                                     */
     PC_OP_CLOSE,       /* close(fd)                                                                  */
 };
 

@@ -329,6 +329,8 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         return pc_send_fd(at, fd, &tag, 1);
     case PC_OP_UNSHARE:
         return pc_raw1(__NR_unshare, (long)op->flags);
+    case PC_OP_JOIN:
+        return pc_raw2(__NR_setns, fd, (long)op->flags);
     case PC_OP_CLOSE:
         walk->slots[op->fd] = -1;
         return close_fd(fd);

@@ -51,6 +51,31 @@ void pc_show_memory(void)
     pthread_mutex_unlock(&dumpable_lock);
 }
 
+/* A fork of the host has a copy of this state, but none of the children that share its memory. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&dumpable_lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&dumpable_lock);
+}
+
+static void after_fork_in_child(void)
+{
+    if (dumpable_users > 0 && dumpable_before == 1) {
+        pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+    }
+    dumpable_users = 0;
+    pthread_mutex_unlock(&dumpable_lock);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
 struct stage {
     const struct pc_spawn *spec;
     struct pc_result *result;

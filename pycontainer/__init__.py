@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pycontainer.container.container import Container as Container
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import Tmpfs as Tmpfs
     from pycontainer.container.result import Result as Result
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pycontainer.container.stdio import DEVNULL as DEVNULL
     from pycontainer.container.stdio import PIPE as PIPE
     from pycontainer.container.stdio import STDOUT as STDOUT
+    from pycontainer.engine import Container as Container
     from pycontainer.engine import Engine as Engine
     from pycontainer.engine import run as run
     from pycontainer.errors import CommandNotExecutable as CommandNotExecutable
@@ -49,12 +49,11 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.
 _HOMES = {
-    "container.container": ("Container",),
     "container.mounts": ("Bind", "Tmpfs"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
     "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
-    "engine": ("Engine", "run"),
+    "engine": ("Container", "Engine", "run"),
     "errors": (
         "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "StateError", "UnsafeArchive",

@@ -13,15 +13,14 @@ from typing import Any
 
 import attrs
 
+from pycontainer.container import container
 from pycontainer.container.command import Exchange, complete
-from pycontainer.container.container import Container
 from pycontainer.container.oneshot import OneShot
 from pycontainer.container.result import Result
 from pycontainer.container.spec import make_spec
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.image import Image, parse_image
-
 
 #: The arguments that describe the exchange with a command; all others describe its container.
 _EXCHANGE = {field.name for field in attrs.fields(Exchange)} | {"encoding", "errors"}
@@ -77,16 +76,23 @@ class Engine:
         return result.check() if check else result
 
     def prepare(
-        self, image: str | Image, command: Sequence[str] | str | None = None, *, changes: bool = True, **options: Any
+        self,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        changes: bool = True,
+        **options: Any,
     ) -> OneShot:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
         exchange = Exchange.of(**{name: options.pop(name) for name in _EXCHANGE & options.keys()})
-        return OneShot(self.workspace, make_spec(parse_image(image), command, **options), exchange, changes=changes)
+        return OneShot(
+            self.workspace, make_spec(parse_image(image), command, **options), exchange, changes=changes
+        )
 
     def close(self) -> None:
         """Remove this process's containers and its part of the root; idempotent. The engine can be used again."""
-        for container in self.containers.list():
-            container.remove(force=True)
+        for each in self.containers.list():
+            each.remove(force=True)
         with self._lock:
             workspace, self._workspace = self._workspace, None
         if workspace is not None:
@@ -97,6 +103,33 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Container(container.Container):
+    """A container of this process; ``with`` removes it at the end.
+
+    Its writable layer is on disk, and lives until it is removed; when this process ends, however it
+    ends, the container is ended and removed.  All methods may be called from several threads.
+
+    >>> with Container.create("host:", ["sleep", "60"]) as c:   # doctest: +SKIP
+    ...     c.start()
+    ...     c.exec(["hostname"]).stdout
+    """
+
+    @classmethod
+    def create(
+        cls,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        engine: Engine | None = None,
+        **options: Any,
+    ) -> Container:
+        """Make a container, not yet started; the options are those of :func:`pycontainer.run`, and ``name``.
+
+        It belongs to ``engine``, or to the default one.  Raises :class:`InvalidArgument`.
+        """
+        return (engine or default_engine()).containers.create(image, command, **options)
 
 
 class Containers:
@@ -121,9 +154,9 @@ class Containers:
             self._forget_removed()
             if name is not None and any(each.name == name for each in self._known.values()):
                 raise InvalidArgument("name", name, "a container has this name: remove it, or choose another")
-            container = Container(self._engine.workspace, spec, check_name(name))
-            self._known[container.id] = container
-        return container
+            made = Container(self._engine.workspace, spec, check_name(name))
+            self._known[made.id] = made
+        return made
 
     def get(self, name: str) -> Container:
         """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`."""

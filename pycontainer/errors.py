@@ -6,8 +6,8 @@
     ├── InvalidArgument (ValueError)        a wrong argument, refused before anything happened
     ├── NotSupported                        this host cannot do what was asked for; names the fix
     ├── KernelError (OSError)               the kernel refused a step
-    │   ├── CommandNotFound                 no such program in the container (exit status 127)
-    │   └── CommandNotExecutable            it is there but cannot be run (exit status 126)
+    │   ├── CommandNotFound (FileNotFoundError)      no such program in the container: exit status 127
+    │   └── CommandNotExecutable (PermissionError)   it cannot be run: exit status 126
     ├── StateError                          the verb does not fit the state of the object
     ├── WaitTimeout (TimeoutError)          a wait ended before what it waited for
     ├── ImageError                          an image's content is wrong
@@ -136,7 +136,7 @@ class UnsafeArchive(ImageError):
 class ContainerFailed(PyContainerError):
     """A command that had to succeed (``check=True``) did not; ``result`` says everything about it."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result[Any]) -> None:
         super().__init__(result)
         self.result = result
 

@@ -27,7 +27,9 @@ def parse_size(argument: str, value: int | str) -> int:
         try:
             size = int(float(number) * _UNITS[unit])
         except (ValueError, KeyError, OverflowError):
-            raise InvalidArgument(argument, value, "bytes as an int, or text like '64M', are needed") from None
+            raise InvalidArgument(
+                argument, value, "bytes as an int, or text like '64M', are needed"
+            ) from None
     if size <= 0 or size >= 1 << 63:
         raise InvalidArgument(argument, value, "a positive size is needed")
     return size

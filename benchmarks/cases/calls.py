@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 from benchmarks.benchmark import Benchmark, BenchmarkError, Outcome, Settings
-from benchmarks.contender import Program, closing_all
+from benchmarks.contender import Program
 from benchmarks.floor_program import start_floor
 from benchmarks.library import start_worker
 from benchmarks.material import material
@@ -63,14 +63,11 @@ def _count(lines: list[str]) -> Counter[str]:
 
 
 def _measure(_: Settings) -> Outcome:
-    with material() as made:
-        ours = start_worker(made)
-        floor = start_floor(made)
-        with closing_all([ours, floor]):
-            counted = {
-                each.name: _count(_trace(each, "start", f"{made.folder}/{number}.strace"))
-                for number, each in enumerate((ours, floor))
-            }
+    with material() as made, start_worker(made) as ours, start_floor(made) as floor:
+        counted = {
+            each.name: _count(_trace(each, "start", f"{made.folder}/{number}.strace"))
+            for number, each in enumerate((ours, floor))
+        }
     mine, theirs = counted["pycontainer"], counted["floor (C)"]
     names = sorted(mine | theirs, key=lambda name: (-abs(mine[name] - theirs[name]), name))
     rows = [(name, str(mine[name]), str(theirs[name]), f"{mine[name] - theirs[name]:+d}") for name in names]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from benchmarks.benchmark import Benchmark, Outcome, Settings, Target
-from benchmarks.contender import closing_all
 from benchmarks.library import start_worker
 from benchmarks.material import material
 from benchmarks.samples import Table
@@ -15,21 +14,20 @@ _BATCH = 500
 _WARM_UP = 100
 #: The kernel takes namespaces down after their last process is gone.
 _SETTLE = 2.0
+_PATIENCE = 600.0
 
 
 def _measure(settings: Settings) -> Outcome:
-    with material() as made:
-        worker = start_worker(made)
-        with closing_all([worker]):
-            worker.seconds(f"cycle {_WARM_UP}")
-            time.sleep(_SETTLE)
-            before = worker.data("counts")
-            seconds = sum(
-                worker.seconds(f"cycle {min(_BATCH, settings.starts)}", 600)
-                for _ in range(max(1, settings.starts // _BATCH))
-            )
-            time.sleep(_SETTLE)
-            after = worker.data("counts")
+    with material() as made, start_worker(made) as worker:
+        worker.seconds(f"cycle {_WARM_UP}")
+        time.sleep(_SETTLE)
+        before = worker.data("counts")
+        seconds = sum(
+            worker.seconds(f"cycle {min(_BATCH, settings.starts)}", _PATIENCE)
+            for _ in range(max(1, settings.starts // _BATCH))
+        )
+        time.sleep(_SETTLE)
+        after = worker.data("counts")
     runs = max(1, settings.starts // _BATCH) * min(_BATCH, settings.starts)
     growth = after["resident"] - before["resident"]
     kinds = [kind for kind in before if kind != "resident"]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from benchmarks.benchmark import Benchmark, BenchmarkError, Outcome, Settings, ratio_targets, times_data
 from benchmarks.bundle import make_bundle
-from benchmarks.contender import Contender, Peer, closing_all, gather, interleave, not_measured
+from benchmarks.contender import Contender, Peer, gather, interleave, not_measured
 from benchmarks.floor_program import start_floor
 from benchmarks.library import start_worker
 from benchmarks.material import Material, material
 from benchmarks.peers import found, runtime_peer, runtime_prefix
 from benchmarks.samples import times_table
+from pycontainer.kernel.cgroup import find_home
 
 FLOOR, OURS = "floor (C)", "pycontainer"
 
@@ -50,20 +52,32 @@ def _nsenter(pid: str) -> Contender:
     return Peer("nsenter", [found("nsenter"), "--target", pid, "--all", "/usr/bin/true"])
 
 
+def _cgroup_of(pid: str) -> str | None:
+    """The container's cgroup of version 2, where it has one of its own: each program gets one below it."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        path = next((line[3:].strip() for line in file if line.startswith("0::")), "/")
+    return None if path == "/" else f"{find_home()}/{path.removeprefix(_own_cgroup()).lstrip('/')}"
+
+
+def _own_cgroup() -> str:
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        return next(line[3:].strip() for line in file if line.startswith("0::"))
+
+
 def _measure(settings: Settings) -> Outcome:
-    with material() as made:
-        ours = start_worker(made, name=OURS)
+    with material() as made, ExitStack() as stack:
+        ours = stack.enter_context(start_worker(made, name=OURS))
         pid = ours.ask("pid")
+        bare = stack.enter_context(start_floor(made, container=int(pid), name="floor without a cgroup"))
+        floor = stack.enter_context(start_floor(made, container=int(pid), cgroup=_cgroup_of(pid), name=FLOOR))
         peers: list[tuple[str, Callable[[], Contender]]] = [
             ("nsenter", lambda: _nsenter(pid)),
             ("crun exec", lambda: _RuntimeExec(made, "crun")),
             ("runc exec", lambda: _RuntimeExec(made, "runc")),
         ]
-        working, absent = gather(peers)
-        floor = start_floor(made, container=int(pid), name=FLOOR)
-        contenders = [floor.contender("exec"), ours.contender("exec"), *working]
-        with closing_all(contenders):
-            samples = interleave(contenders, settings)
+        working, absent = gather(stack, peers)
+        programs = [each.contender("exec") for each in (bare, floor, ours)]
+        samples = interleave([*programs, *working], settings)
     named = {each.name: each for each in samples}
     return Outcome(
         tables=[times_table(samples, FLOOR)],

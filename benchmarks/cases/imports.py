@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack, closing
 
 from benchmarks.benchmark import Benchmark, Outcome, Settings, Target, times_data
 from benchmarks.contender import Peer, interleave
@@ -23,11 +25,15 @@ _SLOWEST = 10
 
 
 def _measure(settings: Settings) -> Outcome:
-    os.environ["PYTHONPATH"] = _TOP
-    peers = [Peer(name, [sys.executable, "-c", code]) for name, code in STATEMENTS.items()]
-    samples = interleave(peers, settings, rounds=max(5, settings.rounds // 5))
+    with ExitStack() as stack:
+        env = _environment(stack.enter_context(tempfile.TemporaryDirectory()))
+        peers = [
+            stack.enter_context(closing(Peer(name, [sys.executable, "-c", code], env=env)))
+            for name, code in STATEMENTS.items()
+        ]
+        samples = interleave(peers, settings, rounds=max(5, settings.rounds // 5))
+        table, modules = _slowest(env)
     bare, *others = samples
-    table, modules = _slowest()
     targets = [
         Target(
             text=f"{each.name}, ms beyond a bare interpreter (median)",
@@ -40,12 +46,16 @@ def _measure(settings: Settings) -> Outcome:
     return Outcome(tables=[times_table(samples, bare.name), table], targets=targets, data=data)
 
 
-def _slowest() -> tuple[Table, dict[str, float]]:
+def _environment(cache: str) -> dict[str, str]:
+    """Compiled modules are kept, as where the library is installed."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return env | {"PYTHONPATH": _TOP, "PYTHONPYCACHEPREFIX": cache}
+
+
+def _slowest(env: dict[str, str]) -> tuple[Table, dict[str, float]]:
     """The modules that take longest themselves, by ``-X importtime``, in milliseconds."""
-    code = list(STATEMENTS.values())[-1]
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-X", "importtime", "-c", list(STATEMENTS.values())[-1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     found = []
     for line in done.stderr.splitlines():
         own, _, name = line.removeprefix("import time:").split("|")

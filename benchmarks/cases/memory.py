@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from benchmarks.benchmark import Benchmark, BenchmarkError, Outcome, Settings, ratio_targets, times_data
-from benchmarks.contender import closing_all, interleave
+from benchmarks.contender import interleave
 from benchmarks.library import start_worker
 from benchmarks.material import material
 from benchmarks.samples import times_table
@@ -18,11 +20,11 @@ def _measure(settings: Settings) -> Outcome:
     needed = sum(SIZES.values())
     if _available() < needed + 2 * GIB:
         raise BenchmarkError(f"needs {needed // GIB + 2} GiB of free memory")
-    with material() as made:
-        workers = [start_worker(made, name=name, touch=size) for name, size in SIZES.items()]
-        contenders = [each.contender("start") for each in workers]
-        with closing_all(contenders):
-            samples = interleave(contenders, settings)
+    with material() as made, ExitStack() as stack:
+        workers = [
+            stack.enter_context(start_worker(made, name=name, touch=size)) for name, size in SIZES.items()
+        ]
+        samples = interleave([each.contender("start") for each in workers], settings)
     named = {each.name: each for each in samples}
     large = [each for name, each in named.items() if SIZES[name]]
     return Outcome(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.benchmark import Benchmark, Outcome, Settings, Target, ratio_targets, times_data
-from benchmarks.contender import closing_all, gather, interleave, not_measured
+from benchmarks.contender import gather, interleave, not_measured
 from benchmarks.floor_program import start_floor
 from benchmarks.library import start_worker
 from benchmarks.material import material
@@ -16,13 +17,11 @@ FLOOR, OURS = "floor (C)", "pycontainer"
 
 
 def _measure(settings: Settings, *, network: str, userns: str) -> Outcome:
-    with material() as made:
-        peers, absent = gather(start_peers(made, network=network, userns=userns))
-        floor = start_floor(made, network=network, userns=userns, name=FLOOR)
-        ours = start_worker(made, network=network, userns=userns, name=OURS)
-        contenders = [floor.contender("start"), ours.contender("start"), *peers]
-        with closing_all(contenders):
-            samples = interleave(contenders, settings)
+    with material() as made, ExitStack() as stack:
+        floor = stack.enter_context(start_floor(made, network=network, userns=userns, name=FLOOR))
+        ours = stack.enter_context(start_worker(made, network=network, userns=userns, name=OURS))
+        peers, absent = gather(stack, start_peers(made, network=network, userns=userns))
+        samples = interleave([floor.contender("start"), ours.contender("start"), *peers], settings)
     return Outcome(
         tables=[times_table(samples, FLOOR)],
         targets=_targets({each.name: each for each in samples}),

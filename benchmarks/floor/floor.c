@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "floor.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -62,6 +63,8 @@ static void set(struct floor *floor, const char *key, const char *value)
         floor->own_network = *value == '1';
     } else if (strcmp(key, "container") == 0) {
         floor->container = (int)SYS(pidfd_open, atoi(value), 0);
+    } else if (strcmp(key, "cgroup") == 0) {
+        floor->cgroup = (int)must(open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC), value);
     } else {
         dprintf(2, "floor: what is %s?\n", key);
         exit(1);
@@ -113,7 +116,7 @@ static void storm(const struct floor *floor, size_t threads, int count)
 
 int main(int count, char **arguments)
 {
-    static struct floor floor = {.hostname = "floor", .own_network = 1, .container = -1};
+    static struct floor floor = {.hostname = "floor", .own_network = 1, .container = -1, .cgroup = -1};
     char line[256];
     for (int i = 1; i < count; i++) {
         char *value = strchr(arguments[i], '=');

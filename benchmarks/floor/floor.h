@@ -42,6 +42,7 @@ struct floor {
     int own_network;
     int leash;     /* socket of the process that ends what is left when this one dies */
     int container; /* pidfd of the one that `exec` enters */
+    int cgroup;    /* directory in which `exec` makes a cgroup for its program, or -1 */
 };
 
 /* What the program gets as 0, 1, 2, the other ends of 1 and 2, and a socket for the writable layer's fd. */
@@ -64,7 +65,7 @@ void exec_round(const struct floor *floor);
 /* outer.c: the short-lived process with the host's view; never returns. */
 _Noreturn void outer_start(const struct floor *floor, const struct identity *identity, struct streams *streams,
                            int *pid);
-_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid);
+_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid, int cgroup);
 
 /* inner.c: the container's first process, or a later one; tree.c: the file system; confine.c: on to execve. */
 _Noreturn void inner_start(const struct floor *floor, const struct identity *identity, struct streams *streams,

@@ -47,5 +47,6 @@ _Noreturn void inner_exec(const struct floor *floor, struct streams *streams)
     }
     must(setsid(), "setsid");
     umask(0);
+    must(setns(floor->container, CLONE_NEWCGROUP), "setns");
     confine(floor, streams);
 }

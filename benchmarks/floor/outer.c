@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define SHARED (CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND)
-#define ENTERED (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP | CLONE_NEWUSER)
+#define ENTERED (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER)
 
 _Noreturn void outer_start(const struct floor *floor, const struct identity *identity, struct streams *streams,
                            int *pid)
@@ -33,11 +33,15 @@ _Noreturn void outer_start(const struct floor *floor, const struct identity *ide
     __builtin_unreachable();
 }
 
-_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid)
+_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid, int cgroup)
 {
     umask(0);
     must(setns(floor->container, ENTERED | (floor->own_network ? CLONE_NEWNET : 0)), "setns");
     struct clone_args args = {.flags = SHARED | CLONE_PARENT};
+    if (cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (__u64)cgroup;
+    }
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
         inner_exec(floor, streams);

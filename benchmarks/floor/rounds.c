@@ -135,16 +135,24 @@ void start_round(const struct floor *floor, const struct identity *identity)
 
 void exec_round(const struct floor *floor)
 {
-    int pid = -1, status;
+    int pid = -1, status, cgroup = -1;
     struct streams streams = open_streams(), childs = streams;
+    if (floor->cgroup >= 0) {
+        must(mkdirat(floor->cgroup, "floor", 0755), "mkdir");
+        cgroup = (int)must(openat(floor->cgroup, "floor", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat");
+    }
     uint64_t before = guard();
     struct clone_args args = {.flags = SHARED};
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
-        outer_exec(floor, &childs, &pid);
+        outer_exec(floor, &childs, &pid, cgroup);
     }
     reap(P_PID, (int)must_raw(child, "clone3"), &status);
     must(status == 0 ? 0 : -1, "the outer process");
     unguard(before);
     finish(&streams, pid);
+    if (cgroup >= 0) {
+        must(unlinkat(floor->cgroup, "floor", AT_REMOVEDIR), "rmdir");
+        close(cgroup);
+    }
 }

@@ -102,12 +102,12 @@ static int make_root(int layer, int in_userns)
     int scratch = new_mount("tmpfs", private, 0);
     move_mount_to(scratch, AT_FDCWD, "/proc");
     must(fchdir(scratch), "fchdir");
-    must(mkdir("root", 0755), "mkdir");
-    must(mkdir("empty", 0755), "mkdir");
-    must(mkdir("0", 0755), "mkdir");
+    must(mkdirat(AT_FDCWD, "root", 0755), "mkdir");
+    must(mkdirat(AT_FDCWD, "empty", 0755), "mkdir");
+    must(mkdirat(AT_FDCWD, "0", 0755), "mkdir");
     move_mount_to(layer, AT_FDCWD, "0");
-    must(mkdir("upper", 0755), "mkdir");
-    must(mkdir("work", 0700), "mkdir");
+    must(mkdirat(AT_FDCWD, "upper", 0755), "mkdir");
+    must(mkdirat(AT_FDCWD, "work", 0700), "mkdir");
     options_t options = {{"lowerdir+", "0"}, {"upperdir", "upper"}, {"workdir", "work"},
                          {in_userns ? "userxattr" : NULL, NULL}, {NULL, NULL}};
     int root = new_mount("overlay", options, 0);

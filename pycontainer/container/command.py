@@ -15,7 +15,7 @@ import attrs
 
 from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, Stdio
-from pycontainer.container.streams import Streams, communicate
+from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
 from pycontainer.container.text import Text
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument
 from pycontainer.kernel.process import Process
@@ -40,7 +40,12 @@ class Exchange:
 
     @classmethod
     def of(
-        cls, *, text: bool | None = None, encoding: str | None = None, errors: str | None = None, **fields: Any
+        cls,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        **fields: Any,
     ) -> Exchange:
         """From arguments in the manner of ``subprocess.run``. Raises :class:`InvalidArgument`."""
         return cls(text=Text.choose(text, encoding, errors), **fields)
@@ -92,10 +97,14 @@ class Command(ABC):
             self._stack.callback(stdio.close)
         self._started = time.monotonic()
         terminal = self._launch(None if stdio is None else stdio.child)
-        if stdio is not None:
-            stdio.close_child()
         self._stack.callback(self.process.close)
-        self.streams = self.exchange.streams(stdio, terminal)
+        try:
+            if stdio is not None:
+                stdio.close_child()
+            self.streams = self.exchange.streams(stdio, terminal)
+        except BaseException:
+            self.abort()
+            raise
 
     @abstractmethod
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
@@ -104,6 +113,11 @@ class Command(ABC):
     def kill(self) -> None:
         """End the program and all that came of it."""
         self.process.kill()
+
+    def abort(self) -> None:
+        """End it and wait for that, so that it can be closed. Raises :class:`WaitTimeout` for one that is stuck."""
+        self.kill()
+        self.process.wait(KILLED_SECONDS)
 
     def ended(self) -> None:
         """Note that the program has ended: its wall time ends here."""
@@ -122,7 +136,10 @@ class Command(ABC):
             timed_out=timed_out,
             truncated=self.streams.truncated,
             usage=Usage(
-                wall=self._wall, cpu_user=ended.cpu_user, cpu_system=ended.cpu_system, memory_peak=ended.max_rss
+                wall=self._wall,
+                cpu_user=ended.cpu_user,
+                cpu_system=ended.cpu_system,
+                memory_peak=ended.max_rss,
             ),
             changes=self._changes(),
         )

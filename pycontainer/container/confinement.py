@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from pycontainer.container.spec import Spec
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, NotSupported
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import capabilities, seccomp
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.program import program
 from pycontainer.kernel.spawn import Capabilities
-
 
 
 class FdTable:
@@ -39,9 +38,11 @@ def confinement(spec: Spec, identity: Identity, map_: IdMap | None) -> dict[str,
         "ids": (identity.uid, identity.gid),
         # In a map of one id setgroups(2) is denied, and there is no other group to have.
         "groups": None if single else identity.groups,
-        "capabilities": _sets(security.capabilities, is_root=identity.uid == 0),
+        "capabilities": _sets(security.capabilities, is_root=identity.uid == 0, in_userns=map_ is not None),
         "no_new_privs": security.no_new_privs,
-        "seccomp": b"" if security.seccomp is None else seccomp.compile(security.seccomp, security.capabilities),
+        "seccomp": b""
+        if security.seccomp is None
+        else seccomp.compile(security.seccomp, security.capabilities),
         "rlimits": spec.ulimits,
         "umask": spec.umask,
         "keyring": True,
@@ -55,7 +56,12 @@ def check_mapped(identity: Identity, map_: IdMap | None) -> None:
         return
     missing = [f"user {identity.uid}"] if map_.host_uid(identity.uid) is None else []
     missing += [f"group {gid}" for gid in (identity.gid, *identity.groups) if map_.host_gid(gid) is None]
-    if missing and map_.is_single and identity.uid == 0 and missing == [f"group {g}" for g in identity.groups]:
+    if (
+        missing
+        and map_.is_single
+        and identity.uid == 0
+        and missing == [f"group {g}" for g in identity.groups]
+    ):
         return
     if missing:
         raise InvalidArgument(
@@ -67,9 +73,18 @@ def check_mapped(identity: Identity, map_: IdMap | None) -> None:
 
 
 @lru_cache(maxsize=64)
-def _sets(names: frozenset[str], *, is_root: bool) -> Capabilities:
-    """The bounding set is what was asked for; a program that is not root starts without any, as in Docker."""
-    granted = capabilities.grant(names)
+def _sets(names: frozenset[str], *, is_root: bool, in_userns: bool) -> Capabilities:
+    """The bounding set is what was asked for; a program that is not root starts without any, as in Docker.
+
+    In a new user namespace the bounding set is full; elsewhere it is the caller's: ``ALL`` is all of that,
+    a capability asked for by name that is not in it is refused.
+    """
+    granted = capabilities.grant(names, capabilities.all_names() if in_userns else None)
+    if granted.missing and names != capabilities.all_names():
+        raise NotSupported(
+            f"{', '.join(sorted(granted.missing))} not in the bounding set of this process",
+            "start it with these capabilities, or leave them out (cap_drop)",
+        )
     mask = capabilities.mask(granted.names)
     return Capabilities(bounding=mask, permitted=mask if is_root else 0, last=capabilities.last())
 
@@ -90,7 +105,9 @@ def command(argv: tuple[str, ...], env: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def command_below_init(argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int) -> dict[str, Any]:
+def command_below_init(
+    argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int
+) -> dict[str, Any]:
     """The same below our init, which reports a failed execve through the fd number ``report``."""
     found = candidates(argv[0], env)
     words = (b"init", b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
@@ -101,7 +118,9 @@ def command_below_init(argv: tuple[str, ...], env: dict[str, str], table: FdTabl
     }
 
 
-def full_environment(spec: Spec, identity: Identity, hostname: str, extra: dict[str, str] | None = None) -> dict[str, str]:
+def full_environment(
+    spec: Spec, identity: Identity, hostname: str, extra: dict[str, str] | None = None
+) -> dict[str, str]:
     """Docker's defaults, below what the image and the user set."""
     env = {"HOSTNAME": hostname, "HOME": identity.home}
     if spec.tty:
@@ -109,5 +128,3 @@ def full_environment(spec: Spec, identity: Identity, hostname: str, extra: dict[
     env.update(spec.env)
     env.update(extra or {})
     return env
-
-

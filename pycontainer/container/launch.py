@@ -1,46 +1,36 @@
-"""From a specification to a running process: gathers fds, makes one native call, keeps what must be kept.
+"""From a specification to a running container: gathers what it needs, and keeps what must be kept.
 
-:func:`launch` starts a container, :func:`enter` a further program in it.  A :class:`Launch` owns what
-belongs to one running container on the host's side: its id lease, and the fds that it sent back.
+A :class:`Launch` owns what belongs to one running container on the host's side: its id lease, and the fds
+that it sent back.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import sys
 from functools import lru_cache
-from typing import Any
 
 import attrs
 
 from pycontainer.container import plan as plans
-from pycontainer.container.confinement import FdTable, command, command_below_init, confinement, full_environment
-from pycontainer.container.plan import Shape
+from pycontainer.container import slots
+from pycontainer.container.confinement import FdTable, confinement, full_environment
+from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
+from pycontainer.container.start import Exports, Fds, place, start
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import KernelError
-from pycontainer.image.accounts import Identity, identify
+from pycontainer.errors import NotSupported
+from pycontainer.image.accounts import identify
 from pycontainer.kernel import features
-from pycontainer.kernel import operation as op
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.idmap import IdMap
-from pycontainer.kernel.native import lib, wait_usage
-from pycontainer.kernel.operation import Script
-from pycontainer.kernel.reaper import reaper
-from pycontainer.kernel.spawn import STEPS, Spawn, exec_failure, spawn
+from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease
 
+#: What every container has of its own; the network and user namespaces depend on its specification.
+NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
 #: The host image's accounts are our own and never change.
 _identify_on_host = lru_cache(maxsize=256)(identify)
-_CONTROL = socket.CMSG_LEN(4)
-_NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-_NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
-
-
-#: The fds that a program gets as 0, 1 and 2, which stay the caller's; ``None``: the container's terminal.
-Fds = tuple[int, int, int] | None
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +66,7 @@ class Launch:
 
     def take_terminal(self) -> Terminal | None:
         """The host's side of the container's terminal, if it has one; the caller's to close."""
-        master = self.take(plans.SENT_MASTER)
+        master = self.take(slots.SENT_MASTER)
         return None if master is None else Terminal.adopt(master)
 
     @property
@@ -85,14 +75,14 @@ class Launch:
         return None if self.lease is None else self.lease.map
 
     @property
-    def upper_base(self) -> int:
-        """What to take off a user id found in a writable layer in memory to have the container's."""
-        return 0 if self.layer.upper is not None or os.geteuid() != 0 else self.owner[0]
-
-    @property
-    def owner(self) -> tuple[int, int]:
-        """The host's ids of the container's root."""
-        return _owner(self.lease)
+    def upper_shift(self) -> int:
+        """How much larger a user id is in the writable layer than in the layers below."""
+        if self.lease is None or os.geteuid() != 0:
+            return 0
+        base = self.lease.map.host_uid(0) or 0
+        in_upper = base if self.layer.upper is None else 0
+        in_lowers = 0 if self.spec.image.layers else base
+        return in_upper - in_lowers
 
     def close(self) -> None:
         """Close what was not taken and give the lease back; every process must be gone. Idempotent."""
@@ -116,6 +106,11 @@ def launch(
 
     Raises :class:`PyContainerError` with nothing left behind.
     """
+    if spec.size is not None and layer.upper is not None:
+        raise NotSupported(
+            f"the writable layer is on disk and cannot be bounded to size={spec.size}",
+            "use a one-shot run, and for it Linux 6.6 or userns='host'",
+        )
     lease = workspace.leases.take() if spec.security.userns == "auto" else None
     try:
         return _launch(workspace, spec, stdio, lease, name, layer, cgroup)
@@ -140,14 +135,14 @@ def _launch(
     plan = plans.plan(_shape(spec, lease, lowers, layer))
     table = FdTable(plan.slots)
     if lease is not None:
-        table.fds[plans.USERNS] = lease.fd
+        table.fds[slots.USERNS] = lease.fd
     fields = confinement(spec, identity, None if lease is None else lease.map)
     fields.update(
         script=plan.script,
-        joins=((plans.USERNS, lib.CLONE_NEWUSER),) if lease is not None else (),
-        namespaces=_NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
+        joins=((slots.USERNS, lib.CLONE_NEWUSER),) if lease is not None else (),
+        namespaces=NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
         cgroup=table.add(cgroup.fileno()) if cgroup is not None else -1,
-        terminal=plans.TERMINAL if spec.tty else -1,
+        terminal=slots.TERMINAL if spec.tty else -1,
         ns_root=lease is not None,
         cgroup_namespace=True,
         hostname=os.fsencode(hostname),
@@ -155,8 +150,9 @@ def _launch(
     )
     env = full_environment(spec, identity, hostname)
     wants_fds = layer.send_upper or layer.send_root or spec.tty
-    with _Exports(table if wants_fds else None) as exports:
-        pid, pidfd = _start(spec.argv, env, fields, table, _stdio(spec, stdio, table), init=spec.init)
+    pairs = place(stdio, spec.extra_fds, table, slots.TERMINAL)
+    with Exports(table if wants_fds else None) as exports:
+        pid, pidfd = start(spec.argv, env, fields, table, pairs, init=spec.init)
         received = exports.receive()
     return Launch(
         pid=pid,
@@ -208,143 +204,3 @@ def _shape(spec: Spec, lease: Lease | None, lowers: tuple[str, ...], layer: Laye
         send_upper=layer.send_upper,
         send_root=layer.send_root,
     )
-
-
-def enter(
-    running: Launch,
-    target: int,
-    argv: tuple[str, ...],
-    stdio: Fds,
-    *,
-    identity: Identity,
-    env: dict[str, str],
-    workdir: str,
-    cgroup: Cgroup | None = None,
-) -> tuple[int, int, int | None]:
-    """Start a further program in a running container: its pid, its pidfd and, on a terminal, the pty's master.
-
-    ``target`` is the pidfd of the container's first process.  The program gets the confinement of the
-    container's own program, and runs in all its namespaces.
-    """
-    spec, lease, tty = running.spec, running.lease, stdio is None
-    table = FdTable(4)
-    export, terminal = 0, 2
-    types = _NAMESPACES | lib.CLONE_NEWCGROUP
-    types |= 0 if spec.network == "host" else lib.CLONE_NEWNET
-    types |= 0 if lease is None else lib.CLONE_NEWUSER
-    fields = confinement(spec, identity, None if lease is None else lease.map)
-    fields.update(
-        script=_open_terminal(export, 1, terminal) if tty else Script.of(),
-        joins=((table.add(target), types),),
-        cgroup=table.add(cgroup.fileno()) if cgroup is not None else -1,
-        terminal=terminal if tty else -1,
-        ns_root=lease is not None,
-        workdir=os.fsencode(workdir),
-    )
-    with _Exports(table if tty else None, export) as exports:
-        pairs = _stdio(attrs.evolve(spec, tty=tty, extra_fds=()), stdio, table, terminal)
-        pid, pidfd = _start(argv, env, fields, table, pairs, init=False)
-        received = exports.receive()
-    return pid, pidfd, received.get(plans.SENT_MASTER)
-
-
-def _open_terminal(export: int, master: int, terminal: int) -> Script:
-    """A pty on the container's devpts, which its programs may have replaced by something else: verified."""
-    return Script.of(
-        inner=[
-            op.open_path("/dev/pts/ptmx", out=master, flags=os.O_RDWR | os.O_NOCTTY, resolve=lib.RESOLVE_NO_SYMLINKS),
-            op.verify(master, magic=lib.DEVPTS_SUPER_MAGIC, device=os.makedev(5, 2), purpose="/dev/pts/ptmx"),
-            op.terminal_peer(master, out=terminal),
-            op.send(master, to=export, tag=plans.SENT_MASTER),
-        ]
-    )
-
-
-def _stdio(spec: Spec, stdio: Fds, table: FdTable, terminal: int = plans.TERMINAL) -> list[tuple[int, int]]:
-    if stdio is None:
-        pairs = [(terminal, target) for target in range(3)]
-    else:
-        pairs = [(table.add(fd), target) for target, fd in enumerate(stdio)]
-    return pairs + [(table.add(host), target) for host, target in spec.extra_fds]
-
-
-def _start(
-    argv: tuple[str, ...],
-    env: dict[str, str],
-    fields: dict[str, Any],
-    table: FdTable,
-    stdio: list[tuple[int, int]],
-    *,
-    init: bool,
-) -> tuple[int, int]:
-    guard = reaper()
-    if not init:
-        request = Spawn(
-            **fields, **command(argv, env), leash=table.add(guard.fileno()), fds=tuple(table.fds), stdio=tuple(stdio)
-        )
-        return _spawn(request)
-    report, theirs = os.pipe2(os.O_CLOEXEC)
-    try:
-        target = max(target for _, target in stdio) + 1
-        stdio = [*stdio, (table.add(theirs), target)]
-        leash = table.add(guard.fileno())
-        below = command_below_init(argv, env, table, target)
-        pid, pidfd = _spawn(Spawn(**fields, **below, leash=leash, fds=tuple(table.fds), stdio=tuple(stdio)))
-        os.close(theirs)
-        theirs = -1
-        failed = os.read(report, 4)
-    finally:
-        os.close(report)
-        if theirs >= 0:
-            os.close(theirs)
-    if failed:
-        _reap(pidfd)
-        raise exec_failure(int.from_bytes(failed, sys.byteorder), argv[0])
-    return pid, pidfd
-
-
-def _spawn(request: Spawn) -> tuple[int, int]:
-    try:
-        return spawn(request)
-    except KernelError as error:
-        if error.step != STEPS[lib.PC_STEP_LEASH]:
-            raise
-    # The reaper was killed. Nothing has run yet: revive it, and the start is as good as the first.
-    reaper().revive()
-    fds = list(request.fds)
-    fds[request.leash] = reaper().fileno()
-    return spawn(attrs.evolve(request, fds=tuple(fds)))
-
-
-def _reap(pidfd: int) -> None:
-    wait_usage(pidfd, os.WEXITED)
-    os.close(pidfd)
-
-
-class _Exports:
-    """A socket over which the starting process sends fds back; without a table it does nothing."""
-
-    def __init__(self, table: FdTable | None, slot: int = plans.EXPORT) -> None:
-        self._ends: tuple[socket.socket, ...] = ()
-        if table is not None:
-            self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-            table.fds[slot] = self._ends[1].fileno()
-
-    def receive(self) -> dict[int, int]:
-        """All fds sent, by tag; they are the caller's."""
-        received: dict[int, int] = {}
-        while self._ends:
-            try:
-                # Not socket.recv_fds: it ignores its flags.
-                tag, control, _, _ = self._ends[0].recvmsg(1, _CONTROL, _NOW)
-            except BlockingIOError:
-                break
-            received[tag[0]] = int.from_bytes(control[0][2], sys.byteorder)
-        return received
-
-    def __enter__(self) -> _Exports:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends:
-            end.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import attrs
 
@@ -18,7 +19,7 @@ PROPAGATION = {
 }  # fmt: skip
 
 
-def _absolute(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _absolute(_: object, attribute: Any, value: str) -> None:
     parts = value.split("/")
     if not value.startswith("/") or ".." in parts or "\0" in value:
         raise InvalidArgument(attribute.name, value, "an absolute path without '..' is needed")
@@ -26,7 +27,15 @@ def _absolute(_: object, attribute: attrs.Attribute[str], value: str) -> None:
         raise InvalidArgument(attribute.name, value, "the root itself cannot be mounted over")
 
 
-def _propagation(_: object, __: object, value: str) -> None:
+def _source(path: str | os.PathLike[str]) -> str:
+    return os.path.abspath(os.fspath(path))
+
+
+def _size(value: int | str | None) -> int | None:
+    return None if value is None else parse_size("size", value)
+
+
+def _propagation(_: object, __: Any, value: str) -> None:
     if value not in PROPAGATION:
         raise InvalidArgument("propagation", value, f"one of {', '.join(PROPAGATION)} is needed")
 
@@ -45,7 +54,7 @@ class Bind:
     '/data'
     """
 
-    source: str = attrs.field(converter=lambda path: os.path.abspath(os.fspath(path)))
+    source: str = attrs.field(converter=_source)
     target: str = attrs.field(validator=_absolute)
     read_only: bool = attrs.field(default=False, kw_only=True)
     propagation: str = attrs.field(default="rprivate", kw_only=True, validator=_propagation)
@@ -63,9 +72,7 @@ class Tmpfs:
     """
 
     target: str = attrs.field(validator=_absolute)
-    size: int | None = attrs.field(
-        default=None, kw_only=True, converter=lambda v: None if v is None else parse_size("size", v)
-    )
+    size: int | None = attrs.field(default=None, kw_only=True, converter=_size)
     mode: int = attrs.field(default=0o1777, kw_only=True)
 
 
@@ -86,5 +93,7 @@ def parse_mount(text: str) -> Bind:
         elif flag in PROPAGATION:
             propagation = flag
         else:
-            raise InvalidArgument("mounts", text, f"unknown option {flag!r}: ro, rw or a propagation is needed")
+            raise InvalidArgument(
+                "mounts", text, f"unknown option {flag!r}: ro, rw or a propagation is needed"
+            )
     return Bind(parts[0], parts[1], read_only=read_only, propagation=propagation)

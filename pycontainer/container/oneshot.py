@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from pycontainer.container import plan as plans
+from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
@@ -48,10 +48,10 @@ class OneShot(Command):
 
     def _changes(self) -> list[Change] | None:
         launched = self._launched
-        upper = None if launched is None else launched.take(plans.SENT_UPPER)
+        upper = None if launched is None else launched.take(slots.SENT_UPPER)
         if launched is None or upper is None:
             return None
         try:
-            return overlay_changes(upper, launched.lowers[::-1], upper_base=launched.upper_base)
+            return overlay_changes(upper, launched.lowers[::-1], upper_base=launched.upper_shift)
         finally:
             os.close(upper)

@@ -23,70 +23,32 @@ from functools import lru_cache
 
 import attrs
 
+from pycontainer.container import devices
 from pycontainer.container.mounts import PROPAGATION, Mount, Tmpfs
+from pycontainer.container.shape import Shape
+from pycontainer.container.slots import (
+    DEV,
+    EMPTY,
+    EXPORT,
+    FIRST_SOURCE,
+    MASTER,
+    NULL,
+    ROOT,
+    SCRATCH,
+    SENT_MASTER,
+    SENT_ROOT,
+    SENT_UPPER,
+    TARGET,
+    TEMPORARY,
+    TERMINAL,
+    UPPER,
+    USERNS,
+)
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.operation import Operation, Script
-
-#: Slots that the caller fills before the start: the socket for fds that are sent back, the user namespace.
-EXPORT, USERNS = range(2)
-#: Slots that the operations fill.
-SCRATCH, ROOT, DEV, TARGET, TEMPORARY, NULL, EMPTY, UPPER, MASTER, TERMINAL = range(2, 12)
-FIRST_SOURCE = 12
-
-#: Tags of the fds that the container's first process sends back.
-SENT_UPPER, SENT_ROOT, SENT_MASTER = range(3)
-
-#: The devices of every container (Docker's and the OCI runtime spec's default list), with minor numbers.
-DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
-_MEMORY_MAJOR, _TTY = 1, os.makedev(5, 0)
-DEVICE_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-    "core": "/proc/kcore",
-}
+from pycontainer.kernel.script import Operation, Script
 
 _QUIET = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
-
-
-@attrs.frozen(kw_only=True)
-class Shape:
-    """All that decides which operations set a container's file system up.
-
-    ``owner`` is the host id that the container's root has; ``layers`` are host directories, bottom first;
-    ``upper`` is the host directory of the writable layer, or ``None`` for memory of at most
-    ``upper_size`` bytes.  ``mounts`` pairs a mount with "is a directory".  ``idmapped``: sources are opened
-    outside and get the id map in slot USERNS, but for layers that already have the right owners
-    (``layers_idmapped=False``) and image binds whose file system cannot (``binds_idmapped=False``).
-    """
-
-    layers: tuple[str, ...]
-    binds: tuple[str, ...] = ()
-    mounts: tuple[tuple[Mount, bool], ...] = ()
-    owner: tuple[int, int] = (0, 0)
-    idmapped: bool = False
-    layers_idmapped: bool = True
-    binds_idmapped: bool = True
-    in_userns: bool = True
-    own_network: bool = True
-    mount_sys: bool = True
-    make_devices: bool = True
-    tty_group: bool = True
-    upper: str | None = None
-    upper_size: int | None = None
-    volatile: bool = False
-    read_only: bool = False
-    terminal: bool = False
-    masked: tuple[str, ...] = ()
-    read_only_paths: tuple[str, ...] = ()
-    workdir: str | None = None
-    lower_by_layer: bool = True
-    shm_size: int = 64 << 20
-    send_upper: bool = False
-    send_root: bool = False
 
 
 @attrs.frozen
@@ -128,7 +90,10 @@ class _Planner:
         ]
         upper = self._upper_source()
         binds = [
-            (path, self._source(path, idmap=self.shape.idmapped and self.shape.binds_idmapped, read_only=True))
+            (
+                path,
+                self._source(path, idmap=self.shape.idmapped and self.shape.binds_idmapped, read_only=True),
+            )
             for path in self.shape.binds
         ]
         mounts = [(mount, directory, self._mount_source(mount)) for mount, directory in self.shape.mounts]
@@ -150,8 +115,10 @@ class _Planner:
         self.next_slot += 1
         return self.next_slot - 1
 
-    def _source(self, path: str, *, idmap: bool, read_only: bool = False, recursive: bool = False) -> int:
+    def _source(self, path: str, *, idmap: bool, read_only: bool = False) -> int:
         slot = self._slot()
+        # In a user namespace what is mounted below cannot be left off: it may cover something (EINVAL).
+        recursive = read_only or (self.shape.in_userns and not self.shape.idmapped)
         self.sources.append(op.open_tree(path, out=slot, recursive=recursive))
         attributes = lib.MOUNT_ATTR_RDONLY if read_only else 0
         if idmap or attributes:
@@ -204,34 +171,22 @@ class _Planner:
     # -- the tree --------------------------------------------------------------------------
 
     def _devices(self) -> None:
-        """A /dev of our own; where no device can be made (user namespaces), the host's are bound."""
-        options = [("mode", "755"), ("size", "64k"), ("nr_inodes", "1024")]
         where = self.outer if self.shape.idmapped else self.inner
-        where += op.new_mount(
-            "tmpfs",
-            options,
-            out=DEV,
-            attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
-            purpose="/dev",
-        )
-        uid, gid = self.shape.owner
-        names = {name: os.makedev(_MEMORY_MAJOR, minor) for name, minor in DEVICES.items()} | {"tty": _TTY}
-        for name, device in names.items():
-            if self.shape.make_devices:
-                where.append(op.make_device(name, at=DEV, mode=stat.S_IFCHR | 0o666, device=device))
-                if self.shape.idmapped:
-                    where.append(op.make_owner(name, at=DEV, uid=uid, gid=gid))
-                continue
-            self.inner.append(op.open_tree(f"/dev/{name}", out=TEMPORARY))
-            self.inner.append(op.verify(TEMPORARY, device=device, purpose=f"/dev/{name}"))
-            self.inner.append(op.ensure(f"/{name}", at=DEV, out=TARGET, mode=stat.S_IFREG | 0o666))
-            self.inner.append(op.move_mount(TEMPORARY, at=TARGET, purpose=f"/dev/{name}"))
-        if self.shape.idmapped:
-            where.append(op.make_owner("", at=DEV, uid=uid, gid=gid))
+        where += devices.directory()
+        if self.shape.make_devices:
+            where += devices.make(self.shape.owner if self.shape.idmapped else None)
+
+    def _bind_devices(self) -> None:
+        for name in devices.NAMES:
+            self.inner += devices.open_of_host(name)
+            self._attach(TEMPORARY, f"/dev/{name}", directory=False)
+            self.inner.append(op.close(TEMPORARY))
 
     def _scratch(self) -> None:
         size = [("size", str(self.shape.upper_size))] if self.shape.upper_size is not None else []
-        self.inner += op.new_mount("tmpfs", [("mode", "700"), *size], out=SCRATCH, purpose="the writable layer")
+        self.inner += op.new_mount(
+            "tmpfs", [("mode", "700"), *size], out=SCRATCH, purpose="the writable layer"
+        )
         # Not over "/": what is stacked there would be what the pivot takes away, instead of the old root.
         self.inner.append(op.move_mount(SCRATCH, at=op.HERE, path="/proc", purpose="a scratch place"))
         self.inner.append(op.enter_directory(SCRATCH))
@@ -244,7 +199,9 @@ class _Planner:
         base = "disk/" if upper is not None else ""
         if upper is not None:
             self.inner.append(op.make_dir("disk"))
-            self.inner.append(op.move_mount(upper, at=op.HERE, path="disk", purpose="the writable layer's place"))
+            self.inner.append(
+                op.move_mount(upper, at=op.HERE, path="disk", purpose="the writable layer's place")
+            )
         self.inner.append(self._may_exist(op.make_dir(f"{base}upper")))
         self.inner.append(self._may_exist(op.make_dir(f"{base}work", mode=0o700)))
         options: list[tuple[str, str | None]] = [("upperdir", f"{base}upper"), ("workdir", f"{base}work")]
@@ -278,7 +235,9 @@ class _Planner:
         if self.shape.mount_sys:
             self._mount("sysfs", "/sys", attributes=_QUIET | lib.MOUNT_ATTR_RDONLY)
         self._attach(DEV, "/dev")
-        self.inner += [op.make_link(name, target, at=DEV) for name, target in DEVICE_LINKS.items()]
+        if not self.shape.make_devices:
+            self._bind_devices()
+        self.inner += devices.links()
         group = [("gid", "5")] if self.shape.tty_group else []
         self._mount(
             "devpts",
@@ -286,15 +245,24 @@ class _Planner:
             [("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), *group],
             attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
         )
-        self._mount("tmpfs", "/dev/shm", [("mode", "1777"), ("size", str(self.shape.shm_size))], attributes=_QUIET)
+        self._mount(
+            "tmpfs", "/dev/shm", [("mode", "1777"), ("size", str(self.shape.shm_size))], attributes=_QUIET
+        )
         self._mount("mqueue", "/dev/mqueue", attributes=_QUIET)
         if self.shape.terminal:
             self._terminal()
 
     def _mount(
-        self, fstype: str, target: str, options: list[tuple[str, str | None]] | None = None, *, attributes: int
+        self,
+        fstype: str,
+        target: str,
+        options: list[tuple[str, str | None]] | None = None,
+        *,
+        attributes: int,
     ) -> None:
-        self.inner += op.new_mount(fstype, options or [], out=TEMPORARY, attributes=attributes, purpose=target)
+        self.inner += op.new_mount(
+            fstype, options or [], out=TEMPORARY, attributes=attributes, purpose=target
+        )
         self._attach(TEMPORARY, target)
         self.inner.append(op.close(TEMPORARY))
 
@@ -317,9 +285,7 @@ class _Planner:
         for path in shape.read_only_paths:
             self.inner.append(op.read_only(path, at=ROOT, attributes=lib.MOUNT_ATTR_RDONLY | _QUIET))
         if shape.workdir not in (None, "/"):
-            self.inner.append(
-                op.ensure(shape.workdir, at=ROOT, out=TARGET, mode=stat.S_IFDIR | 0o755)
-            )
+            self.inner.append(op.ensure(shape.workdir, at=ROOT, out=TARGET, mode=stat.S_IFDIR | 0o755))
         if shape.read_only:
             self.inner.append(op.set_attributes(ROOT, attributes=lib.MOUNT_ATTR_RDONLY, purpose="the root"))
 

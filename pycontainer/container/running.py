@@ -10,15 +10,18 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 
-from pycontainer.container import plan as plans
+from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
-from pycontainer.container.launch import Fds, Launch, Layer, enter, launch
+from pycontainer.container.entry import enter
+from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
+from pycontainer.container.start import Fds
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Identity
@@ -27,23 +30,30 @@ from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.terminal import Terminal
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Entered:
-    """A program started in the container: its process, and its own cgroup where the host gives one."""
+    """A program started in the container: its process, and its own cgroup where the host gives one.
+
+    Who runs the program closes it, and so does the container with all that have ended: once.
+    """
 
     process: Process
-    cgroup: Cgroup | None
+    _cgroup: Cgroup | None
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def kill(self) -> None:
         """Kill the program; with a cgroup also every process that came of it."""
-        if self.cgroup is not None:
-            self.cgroup.kill()
+        with self._lock:
+            if self._cgroup is not None:
+                self._cgroup.kill()
         self.process.kill()
 
     def close(self) -> None:
-        """Remove the cgroup. What the program left running in the container goes on there."""
-        if self.cgroup is not None:
-            self.cgroup.dissolve()
+        """Remove the cgroup. What the program left running in the container goes on there. Idempotent."""
+        with self._lock:
+            cgroup, self._cgroup = self._cgroup, None
+            if cgroup is not None:
+                cgroup.dissolve()
 
 
 class Execution(Command):
@@ -71,20 +81,24 @@ class Execution(Command):
 class Running:
     """The host's side of one start of a container. :meth:`close` after its end; idempotent."""
 
-    def __init__(self, launched: Launch, cgroup: Cgroup | None) -> None:
-        root = launched.take(plans.SENT_ROOT)
+    def __init__(self, launched: Launch, cgroup: Cgroup | None, *, note: str) -> None:
+        root = launched.take(slots.SENT_ROOT)
         assert root is not None  # noqa: S101  always asked for
         self.launched = launched
+        self._note = note
         self.root = root
         self.cgroup = cgroup
         self.terminal = launched.take_terminal()
         self.main = Process.adopt(launched.pid, launched.pidfd)
         self._entered: list[Entered] = []
+        self._waiting: list[int] = []
         self._lock = threading.Lock()
         self._count = 0
 
     @classmethod
-    def start(cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str) -> Running:
+    def start(
+        cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str
+    ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
         try:
             cgroup: Cgroup | None = workspace.cgroup(name)
@@ -93,13 +107,19 @@ class Running:
             cgroup = None
         try:
             launched = launch(
-                workspace, spec, stdio, name=hostname, layer=Layer(upper=folder, send_root=True), cgroup=cgroup
+                workspace,
+                spec,
+                stdio,
+                name=hostname,
+                layer=Layer(upper=folder, send_root=True),
+                cgroup=cgroup,
             )
         except BaseException:
             if cgroup is not None:
                 cgroup.close()
             raise
-        return cls(launched, cgroup)
+        workspace.note_process(name, launched.pid)
+        return cls(launched, cgroup, note=name)
 
     def enter(
         self,
@@ -142,6 +162,8 @@ class Running:
         entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup)
         with self._lock:
             self._entered.append(entered)
+            for fd in self._waiting:
+                os.eventfd_write(fd, 1)
         return entered
 
     def _collect(self) -> None:
@@ -164,20 +186,47 @@ class Running:
         (pid_namespaces(7)); those that were started from outside are this process's to reap.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            code = self.poll()
-            if code is not None:
-                return code
-            left = LONGEST_POLL if deadline is None else min(LONGEST_POLL, deadline - time.monotonic())
-            if left <= 0:
-                raise WaitTimeout(f"the container did not end within {timeout:g} s")
-            poller = select.poll()
-            for process in (self.main, *self._guests()):
-                poller.register(process.fileno(), select.POLLIN)
-            poller.poll(left * 1000)
+        with self.newcomers() as news:
+            while True:
+                code = self.poll()
+                if code is not None:
+                    return code
+                left = LONGEST_POLL if deadline is None else min(LONGEST_POLL, deadline - time.monotonic())
+                if left <= 0:
+                    raise WaitTimeout(f"the container did not end within {timeout:g} s")
+                poller = select.poll()
+                for fd in self.pollable(news):
+                    poller.register(fd, select.POLLIN)
+                poller.poll(left * 1000)
+
+    @contextmanager
+    def newcomers(self) -> Iterator[int]:
+        """An fd for :meth:`pollable`, which wakes who waits when a further program is started meanwhile."""
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with self._lock:
+            self._waiting.append(fd)
+        try:
+            yield fd
+        finally:
+            with self._lock:
+                self._waiting.remove(fd)
+            os.close(fd)
+
+    def pollable(self, news: int) -> list[int]:
+        """The fds one of which is readable once :meth:`poll` has something to do."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(news)
+        found = [news]
+        for process in (self.main, *self._guests()):
+            # Closed by another thread in this moment: then it has ended.
+            with suppress(ValueError):
+                found.append(process.fileno())
+        return found
 
     def _guests(self) -> list[Process]:
-        return [each.process for each in self._entered if each.process.ended is None and not each.process.closed]
+        return [
+            each.process for each in self._entered if each.process.ended is None and not each.process.closed
+        ]
 
     def _reap_guests(self) -> None:
         for guest in self._guests():
@@ -201,4 +250,5 @@ class Running:
         self._collect()
         if self.cgroup is not None:
             self.cgroup.close()
+        self.launched.workspace.forget_process(self._note)
         self.launched.close()

@@ -93,9 +93,9 @@ class Security:
     def is_private(self) -> bool:
         """Can nothing outlive a container in its user namespace? Then the next one may have it.
 
-        True while the filter keeps keys, mounts and further namespaces out of reach.
+        True under our own filter, which keeps keys, mounts and further namespaces out of reach.
         """
-        return self.seccomp is not None and "CAP_SYS_ADMIN" not in self.capabilities
+        return self.seccomp is seccomp.default_profile() and "CAP_SYS_ADMIN" not in self.capabilities
 
 
 @lru_cache(maxsize=1)

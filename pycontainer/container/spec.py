@@ -141,13 +141,17 @@ def words(argument: str, value: Sequence[str] | str | os.PathLike[str]) -> tuple
         value = [os.fspath(value)]
     if isinstance(value, bytes):
         raise InvalidArgument(argument, value, "a list of words is needed")
-    return tuple(_text(argument, os.fspath(word) if isinstance(word, os.PathLike) else word) for word in value)
+    return tuple(
+        _text(argument, os.fspath(word) if isinstance(word, os.PathLike) else word) for word in value
+    )
 
 
 def _argv(config: ImageConfig, command: Any, entrypoint: Any) -> tuple[str, ...]:
     """Docker's rules: the entrypoint, then the command; an own entrypoint discards the image's command."""
     first = words("entrypoint", entrypoint) if entrypoint is not None else config.entrypoint
-    rest = words("command", command) if command is not None else (() if entrypoint is not None else config.cmd)
+    rest = (
+        words("command", command) if command is not None else (() if entrypoint is not None else config.cmd)
+    )
     argv = tuple(first) + tuple(rest)
     if not argv:
         raise InvalidArgument("command", command, "the image names no command: give one")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pycontainer.kernel.terminal import Terminal
 
 # How long a killed program may take to end before it is called stuck.
-_KILLED_SECONDS = 10.0
+KILLED_SECONDS = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -225,8 +225,8 @@ def communicate(
         timed_out = not _pump(poller, streams, process, deadline)
         if timed_out:
             (on_timeout or process.kill)()
-            if not _pump(poller, streams, process, time.monotonic() + _KILLED_SECONDS):
-                raise WaitTimeout(f"process {process.pid} runs on {_KILLED_SECONDS:g} s after it was killed")
+            if not _pump(poller, streams, process, time.monotonic() + KILLED_SECONDS):
+                raise WaitTimeout(f"process {process.pid} runs on {KILLED_SECONDS:g} s after it was killed")
         streams.program_ended()
         if grace > 0 and not streams.done:
             poller.unregister(pidfd)
@@ -237,7 +237,7 @@ def communicate(
             (on_interrupt or process.kill)()
         finally:
             streams.close()
-        process.wait(_KILLED_SECONDS)
+        process.wait(KILLED_SECONDS)
         raise
     return timed_out
 

@@ -6,6 +6,7 @@ Below the engine root::
         lock
         skeleton-<uid>/         the host image's tree, owned by a container's root
         <container id>/         the writable layer of a kept container
+        <container id>.pid      who runs in it
 
 The folder is registered with the reaper.  A folder whose lock is free belongs to a process that is gone
 and whose reaper was killed, too: the next start sweeps it.
@@ -16,8 +17,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import stat
 import threading
+from functools import cache
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel.cgroup import Cgroup, find_home
@@ -88,6 +91,16 @@ class Workspace:
         os.mkdir(path, 0o755)
         return path
 
+    def note_process(self, name: str, pid: int) -> None:
+        """Note a container's first process, so that a sweep finds it when its reaper could not do its work."""
+        with open(f"{self.path}/{name}.pid", "w") as file:
+            file.write(f"{pid} {started_at(pid)} {_boot_id()}")
+
+    def forget_process(self, name: str) -> None:
+        """Remove the note; idempotent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.path}/{name}.pid")
+
     def remove_folder(self, name: str) -> None:
         """Remove a folder with all that is in it; idempotent."""
         fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -132,6 +145,7 @@ class Workspace:
                     os.rmdir(name, dir_fd=self._run)
                 continue
             try:
+                _end_noted(f"{self.root}/run/{name}")
                 _remove_cgroup(_PREFIX + name)
                 remove_tree(self._run, name)
             finally:
@@ -146,6 +160,37 @@ def _lock(path: str, flags: int = 0) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def started_at(pid: int) -> str:
+    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22)."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[19]
+
+
+@cache
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def _end_noted(folder: str) -> None:
+    """Kill the noted processes that are still the same ones."""
+    for name in os.listdir(folder):
+        if not name.endswith(".pid"):
+            continue
+        with open(f"{folder}/{name}") as file:
+            words = file.read().split()
+        if len(words) != 3 or words[2] != _boot_id():
+            continue
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pidfd = os.pidfd_open(int(words[0]))
+            try:
+                # Opened first, compared second: the pid cannot go to another in between.
+                if started_at(int(words[0])) == words[1]:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
 
 
 def _remove_cgroup(name: str) -> None:
@@ -168,7 +213,6 @@ def make_private(path: str) -> None:
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise NotSupported(
-            f"{path} is not a directory of yours with mode 0700", f"mend it: chown {os.geteuid()} {path}; chmod 0700 {path}"
+            f"{path} is not a directory of yours with mode 0700",
+            f"mend it: chown {os.geteuid()} {path}; chmod 0700 {path}",
         )
-
-

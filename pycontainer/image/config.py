@@ -22,6 +22,10 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _sorted(value: Any) -> tuple[str, ...]:
+    return tuple(sorted(value or ()))
+
+
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(dict(value or {}).items()))
 
@@ -40,7 +44,7 @@ class ImageConfig:
     user: str = ""
     workdir: str = ""
     labels: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
-    volumes: tuple[str, ...] = attrs.field(default=(), converter=lambda value: tuple(sorted(value or ())))
+    volumes: tuple[str, ...] = attrs.field(default=(), converter=_sorted)
     stop_signal: str = ""
 
     @classmethod

@@ -31,7 +31,7 @@ class Image:
     name: str
     layers: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
-    config: ImageConfig = ImageConfig()
+    config: ImageConfig = attrs.field(factory=ImageConfig)
 
     @classmethod
     def from_host(cls) -> Image:
@@ -91,4 +91,6 @@ def parse_image(image: str | Image) -> Image:
     transport, colon, rest = image.partition(":")
     if colon and transport == "rootfs":
         return Image.from_rootfs(rest)
-    raise InvalidArgument("image", image, "'host:' or 'rootfs:/path' is needed; there is no registry client yet")
+    raise InvalidArgument(
+        "image", image, "'host:' or 'rootfs:/path' is needed; there is no registry client yet"
+    )

@@ -96,7 +96,9 @@ def _canonical(name: str) -> str:
     raise InvalidArgument("capability", name, f"no such capability{hint}")
 
 
-def resolve(add: Iterable[str], drop: Iterable[str], default: frozenset[str] = DOCKER_DEFAULT) -> frozenset[str]:
+def resolve(
+    add: Iterable[str], drop: Iterable[str], default: frozenset[str] = DOCKER_DEFAULT
+) -> frozenset[str]:
     """Apply ``cap_add`` and ``cap_drop`` to a default by Docker's rules.
 
     ``add`` with ``ALL``: every one but the dropped (``drop`` with ``ALL`` is then without effect).  ``drop``

@@ -62,10 +62,10 @@ class Descent:
         return self._above[-1][0]
 
     def path(self, name: str = "") -> str:
-        """The way from the top, for people: cut in the middle where it is longer than a path can be."""
-        names = [above for above, _, _ in self._above[:PATH_MAX]]
-        if len(names) < len(self._above):
-            names.append("...")
+        """The way from the top, for people: cut in the middle when it is long."""
+        names = [above for above, _, _ in self._above]
+        if len(names) > 20:
+            names[10:-5] = ["..."]
         return "/".join([*names, name] if name else names)
 
     def down(self, name: str) -> None:

@@ -14,7 +14,7 @@ from pycontainer.kernel import operation as op
 from pycontainer.kernel import userns
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.operation import Operation, Script
+from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import apply
 
 
@@ -28,7 +28,9 @@ def overlay_takes_layers() -> bool:
             kind=lib.PC_OP_FSCONFIG,
             fd=1,
             path=b"lowerdir+",
-            name=b"/",
+            # No directory: who knows the option looks at it at once. Before Linux 6.5 every option is taken
+            # unseen, and refused by the mount.
+            name=b"/dev/null/layer",
             flags=lib.FSCONFIG_SET_STRING,
         ),
     ]
@@ -37,10 +39,10 @@ def overlay_takes_layers() -> bool:
             userns.hold(lib.CLONE_NEWUSER | lib.CLONE_NEWNS, script=Script.of(inner=ops), slots=2)[1]
         )
     except KernelError as error:
-        if error.errno == errno.EINVAL and error.op == len(ops):
-            return False
-        raise
-    return True
+        if error.op != len(ops) or error.errno not in (errno.EINVAL, errno.ENOTDIR, errno.ENOENT):
+            raise
+        return error.errno != errno.EINVAL
+    return False
 
 
 @cache
@@ -59,7 +61,7 @@ def tmpfs_keeps_user_xattrs() -> bool:
 
 
 def can_idmap(path: str) -> bool:
-    """Can the file system at ``path`` be shown through an id map? ext4 and others since 5.12, not overlayfs."""
+    """Can ``path``, with all mounted below, be shown through an id map? ext4 since Linux 5.12; not overlayfs."""
     return _can_idmap(os.stat(path).st_dev, path)
 
 
@@ -70,7 +72,10 @@ def _can_idmap(_device: int, path: str) -> bool:
     try:
         apply(
             Script.of(
-                outer=[op.open_tree(path, out=1), op.set_attributes(1, userns=0, purpose=path)],
+                outer=[
+                    op.open_tree(path, out=1, recursive=True),
+                    op.set_attributes(1, userns=0, recursive=True, purpose=path),
+                ],
             ),
             slots,
         )

@@ -11,9 +11,9 @@ from pycontainer.kernel import operation as op
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.nsfs import KINDS
-from pycontainer.kernel.operation import Operation, Script
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.program import program
+from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import STEPS, Spawn
 
 _FREE = 2  # the slot that the preparation may fill

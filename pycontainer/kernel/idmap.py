@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from functools import cache
 
 import attrs
@@ -104,14 +105,36 @@ def claim_block() -> Claim:
         except BlockingIOError:
             os.close(fd)
             continue
+        _end_orphans(base)
         return Claim(base, fd)
     raise NotSupported("every block of host ids is in use", "end some containers")
+
+
+def _end_orphans(base: int) -> None:
+    """Kill what runs with ids of a block that nobody had claimed.
+
+    Its container's host process and its reaper were both killed; a new container must not share its ids.
+    """
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            pidfd = os.pidfd_open(int(name))
+        except ProcessLookupError:
+            continue
+        try:
+            with open(f"/proc/{name}/status") as file:
+                uid = next(int(line.split()[1]) for line in file if line.startswith("Uid:"))
+            if base <= uid < base + BLOCK:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        finally:
+            os.close(pidfd)
 
 
 @cache
 def granted_ranges() -> tuple[tuple[int, int], ...]:
     """All ranges that /etc/subuid and /etc/subgid grant to anybody."""
-    found = set()
+    found: set[tuple[int, int]] = set()
     for path in ("/etc/subuid", "/etc/subgid"):
         found.update((start, count) for _, start, count in _subordinate(path))
     return tuple(sorted(found))

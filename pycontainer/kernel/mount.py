@@ -13,7 +13,7 @@ import os
 from pycontainer.errors import KernelError
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.operation import Script
+from pycontainer.kernel.script import Script
 from pycontainer.kernel.spawn import apply
 
 # umount2(2); in no header of the kernel's.
@@ -82,7 +82,7 @@ def file_system(fd: int) -> str:
     return ""
 
 
-def _run(given: list[int], ops: list[op.Operation], *, opened: int = 0) -> None:
+def _run(given: list[int], ops: list[Operation], *, opened: int = 0) -> None:
     """Execute operations whose first slots are ``given``, and close the ``opened`` ones after these."""
     slots = [*given, *[-1] * max(opened, 1)]
     try:

@@ -5,6 +5,7 @@ The big call, ``pc_spawn``, is wrapped in :mod:`pycontainer.kernel.spawn`.
 
 from __future__ import annotations
 
+import errno
 import os
 
 import attrs
@@ -58,6 +59,9 @@ def wait_usage(pidfd: int, options: int) -> Exit | None:
     """
     ended = ffi.new("struct pc_ended *")
     ret = lib.pc_wait(pidfd, options, ended)
+    while ret == -errno.EINTR:
+        # The host's signal handlers run here, and end the wait if they raise (PEP 475).
+        ret = lib.pc_wait(pidfd, options, ended)
     if ret < 0:
         raise KernelError(-ret, "wait for a process")
     if ret == 0:

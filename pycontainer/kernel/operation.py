@@ -1,91 +1,18 @@
-"""Operations of the native core as values that describe themselves.
+"""The operations of the native core, one function for each; what they do is in ``csrc/native.h``.
 
-A plan is a list of these.  They name file descriptors by *slot*: a number in a table that the caller and
-earlier operations fill.  So one plan, once encoded, serves every start of the same shape.
-
-This module owns the encoding (``struct pc_op`` of ``csrc/native.h``); it executes nothing.
+They make values and execute nothing.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable
 
-import attrs
-
-from pycontainer.kernel.native import ffi, lib
+from pycontainer.kernel.native import lib
+from pycontainer.kernel.script import Operation
 
 #: As ``at``: the current directory of the process that executes the operation.
 HERE = -1
-
-_LAYOUT = struct.Struct("=IIiiiIIIQQQQ")
-assert _LAYOUT.size == ffi.sizeof("struct pc_op")  # noqa: S101  a build that does not fit this source
-
-
-@attrs.frozen(kw_only=True)
-class Operation:
-    """One step: a kind of the native core, its operands, and what to call it in an error.
-
-    The constructors below make these; nothing else should.
-    """
-
-    text: str
-    kind: int
-    options: int = 0
-    out: int = -1
-    fd: int = -1
-    at: int = -1
-    path: bytes = b""
-    name: bytes = b""
-    mode: int = 0
-    flags: int = 0
-    arg: int = 0
-    arg2: int = 0
-    arg3: int = 0
-
-    def describe(self) -> str:
-        """What this does, in words: the text of a dry run, a log line and an error alike."""
-        return self.text
-
-
-@attrs.frozen
-class Script:
-    """Operations made ready for the native core; made once, usable for any number of starts.
-
-    ``outer`` runs in the host's view before the new namespaces exist, ``inner`` in the container's.
-    """
-
-    outer: tuple[Operation, ...]
-    inner: tuple[Operation, ...]
-    outer_bytes: bytes
-    inner_bytes: bytes
-    strings: bytes
-
-    @classmethod
-    def of(cls, *, outer: Iterable[Operation] = (), inner: Iterable[Operation] = ()) -> Script:
-        """Encode operations; pure."""
-        outer, inner = tuple(outer), tuple(inner)
-        table: dict[bytes, int] = {b"": 0}
-        strings = bytearray(b"\0")
-
-        def offset(text: bytes) -> int:
-            if text not in table:
-                table[text] = len(strings)
-                strings.extend(text)
-                strings.append(0)
-            return table[text]
-
-        def pack(ops: tuple[Operation, ...]) -> bytes:
-            return b"".join(
-                _LAYOUT.pack(
-                    op.kind, op.options, op.out, op.fd, op.at, offset(op.path), offset(op.name),
-                    op.mode, op.flags, op.arg, op.arg2, op.arg3,
-                )
-                for op in ops
-            )  # fmt: skip
-
-        return cls(outer, inner, pack(outer), pack(inner), bytes(strings))
 
 
 def _bytes(path: str | bytes) -> bytes:
@@ -111,7 +38,12 @@ def open_tree(path: str, *, out: int, at: int = HERE, recursive: bool = False) -
     flags = lib.OPEN_TREE_CLONE | (lib.AT_RECURSIVE if recursive else 0)
     flags |= lib.AT_EMPTY_PATH if not path else 0
     return Operation(
-        text=f"bind {path or 'an open file'}", kind=lib.PC_OP_OPEN_TREE, out=out, at=at, path=_bytes(path), flags=flags
+        text=f"bind {path or 'an open file'}",
+        kind=lib.PC_OP_OPEN_TREE,
+        out=out,
+        at=at,
+        path=_bytes(path),
+        flags=flags,
     )
 
 
@@ -154,7 +86,12 @@ def move_mount(fd: int, *, at: int, path: str = "", purpose: str = "") -> Operat
     """Attach the detached mount in ``fd`` onto ``path`` below ``at``, or onto the fd ``at`` itself."""
     flags = 0 if path else lib.MOVE_MOUNT_T_EMPTY_PATH
     return Operation(
-        text=f"mount on {purpose or path}", kind=lib.PC_OP_MOVE_MOUNT, fd=fd, at=at, path=_bytes(path), flags=flags
+        text=f"mount on {purpose or path}",
+        kind=lib.PC_OP_MOVE_MOUNT,
+        fd=fd,
+        at=at,
+        path=_bytes(path),
+        flags=flags,
     )
 
 
@@ -184,7 +121,9 @@ def set_attributes(
 
 def mount_overlay(data: str, path: str) -> Operation:
     """mount(2) of an overlay: takes a page of options, where one fsconfig string stops at 255 bytes."""
-    return Operation(text=f"mount overlay on {path}", kind=lib.PC_OP_MOUNT, path=_bytes(path), name=_bytes(data))
+    return Operation(
+        text=f"mount overlay on {path}", kind=lib.PC_OP_MOUNT, path=_bytes(path), name=_bytes(data)
+    )
 
 
 def unmount(path: str, *, flags: int) -> Operation:
@@ -256,7 +195,9 @@ def make_owner(path: str, *, at: int, uid: int, gid: int) -> Operation:
     )
 
 
-def write_file(path: str, data: bytes, *, at: int = HERE, flags: int = os.O_WRONLY, mode: int = 0) -> Operation:
+def write_file(
+    path: str, data: bytes, *, at: int = HERE, flags: int = os.O_WRONLY, mode: int = 0
+) -> Operation:
     """Open, write ``data`` (no NUL), close."""
     return Operation(
         text=f"write {path}",
@@ -308,3 +249,8 @@ def send(fd: int, *, to: int, tag: int) -> Operation:
 def unshare(namespaces: int) -> Operation:
     """unshare(2)."""
     return Operation(text="unshare", kind=lib.PC_OP_UNSHARE, flags=namespaces)
+
+
+def join(fd: int, namespaces: int) -> Operation:
+    """setns(2) with a namespace's fd or a pidfd."""
+    return Operation(text="enter a namespace", kind=lib.PC_OP_JOIN, fd=fd, flags=namespaces)

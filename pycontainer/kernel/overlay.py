@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel import features, idmap, mount, userns
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 MAX_LOWERS = 500
 
 Path: TypeAlias = str | os.PathLike[str]
+
+_CONTROL = socket.CMSG_SPACE(4)  # of one fd
 
 # Slots of the helper's operations: the program, the caller's socket, a user namespace, and two to fill.
 _INIT, _SOCKET, _USERNS, _ROOT, _SCRATCH = range(5)
@@ -179,8 +184,9 @@ class OverlayMount:
             )
             _, pidfd = spawn_leashed(request)
             userns.release(pidfd)
-            _, fds, _, _ = socket.recv_fds(ours, 1, 1, socket.MSG_DONTWAIT)
-            return Fd(fds[0])
+            # Not socket.recv_fds: it ignores its flags.
+            _, control, _, _ = ours.recvmsg(1, _CONTROL, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+            return Fd(int.from_bytes(control[0][2], sys.byteorder))
         finally:
             ours.close()
             theirs.close()
@@ -221,8 +227,19 @@ class OverlayMount:
         if self.volatile:
             options.append(("volatile", None))
         names = [str(place) for place in range(len(self.lower))]
-        ops += _by_layer(names, options) if features.overlay_takes_layers() else _by_page(names, options)
+        ops += self._by_layer(names, options) if features.overlay_takes_layers() else _by_page(names, options)
         return [*ops, op.send(_ROOT, to=_SOCKET, tag=0)]
+
+    def _by_layer(self, names: list[str], options: list[tuple[str, str | None]]) -> list[Operation]:
+        ops = op.new_mount("overlay", [*(("lowerdir+", name) for name in names), *options], out=_ROOT)
+        # What an error tells are the layers, not what they are called here.
+        shown = {**dict(zip(names, self.lower, strict=True)), "upper": self.upper, "work": self.work}
+        return [
+            attrs.evolve(each, text=f"mount overlay with {each.path.decode()}={shown[each.name.decode()]}")
+            if each.name.decode() in shown
+            else each
+            for each in ops
+        ]
 
     def _bind(self) -> list[Operation]:
         """One directory alone is no overlay for the kernel; bound read-only it is what was asked for."""
@@ -243,10 +260,6 @@ class OverlayMount:
         return f"<OverlayMount {self.path if self.mounted else 'not mounted'}>"
 
 
-def _by_layer(names: list[str], options: list[tuple[str, str | None]]) -> list[Operation]:
-    return op.new_mount("overlay", [*(("lowerdir+", name) for name in names), *options], out=_ROOT)
-
-
 def _by_page(names: list[str], options: list[tuple[str, str | None]]) -> list[Operation]:
     """Linux < 6.8: through mount(2), as a string of fsconfig(2) ends at 255 bytes; then as a detached copy."""
     words = [
@@ -258,7 +271,7 @@ def _by_page(names: list[str], options: list[tuple[str, str | None]]) -> list[Op
         op.set_attributes(_ROOT, propagation=lib.MS_PRIVATE, recursive=True, purpose="the host's mounts"),
         op.close(_ROOT),
         # Over the topmost layer itself, in a namespace that ends at once: nothing else lies below its name.
-        op.mount_overlay(",".join(words), names[0]),
+        attrs.evolve(op.mount_overlay(",".join(words), names[0]), text="mount overlay"),
         op.open_tree(names[0], out=_ROOT),
     ]
 

@@ -77,9 +77,19 @@ def _upper_cause(error: KernelError, upper: _Layer, work: _Layer) -> str:
         return f"{upper.path} and {work.path} must not contain each other"
     if error.errno == errno.EBUSY:
         return f"{upper.path} or {work.path} is in use by another overlay"
-    if os.path.exists(f"{work.path}/work/incompat/volatile"):
-        return f"{upper.path} was mounted volatile and may be incomplete: throw it and {work.path} away"
+    if _may_be_volatile(work.path):
+        return f"if {upper.path} was mounted volatile, it may be incomplete: throw it and {work.path} away"
     return ""
+
+
+def _may_be_volatile(work: str) -> bool:
+    try:
+        os.stat(f"{work}/work/incompat/volatile")
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # the kernel's own directory there has no permissions, which stops all but root
+        return True
+    return True
 
 
 def _cause(error: KernelError, lowers: list[_Layer]) -> str:

@@ -53,7 +53,9 @@ class Reaper:
         """The socket that a container's first process registers itself with; stays owned here."""
         return self._socket.fileno()
 
-    def register_tree(self, parent: int, name: str, *, lock: int | None = None, userns: int | None = None) -> int:
+    def register_tree(
+        self, parent: int, name: str, *, lock: int | None = None, userns: int | None = None
+    ) -> int:
         """Have the directory ``name`` in ``parent`` removed; returns a number for :meth:`forget`.
 
         ``lock`` stays open until the tree is gone; ``userns`` is entered for files that only its root may
@@ -99,7 +101,9 @@ class Reaper:
 
     def _register(self, kind: int, name: str, fds: tuple[int, ...], flags: int = 0) -> int:
         with self._lock:
-            registration = Registration(type=kind, id=self._next_id, name=os.fsencode(name), flags=flags, fds=fds)
+            registration = Registration(
+                type=kind, id=self._next_id, name=os.fsencode(name), flags=flags, fds=fds
+            )
             self._next_id += 1
             self._registrations[registration.id] = registration
             self._tell(registration)

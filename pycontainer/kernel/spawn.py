@@ -13,7 +13,7 @@ import attrs
 
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, KernelError
 from pycontainer.kernel.native import ffi, lib
-from pycontainer.kernel.operation import Operation, Script
+from pycontainer.kernel.script import Operation, Script
 
 #: A script without operations.
 NOTHING = Script.of()
@@ -137,7 +137,9 @@ def apply(script: Script, slots: list[int]) -> None:
     native_slots = ffi.new("int32_t[]", slots)
     result = ffi.new("struct pc_result *")
     ops = ffi.from_buffer("struct pc_op[]", script.outer_bytes)
-    ret = lib.pc_apply(ops, len(script.outer), ffi.from_buffer("char[]", script.strings), native_slots, result)
+    ret = lib.pc_apply(
+        ops, len(script.outer), ffi.from_buffer("char[]", script.strings), native_slots, result
+    )
     slots[:] = list(native_slots)
     if ret != 0:
         raise _operation_failure(script.outer, result.error, result.op)
@@ -227,7 +229,11 @@ def _encode(request: Spawn) -> tuple[Any, list[Any]]:
     if request.capabilities is not None:
         caps = request.capabilities
         native.cap_bounding, native.cap_permitted = caps.bounding, caps.permitted
-        native.cap_inheritable, native.cap_ambient, native.last_cap = caps.inheritable, caps.ambient, caps.last
+        native.cap_inheritable, native.cap_ambient, native.last_cap = (
+            caps.inheritable,
+            caps.ambient,
+            caps.last,
+        )
     if request.ids is not None:
         native.uid, native.gid = request.ids
     native.flags, native.namespaces, native.umask = request.flags, request.namespaces, request.umask

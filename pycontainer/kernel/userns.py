@@ -19,11 +19,13 @@ from pycontainer.kernel import idmap
 from pycontainer.kernel.idmap import Claim, IdMap
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.program import program
-from pycontainer.kernel.operation import Script
+from pycontainer.kernel.script import Script
 from pycontainer.kernel.spawn import NOTHING, Spawn, spawn
 
 
-def hold(namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = (), slots: int = 0, **more: Any) -> tuple[int, int]:
+def hold(
+    namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = (), slots: int = 0, **more: Any
+) -> tuple[int, int]:
     """A process that does nothing in new namespaces: its pid and pidfd. End it with :func:`release`.
 
     ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
@@ -31,7 +33,9 @@ def hold(namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = ()
     """
     table = (*fds, *[-1] * (slots - len(fds)), program("init"))
     return spawn(
-        Spawn(argv=(b"init",), program=len(table) - 1, fds=table, script=script, namespaces=namespaces, **more)
+        Spawn(
+            argv=(b"init",), program=len(table) - 1, fds=table, script=script, namespaces=namespaces, **more
+        )
     )
 
 
@@ -86,7 +90,11 @@ def _run_helper(helper: str, pid: int, extents: tuple[idmap.Extent, ...]) -> Non
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         request = Spawn(
-            argv=argv, candidates=(os.fsencode(path),), fds=(null,), stdio=((0, 0), (0, 1), (0, 2)), session=False
+            argv=argv,
+            candidates=(os.fsencode(path),),
+            fds=(null,),
+            stdio=((0, 0), (0, 1), (0, 2)),
+            session=False,
         )
         _, pidfd = spawn(request)
     finally:

@@ -125,7 +125,7 @@ from subprocess import Popen
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 reaper = Program([sys.argv[1]], {3: theirs.fileno(), 4: os.pidfd_open(os.getpid())})
 theirs.close()
-children = [Popen(["sleep", "1000"]), Popen(["sh", "-c", "trap '' TERM HUP INT; sleep 1000 & wait"], start_new_session=True)]
+children = [Popen(["sleep", "1000"]), Popen(["sh", "-c", "trap '' TERM HUP INT; exec sleep 1000"], start_new_session=True)]
 for child in children:
     socket.send_fds(ours, [struct.pack("=IIQ256s", 1, 0, 0, b"")], [os.pidfd_open(child.pid)])
 socket.send_fds(ours, [struct.pack("=IIQ256s", 2, 0, 1, b"tree")], [os.open(sys.argv[2], os.O_RDONLY)])
@@ -248,9 +248,17 @@ class TestTrees:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "outside"]
         assert (outside / "canary").read_text() == "alive"
 
-    def test_of_any_shape(self, leash: Leash, tmp_path: Path) -> None:
+    @pytest.fixture
+    def memory(self) -> Iterator[Path]:
+        """A directory on tmpfs, where a great many files are made in a second."""
+        path = Path("/dev/shm", f"pycontainer-test-{os.getpid()}")
+        path.mkdir()
+        yield path
+        path.rmdir()
+
+    def test_of_any_shape(self, leash: Leash, memory: Path) -> None:
         """50,000 levels; 20,000 files; directories without permissions."""
-        deep, wide, denied = (tmp_path / name for name in ("deep", "wide", "denied"))
+        deep, wide, denied = (memory / name for name in ("deep", "wide", "denied"))
         deep.mkdir()
         here = os.open(deep, os.O_RDONLY)
         for _ in range(50_000):
@@ -268,7 +276,7 @@ class TestTrees:
         for number, path in enumerate((deep, wide, denied)):
             leash.tree(path, number)
         assert leash.end() == 0
-        assert not list(tmp_path.iterdir())
+        assert not list(memory.iterdir())
 
     def test_are_registered_after_the_death(self, leash: Leash, tmp_path: Path) -> None:
         (tmp_path / "tree").mkdir()

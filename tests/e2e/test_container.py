@@ -54,7 +54,9 @@ def test_wait_times_out_and_goes_on(running):
 
 
 def test_exec(running):
-    result = running.exec(["sh", "-c", "cat; echo $A; pwd; exit 2"], input=b"in ", env={"A": "1"}, workdir="/tmp")
+    result = running.exec(
+        ["sh", "-c", "cat; echo $A; pwd; exit 2"], input=b"in ", env={"A": "1"}, workdir="/tmp"
+    )
     assert (result.exit_code, result.stdout) == (2, b"in 1\n/tmp\n")
     assert running.exec(["nope"]).exit_code == 127
     assert running.exec(["/etc/passwd"]).exit_code == 126
@@ -204,7 +206,7 @@ VERBS = {
     "start": lambda c: c.start(),
     "exec": lambda c: c.exec(["true"]),
     "popen": lambda c: c.popen(["true"]).close(),
-    "kill": lambda c: c.kill(0 or "CONT"),
+    "kill": lambda c: c.kill("CONT"),
     "wait": lambda c: c.wait(timeout=0.01),
     "pause": lambda c: c.pause(),
     "unpause": lambda c: c.unpause(),
@@ -219,11 +221,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("state", REFUSED)
+@pytest.mark.parametrize(
+    ("state", "verb"),
+    # Pausing what runs needs a cgroup, and has its own test.
+    [(state, verb) for state in REFUSED for verb in VERBS if (state, verb) != ("running", "pause")],
+)
 def test_the_life_cycle_table(state, verb):
-    if verb == "pause" and state == "running":
-        pytest.xfail("covered above, where a cgroup is needed") if os.geteuid() else None
     with pc.Container.create("host:", ["sleep", "1000"]) as container:
         if state != "created":
             container.start()

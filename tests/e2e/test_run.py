@@ -154,11 +154,17 @@ def test_read_only_root():
     assert "Read-only" in result.stderr
 
 
+@pytest.mark.needs("tmpfs_xattr")
 def test_the_writable_layer_is_bounded_by_size():
     result = sh("head -c 20000000 /dev/zero > /root/big", size="4M")
     if result.exit_code == 0:
         pytest.fail("20 MB went into 4 MiB")
     assert "No space left" in result.stderr
+
+
+def test_a_bound_that_cannot_be_had_is_refused():
+    with pc.Container.create("host:", ["true"], size="4M") as container, pytest.raises(pc.NotSupported, match="size"):
+        container.start()
 
 
 def test_mounts(tmp_path):
@@ -181,12 +187,16 @@ def test_tmpfs_mounts():
 
 
 def test_a_terminal():
-    result = pc.run("host:", ["sh", "-c", "tty; echo $TERM; test -t 0 && test -t 1 && echo yes"], tty=True, text=True)
+    result = pc.run(
+        "host:", ["sh", "-c", "tty; echo $TERM; test -t 0 && test -t 1 && echo yes"], tty=True, text=True
+    )
     assert result.stdout.split() == ["/dev/pts/0", "xterm", "yes"]
 
 
 def test_init_is_pid_1_and_reaps():
-    result = sh("cat /proc/1/comm; (sh -c 'sleep 0.1 &'); sleep 0.5; ps -A -o stat= | grep -c Z; exit 5", init=True)
+    result = sh(
+        "cat /proc/1/comm; (sh -c 'sleep 0.1 &'); sleep 0.5; ps -A -o stat= | grep -c Z; exit 5", init=True
+    )
     assert result.exit_code == 5
     assert result.stdout.split()[0] == "init"
     assert result.stdout.split()[-1] == "0"
@@ -238,7 +248,12 @@ def test_unknown_images_are_refused_with_what_is_accepted():
 
 
 def test_the_host_process_is_left_alone(tmp_path):
-    before = (os.getcwd(), dict(os.environ), signal.getsignal(signal.SIGINT), Path("/proc/self/mountinfo").read_text())
+    before = (
+        os.getcwd(),
+        dict(os.environ),
+        signal.getsignal(signal.SIGINT),
+        Path("/proc/self/mountinfo").read_text(),
+    )
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     child = subprocess.Popen(["sleep", "0.1"])
     sh("true")

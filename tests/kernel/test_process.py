@@ -22,7 +22,7 @@ from pycontainer.kernel import process as module
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Ended, Process
 from pycontainer.kernel.terminal import Terminal
-from tests.support.children import launch, python, sh, start
+from tests.support.children import interrupt_main, launch, python, sh, start
 
 WALL = 0x40000000
 ENDLESS = ("sleep", "60")
@@ -158,14 +158,9 @@ def test_the_thread_that_started_it_may_be_gone() -> None:
 
 
 def test_an_interrupt_while_waiting_loses_nothing() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    with start(*sh("sleep 0.4; exit 5")) as process:
-        timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+    with start(*sh("sleep 1; exit 5")) as process:
+        with interrupt_main(0.1), pytest.raises(KeyboardInterrupt):
             process.wait()
-        timer.join()
         assert process.wait(timeout=20) == 5
 
 

@@ -310,8 +310,6 @@ class TestOverlayOfAUserNamespace:
             os.chown(directory, BASE + owner, BASE + owner)
         (lower / "etc/x").write_text("lower")
         os.chown(lower / "etc/x", BASE, BASE)
-        for above in tmp_path.parents[:3]:
-            above.chmod(0o755)
         with mounted(tmp_path, base=BASE) as overlay:
             yield Rooted(overlay.root, ids=IdMap.block(BASE))
 

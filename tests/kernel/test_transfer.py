@@ -15,6 +15,7 @@ from pycontainer.errors import KernelError
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.rooted import Rooted
 from pycontainer.kernel.transfer import copy_in, copy_out
+from pycontainer.kernel.tree import remove_tree
 from tests.support.overlay import BASE, mounted
 
 Copy: TypeAlias = Callable[[str, str], None]
@@ -260,6 +261,10 @@ class TestRules:
             fd = below
         assert os.listdir(fd) == ["bottom"]
         os.close(fd)
+        for place in (source, target):  # deeper than what cleans up after a test can remove
+            fd = os.open(place, os.O_RDONLY)
+            remove_tree(fd, "d")
+            os.close(fd)
 
 
 class TestOut:
@@ -369,8 +374,6 @@ class TestIn:
         (tmp_path / "lower/home").mkdir(parents=True)
         for name in ("lower", "lower/home"):
             os.chown(tmp_path / name, BASE, BASE)
-        for above in tmp_path.parents[:3]:
-            above.chmod(0o755)
         (host / "d/shut").mkdir(parents=True)
         (host / "d/f").write_text("data")
         (host / "d/l").symlink_to("f")

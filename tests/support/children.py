@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 from pycontainer.container.stdio import Stdio
 from pycontainer.kernel.process import Process
@@ -46,3 +50,18 @@ def sh(script: str) -> tuple[str, ...]:
 def python(script: str) -> tuple[str, ...]:
     """Return the command that runs a Python script; ``-S -E`` starts quickly."""
     return (sys.executable, "-S", "-E", "-c", script)
+
+
+@contextlib.contextmanager
+def interrupt_main(after: float) -> Iterator[None]:
+    """Press Ctrl-C after some seconds, also where this process was started with SIGINT ignored."""
+    main = threading.main_thread().ident
+    assert main is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(after, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)

@@ -40,7 +40,7 @@ LAZY = [
     Exemption(kind="children", pattern=r" reaper\b", limit=1, reason="the leash of this process"),
     Exemption(kind="fds", pattern=r"-> socket:", limit=1, reason="the host's end of the leash"),
     Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
-    Exemption(kind="fds", pattern=r"-> /memfd:", limit=2, reason="the programs init and reaper"),
+    Exemption(kind="fds", pattern=r"-> /memfd:", limit=3, reason="the programs init, reaper and timens"),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
     Exemption(kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"),
     Exemption(kind="fds", pattern=r"-> /sys/fs/cgroup", limit=2, reason="this process's cgroup and its parent"),

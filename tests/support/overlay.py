@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -45,36 +45,43 @@ def mounted(place: Path, *, base: int | None, trusted: bool = False) -> Iterator
         (place / name).mkdir()
         if base is not None:
             os.chown(place / name, base, base)
+    place.chmod(0o711)
     options = "" if trusted else "userxattr,"
-    # The process waits for its ids, mounts, says so, and then executes what it reads.
+    # By relative paths: root of the namespace may not look into the directories above `place`.
     script = (
-        'read line; cd "$1"; '
-        f"mount -t overlay overlay -o {options}lowerdir=lower,upperdir=upper,workdir=work mnt && cd mnt && echo ok; "
-        "exec sh"
+        f"mount --no-canonicalize -t overlay overlay -o {options}lowerdir=lower,upperdir=upper,workdir=work mnt "
+        "&& cd -P mnt && echo ok || echo failed; exec sh"
     )
-    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(place)]
-    if not trusted:
-        command[1:1] = ["--user"] if base is not None else ["--user", "--map-root-user"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
-        assert process.stdin is not None
+    with ExitStack() as stack:
+        if base is not None:
+            pid = stack.enter_context(_user_namespace(base))
+            enter = ["nsenter", "--target", str(pid), "--user", "--setuid", "0", "--setgid", "0", "unshare"]
+        else:
+            enter = ["unshare"] if trusted else ["unshare", "--user", "--map-root-user"]
+        process = stack.enter_context(_process(*enter, "--mount", "sh", "-c", script, cwd=place))
         assert process.stdout is not None
+        assert process.stdout.readline() == b"ok\n"
+        root = os.open(f"/proc/{process.pid}/cwd", os.O_PATH | os.O_DIRECTORY)
+        stack.callback(os.close, root)
+        yield Overlay(lower=lower, upper=upper, root=root, process=process)
+
+
+@contextmanager
+def _process(*command: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, cwd=cwd) as process:
         try:
-            if base is not None and not trusted:
-                _map(process.pid, base)
-            process.stdin.write(b"\n")
-            assert process.stdout.readline() == b"ok\n"
-            root = os.open(f"/proc/{process.pid}/cwd", os.O_PATH | os.O_DIRECTORY)
-            try:
-                yield Overlay(lower=lower, upper=upper, root=root, process=process)
-            finally:
-                os.close(root)
+            yield process
         finally:
             process.kill()
 
 
-def _map(pid: int, base: int) -> None:
-    own = os.stat("/proc/self/ns/user").st_ino
-    while os.stat(f"/proc/{pid}/ns/user").st_ino == own:
-        pass
-    for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{pid}/{name}").write_text(f"0 {base} 65536\n", encoding="ascii")
+@contextmanager
+def _user_namespace(base: int) -> Iterator[int]:
+    """A process in a new user namespace; who enters it after the map was written has its capabilities."""
+    with _process("unshare", "--user", "sh", "-c", "echo ready; read line") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{process.pid}/{name}").write_text(f"0 {base} 65536\n", encoding="ascii")
+        yield process.pid

@@ -92,5 +92,10 @@ def looked_at(code: Sequence[Instruction], words: Sequence[int]) -> tuple[bool, 
         elif op == JA:
             at += k
         else:
-            taken = {JEQ_K: accumulator == k, JGT_K: accumulator > k, JGE_K: accumulator >= k, JSET_K: bool(accumulator & k)}[op]
+            taken = {
+                JEQ_K: accumulator == k,
+                JGT_K: accumulator > k,
+                JGE_K: accumulator >= k,
+                JSET_K: bool(accumulator & k),
+            }[op]
             at += jt if taken else jf

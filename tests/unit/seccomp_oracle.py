@@ -7,9 +7,8 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from tests.unit import bpf_machine
-
 from pycontainer.kernel.seccomp import Action, Condition, Profile, Rule, syscalls
+from tests.unit import bpf_machine
 
 KILL_PROCESS, ERRNO_ENOSYS, ALLOW = 0x80000000, 0x00050000 | 38, 0x7FFF0000
 #: Names of architectures for libseccomp: its tokens are the kernel's audit marks.
@@ -52,7 +51,9 @@ def evaluate(profile: Profile, rules: Sequence[Rule], abi: str, number: int, arg
     name = _names(abi).get(number)
     if name is None:
         return profile.default.word if profile.default.word in {ALLOW, 0x7FFC0000} else ERRNO_ENOSYS
-    matching = [r.action.word for r in rules if name in r.names and all(holds(c, arguments) for c in r.conditions)]
+    matching = [
+        r.action.word for r in rules if name in r.names and all(holds(c, arguments) for c in r.conditions)
+    ]
     return strictest(matching) if matching else profile.default.word
 
 
@@ -116,7 +117,11 @@ class Stack:
         self.programs: list[list[bpf_machine.Instruction]] = []
         self._default = profile.default.word
         #: For each rule apart: a program that allows what the rule matches, and what it then answers.
-        self._rules = [(self._export(KILL_PROCESS, abi, [(r, Action(ALLOW))]), r.action.word) for r in rules] if apart else None
+        self._rules = (
+            [(self._export(KILL_PROCESS, abi, [(r, Action(ALLOW))]), r.action.word) for r in rules]
+            if apart
+            else None
+        )
         if apart:
             return
         default = profile.default.word
@@ -136,7 +141,9 @@ class Stack:
         return strictest(answers) if answers else ALLOW
 
     @staticmethod
-    def _export(default: int, abi: str, rules: Sequence[tuple[Rule, Action]]) -> list[bpf_machine.Instruction]:
+    def _export(
+        default: int, abi: str, rules: Sequence[tuple[Rule, Action]]
+    ) -> list[bpf_machine.Instruction]:
         lib = library()
         context = lib.seccomp_init(default)
         file = os.memfd_create("filter")
@@ -150,7 +157,9 @@ class Stack:
                     number = lib.seccomp_syscall_resolve_name(name.encode())
                     if number != -1 and number_of(name, abi) is not None:
                         compare = (_Compare * len(rule.conditions))(*map(_compare, rule.conditions))
-                        _check(lib.seccomp_rule_add_array(context, action.word, number, len(compare), compare))
+                        _check(
+                            lib.seccomp_rule_add_array(context, action.word, number, len(compare), compare)
+                        )
             _check(lib.seccomp_export_bpf(context, file))
             with open(file, "rb", closefd=False) as exported:
                 exported.seek(0)
@@ -191,6 +200,22 @@ def boundaries(rules: Sequence[Rule]) -> Iterator[tuple[int, ...]]:
 def around(condition: Condition) -> set[int]:
     """Values near the one compared with, with other high words, and with bits inside and outside of the mask."""
     value, mask = condition.value, condition.mask
-    values = {value, value - 1, value + 1, value | 1 << 32, value | 1 << 63, value ^ 1 << 31, value << 32, value >> 32}
-    values |= {value | ~mask, value ^ (mask & -mask), mask, ~mask, value & 0xFFFF_FFFF, value | 0xFFFF_FFFF << 32}
+    values = {
+        value,
+        value - 1,
+        value + 1,
+        value | 1 << 32,
+        value | 1 << 63,
+        value ^ 1 << 31,
+        value << 32,
+        value >> 32,
+    }
+    values |= {
+        value | ~mask,
+        value ^ (mask & -mask),
+        mask,
+        ~mask,
+        value & 0xFFFF_FFFF,
+        value | 0xFFFF_FFFF << 32,
+    }
     return {v & 0xFFFF_FFFF_FFFF_FFFF for v in values}

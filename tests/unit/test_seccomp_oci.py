@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit import bpf_machine, seccomp_oracle
 
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel import capabilities, seccomp
 from pycontainer.kernel.seccomp import Action, Condition, Profile, default, syscalls
+from tests.unit import bpf_machine, seccomp_oracle
 
 NAMESPACES = default.CLONE_NEW_NAMESPACES
 
@@ -37,7 +37,10 @@ def docker() -> dict[str, Any]:
         "archMap": [
             {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},
             {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]},
-            {"architecture": "SCMP_ARCH_MIPS64", "subArchitectures": ["SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64N32"]},
+            {
+                "architecture": "SCMP_ARCH_MIPS64",
+                "subArchitectures": ["SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64N32"],
+            },
             {"architecture": "SCMP_ARCH_S390X", "subArchitectures": ["SCMP_ARCH_S390"]},
             {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": None},
         ],
@@ -49,7 +52,9 @@ def docker() -> dict[str, Any]:
             _allow("socket", args=[_argument(0, "GT", 40)]),
             *(_allow("personality", args=[_argument(0, "EQ", value)]) for value in default.PERSONALITIES),
             _allow("sync_file_range2", "swapcontext", includes={"arches": ["ppc64le"]}),
-            _allow("arm_fadvise64_64", "arm_sync_file_range", "cacheflush", includes={"arches": ["arm", "arm64"]}),
+            _allow(
+                "arm_fadvise64_64", "arm_sync_file_range", "cacheflush", includes={"arches": ["arm", "arm64"]}
+            ),
             _allow("arch_prctl", includes={"arches": ["amd64", "x32"]}),
             _allow("modify_ldt", includes={"arches": ["amd64", "x32", "x86"]}),
             _allow("s390_pci_mmio_read", includes={"arches": ["s390", "s390x"]}),
@@ -69,12 +74,19 @@ def docker() -> dict[str, Any]:
                 includes={"arches": ["s390", "s390x"]},
                 excludes={"caps": ["CAP_SYS_ADMIN"]},
             ),
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {
+                "names": ["clone3"],
+                "action": "SCMP_ACT_ERRNO",
+                "errnoRet": 38,
+                "excludes": {"caps": ["CAP_SYS_ADMIN"]},
+            },
         ],
     }
 
 
-def _answer(profile: Profile, call: str, arguments: tuple[int, ...], caps: frozenset[str], arch: str = "x86_64") -> str:
+def _answer(
+    profile: Profile, call: str, arguments: tuple[int, ...], caps: frozenset[str], arch: str = "x86_64"
+) -> str:
     code = bpf_machine.check(seccomp.compile(profile, caps, arch))
     words = bpf_machine.data(syscalls.numbers(arch)[call], syscalls.AUDIT[arch], arguments)
     return str(Action(bpf_machine.run(code, words)))
@@ -100,11 +112,25 @@ DIFFERENCES = {
 }
 
 
-@pytest.mark.parametrize("caps", [frozenset[str](), capabilities.DOCKER_DEFAULT, frozenset(capabilities.NAMES)], ids=len)
+@pytest.mark.parametrize(
+    "caps", [frozenset[str](), capabilities.DOCKER_DEFAULT, frozenset(capabilities.NAMES)], ids=len
+)
 def test_our_default_differs_from_docker_s_profile_where_it_says(caps: frozenset[str]) -> None:
     theirs, ours = Profile.from_json(docker()), seccomp.default_profile()
     listed = {(call, arguments): (theirs, ours) for call, arguments, theirs, ours in DIFFERENCES}
-    probes = [(0,), (1,), (8,), (16,), (38,), (39,), (40,), (0x5401, 0x5401), (0, 0o644), (0, 0, 0o644), (0x10000000,)]
+    probes = [
+        (0,),
+        (1,),
+        (8,),
+        (16,),
+        (38,),
+        (39,),
+        (40,),
+        (0x5401, 0x5401),
+        (0, 0o644),
+        (0, 0, 0o644),
+        (0x10000000,),
+    ]
     samples = {(call, arguments) for call in syscalls.numbers("x86_64") for arguments in ((), *probes)}
     found = {}
     for call, arguments in samples | set(listed):
@@ -152,7 +178,11 @@ def test_the_specification_s_form_is_read() -> None:
                 {"names": ["close"], "action": "SCMP_ACT_TRAP", "args": None},
                 {"name": "openat", "action": "SCMP_ACT_ERRNO"},
                 {"names": ["kill"], "action": "SCMP_ACT_KILL"},
-                {"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": [_argument(1, "GE", 2**40), _argument(0, "NE", 7)]},
+                {
+                    "names": ["dup"],
+                    "action": "SCMP_ACT_ALLOW",
+                    "args": [_argument(1, "GE", 2**40), _argument(0, "NE", 7)],
+                },
             ],
         }
     )
@@ -173,7 +203,9 @@ def test_32_bit_calls_are_filtered_where_the_file_says_so() -> None:
 def test_conditions_on_one_argument_hold_each_alone_as_in_runc() -> None:
     entry = _allow("socket", args=[_argument(0, "EQ", 1), _argument(0, "EQ", 2), _argument(1, "EQ", 3)])
     profile = Profile.from_json({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [entry]})
-    assert [_answer(profile, "socket", arguments, frozenset()) for arguments in ((1,), (2,), (5, 3), (5, 4))] == [
+    assert [
+        _answer(profile, "socket", arguments, frozenset()) for arguments in ((1,), (2,), (5, 3), (5, 4))
+    ] == [
         "ALLOW",
         "ALLOW",
         "ALLOW",
@@ -231,15 +263,24 @@ def _with(path: str, value: object) -> dict[str, Any]:
         (_with("syscalls/2/args/0/valeu", 1), r"seccomp\.syscalls\[2\]\.args\[0\]\.valeu"),
         (_with("syscalls/1/includes/cap", []), r"seccomp\.syscalls\[1\]\.includes\.cap"),
         (_with("archMap/0/sub", []), r"seccomp\.archMap\[0\]\.sub"),
-        (_with("defaultAction", "SCMP_ACT_DENY"), r"seccomp\.defaultAction='SCMP_ACT_DENY': known are SCMP_ACT_ALLOW.*SCMP_ACT_ERRNO"),
+        (
+            _with("defaultAction", "SCMP_ACT_DENY"),
+            r"seccomp\.defaultAction='SCMP_ACT_DENY': known are SCMP_ACT_ALLOW.*SCMP_ACT_ERRNO",
+        ),
         (_with("defaultAction", None), r"seccomp\.defaultAction=None"),
-        (_with("syscalls/0/action", "SCMP_ACT_NOTIFY"), r"syscalls\[0\]\.action='SCMP_ACT_NOTIFY': needs an agent"),
+        (
+            _with("syscalls/0/action", "SCMP_ACT_NOTIFY"),
+            r"syscalls\[0\]\.action='SCMP_ACT_NOTIFY': needs an agent",
+        ),
         (_with("syscalls/0/action", ["x"]), r"syscalls\[0\]\.action"),
         (_with("syscalls/0/errnoRet", 1), r"syscalls\[0\]\.errnoRet=1: SCMP_ACT_ALLOW takes none"),
         (_with("defaultErrnoRet", 5000), r"seccomp\.defaultErrnoRet: errno=5000"),
         (_with("defaultErrnoRet", "1"), r"seccomp\.defaultErrnoRet='1'"),
         (_with("defaultErrnoRet", True), r"seccomp\.defaultErrnoRet=True"),
-        (_with("syscalls/0/names/0", "acept"), r"seccomp\.syscalls\[0\]: syscall='acept': .*did you mean accept"),
+        (
+            _with("syscalls/0/names/0", "acept"),
+            r"seccomp\.syscalls\[0\]: syscall='acept': .*did you mean accept",
+        ),
         (_with("syscalls/0/names", []), r"syscalls\[0\]\.names"),
         (_with("syscalls/0/names", "read"), r"syscalls\[0\]\.names='read': a list"),
         (_with("syscalls/0/names/0", 7), r"syscall=7"),
@@ -254,7 +295,10 @@ def _with(path: str, value: object) -> dict[str, Any]:
         (_with("syscalls/2/args/0", 1), r"args\[0\]=1: an object"),
         (_with("syscalls/1/includes/minKernel", "4"), r"minKernel='4': a version"),
         (_with("syscalls/1/includes/minKernel", 4.8), r"minKernel=4.8"),
-        (_with("syscalls/1/includes/caps", ["CAP_SYS_ADMN"]), r"syscalls\[1\]: capability='CAP_SYS_ADMN'.*CAP_SYS_ADMIN"),
+        (
+            _with("syscalls/1/includes/caps", ["CAP_SYS_ADMN"]),
+            r"syscalls\[1\]: capability='CAP_SYS_ADMN'.*CAP_SYS_ADMIN",
+        ),
         (_with("syscalls/1/includes/arches", ["vax"]), r"includes\.arches='vax': known are amd64"),
         (_with("archMap/0/architecture", "SCMP_ARCH_VAX"), r"archMap\[0\]\.architecture='SCMP_ARCH_VAX'"),
         (_with("architectures", ["SCMP_ARCH_X86"]), r"archMap.*stands beside architectures"),
@@ -291,22 +335,55 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         Profile.from_json(tmp_path / "none.json")
 
 
-WORDS = ["read", "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ", "CAP_KILL", "amd64", "4.8", "SCMP_ARCH_X86"]
+WORDS = [
+    "read",
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_MASKED_EQ",
+    "CAP_KILL",
+    "amd64",
+    "4.8",
+    "SCMP_ARCH_X86",
+]
 FIELDS = "defaultAction defaultErrnoRet archMap architectures syscalls names name action args includes excludes caps arches minKernel index value valueTwo op errnoRet".split()
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-2, 2**65), st.floats(allow_nan=False), st.sampled_from(WORDS), st.text(max_size=4)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-2, 2**65),
+        st.floats(allow_nan=False),
+        st.sampled_from(WORDS),
+        st.text(max_size=4),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
+    ),
     max_leaves=20,
 )
 
 
 @given(default=JSON, syscalls_=JSON, arch=JSON)
-def test_any_json_is_a_profile_or_an_invalid_argument(default: object, syscalls_: object, arch: object) -> None:
+def test_any_json_is_a_profile_or_an_invalid_argument(
+    default: object, syscalls_: object, arch: object
+) -> None:
     for data in (
         {"defaultAction": default, "syscalls": syscalls_},
-        {"defaultAction": "SCMP_ACT_ALLOW", "archMap": arch, "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "args": syscalls_}]},
-        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": syscalls_, "excludes": arch}]},
-        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [syscalls_, {"names": arch, "action": "SCMP_ACT_ALLOW"}]},
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "archMap": arch,
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "args": syscalls_}],
+        },
+        {
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": syscalls_, "excludes": arch}
+            ],
+        },
+        {
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [syscalls_, {"names": arch, "action": "SCMP_ACT_ALLOW"}],
+        },
     ):
         try:
             profile = Profile.from_json(data)

@@ -6,12 +6,23 @@ The compiled program, run by a machine of our own; the rules, read one by one; a
 from __future__ import annotations
 
 import pytest
-from tests.unit import bpf_machine, seccomp_oracle
 
 from pycontainer.kernel import capabilities, seccomp
 from pycontainer.kernel.seccomp import Profile, Rule, syscalls
+from tests.unit import bpf_machine, seccomp_oracle
 
-NUMBERS = [*range(601), 0x0F0001, 0x0F0002, 0x0F0005, 0x3FFFFFFF, 0x7FFFFFFF, 0x80000000, 0xBFFFFFFF, 0xC0000000, 0xFFFFFFFF]
+NUMBERS = [
+    *range(601),
+    0x0F0001,
+    0x0F0002,
+    0x0F0005,
+    0x3FFFFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xBFFFFFFF,
+    0xC0000000,
+    0xFFFFFFFF,
+]
 X32 = [0x40000000 | number for number in range(601)]
 PROFILES = {"default": seccomp.default_profile, "strict": seccomp.strict_profile}
 SETS = {
@@ -97,7 +108,9 @@ def test_libseccomp_makes_the_same_of_the_rules(abi: str, name: str, granted: st
         for arguments in seccomp_oracle.boundaries(calls.get(call, [])):
             words = bpf_machine.data(number, syscalls.AUDIT[abi], arguments)
             got, expected = bpf_machine.run(code, words), stack.answer(words)
-            assert got == expected, f"{call} ({number}) {[hex(a) for a in arguments]}: {got:#x}, libseccomp {expected:#x}"
+            assert got == expected, (
+                f"{call} ({number}) {[hex(a) for a in arguments]}: {got:#x}, libseccomp {expected:#x}"
+            )
             compared += 1
     assert compared > 600
 

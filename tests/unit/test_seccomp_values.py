@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
-from tests.unit import bpf_machine
 
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel import capabilities, seccomp
-from pycontainer.kernel.seccomp import ALLOW, ENOSYS, EPERM, LOG, Action, Condition, Profile, Rule, bpf, default, syscalls
+from pycontainer.kernel.seccomp import (
+    ALLOW,
+    ENOSYS,
+    EPERM,
+    LOG,
+    Action,
+    Condition,
+    Profile,
+    Rule,
+    bpf,
+    default,
+    syscalls,
+)
+from tests.unit import bpf_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = "linux/audit.h linux/seccomp.h linux/filter.h linux/sched.h sys/stat.h linux/netlink.h sys/socket.h sys/ioctl.h errno.h"
@@ -44,8 +55,14 @@ CONSTANTS = {
     "__builtin_offsetof(struct seccomp_data, args)": bpf._ARGUMENTS,
     "CLONE_NEWNS|CLONE_NEWCGROUP|CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWUSER|CLONE_NEWPID|CLONE_NEWNET": default.CLONE_NEW_NAMESPACES,
     "NETLINK_ROUTE": default.NETLINK_ROUTE,
-    **{name: getattr(default, name) for name in ("TIOCSTI", "TIOCLINUX", "S_IFMT", "S_IFIFO", "S_IFCHR", "S_IFREG", "S_IFSOCK")},
-    **{name: getattr(default, name) for name in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_ALG", "AF_VSOCK")},
+    **{
+        name: getattr(default, name)
+        for name in ("TIOCSTI", "TIOCLINUX", "S_IFMT", "S_IFIFO", "S_IFCHR", "S_IFREG", "S_IFSOCK")
+    },
+    **{
+        name: getattr(default, name)
+        for name in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_ALG", "AF_VSOCK")
+    },
 }
 
 
@@ -62,13 +79,18 @@ def test_constants_are_those_of_the_kernel_headers(tmp_path: Path) -> None:
 
 def test_the_table_agrees_with_the_installed_headers() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tools/syscall_table.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "tools/syscall_table.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_table_maker_knows_its_form(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, ROOT / "tools/syscall_table.py"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/syscall_table.py"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "linux-libc-dev" in done.stderr
 
@@ -87,11 +109,20 @@ def test_numbers_are_read_only_and_unique(arch: str) -> None:
         (lambda: Rule(names=["mnt"]), "syscall='mnt'.*no such call; did you mean mount"),
         (lambda: Rule(names=["completely_else"]), "no such call$"),
         (lambda: Rule(names="read"), "a list of names is needed"),
-        (lambda: Rule(names=["read"], capabilities=["SYS_ADMN"]), "capability='SYS_ADMN'.*did you mean.*CAP_SYS_ADMIN"),
-        (lambda: Rule(names=["read"], arches=["amd64"]), "arch='amd64': known are x86_64, i386, aarch64, arm"),
+        (
+            lambda: Rule(names=["read"], capabilities=["SYS_ADMN"]),
+            "capability='SYS_ADMN'.*did you mean.*CAP_SYS_ADMIN",
+        ),
+        (
+            lambda: Rule(names=["read"], arches=["amd64"]),
+            "arch='amd64': known are x86_64, i386, aarch64, arm",
+        ),
         (lambda: Condition(6, "EQ", 0), "index=6"),
         (lambda: Condition(-1, "EQ", 0), "index=-1"),
-        (lambda: Condition(0, "IS", 0), "op='IS': known are EQ, NE"),
+        (
+            lambda: Condition(0, "IS", 0),  # type: ignore[arg-type]
+            "op='IS': known are EQ, NE",
+        ),
         (lambda: Condition(0, "EQ", -1), "value=-1"),
         (lambda: Condition(0, "EQ", 2**64), "an unsigned number of 64 bits"),
         (lambda: Condition(0, "MASKED_EQ", 0, 2**64), "mask="),
@@ -103,9 +134,9 @@ def test_numbers_are_read_only_and_unique(arch: str) -> None:
         (lambda: Action(0x7FC00000), "action='0x7fc00000': none of KILL_PROCESS"),
     ],
 )
-def test_nonsense_is_refused_by_name(make: object, text: str) -> None:
+def test_nonsense_is_refused_by_name(make: Callable[[], object], text: str) -> None:
     with pytest.raises(InvalidArgument, match=text):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_calls_of_other_architectures_may_be_named() -> None:
@@ -116,7 +147,7 @@ def test_calls_of_other_architectures_may_be_named() -> None:
 
 def test_actions_are_ordered_as_in_the_kernel_and_say_what_they_are() -> None:
     order = [seccomp.KILL_PROCESS, seccomp.KILL_THREAD, seccomp.TRAP, ENOSYS, Action.trace(3), LOG, ALLOW]
-    assert sorted(reversed(order), key=lambda action: action.strictness) == order
+    assert sorted(order[3:] + order[:3], key=lambda action: action.strictness) == order
     assert [str(action) for action in order] == [
         "KILL_PROCESS",
         "KILL_THREAD",
@@ -136,7 +167,13 @@ def test_profiles_are_values() -> None:
         profile.default = ALLOW  # type: ignore[misc]
 
 
-def _answer(profile: Profile, call: str, *arguments: int, caps: frozenset[str] = capabilities.DOCKER_DEFAULT, arch: str = "x86_64") -> str:
+def _answer(
+    profile: Profile,
+    call: str,
+    *arguments: int,
+    caps: frozenset[str] = capabilities.DOCKER_DEFAULT,
+    arch: str = "x86_64",
+) -> str:
     code = bpf_machine.decode(seccomp.compile(profile, caps, arch))
     words = bpf_machine.data(syscalls.numbers(arch)[call], syscalls.AUDIT[arch], arguments)
     return str(Action(bpf_machine.run(code, words)))
@@ -161,7 +198,9 @@ START = """
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("profile", [seccomp.default_profile(), seccomp.strict_profile()], ids=["default", "strict"])
+@pytest.mark.parametrize(
+    "profile", [seccomp.default_profile(), seccomp.strict_profile()], ids=["default", "strict"]
+)
 def test_what_a_program_needs_to_start_is_allowed(profile: Profile, arch: str) -> None:
     assert {call: got for call in START if (got := _answer(profile, call, arch=arch)) != "ALLOW"} == {}
 
@@ -181,7 +220,10 @@ DEFAULT = [
     ("socket", (40 | FAMILY_ABOVE_32_BITS,), "ERRNO(EPERM)"),
     ("clone", (0x01200011,), "ALLOW"),
     ("clone", (0x003D0F00,), "ALLOW"),
-    *[("clone", (bit,), "ERRNO(EPERM)") for bit in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)],
+    *[
+        ("clone", (bit,), "ERRNO(EPERM)")
+        for bit in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+    ],
     ("clone3", (), "ERRNO(ENOSYS)"),
     ("unshare", (), "ERRNO(EPERM)"),
     ("personality", (0,), "ALLOW"),
@@ -229,7 +271,10 @@ STRICT = [
     ("clone", (0x01200011,), "ALLOW"),
     ("clone", (0x10000000,), "ERRNO(EPERM)"),
     ("personality", (8,), "ERRNO(EPERM)"),
-    *[(name, (), "ERRNO(ENOSYS)") for name in "clone3 memfd_secret io_setup io_submit io_uring_setup statmount listmount".split()],
+    *[
+        (name, (), "ERRNO(ENOSYS)")
+        for name in "clone3 memfd_secret io_setup io_submit io_uring_setup statmount listmount".split()
+    ],
     *[
         (name, (), "ERRNO(EPERM)")
         for name in """ptrace process_vm_readv process_vm_writev unshare setns mount umount2 chroot bpf perf_event_open keyctl
@@ -289,7 +334,10 @@ def test_a_capability_unlocks_its_calls(call: str, capability: str) -> None:
 
 def test_clone_may_make_namespaces_with_sys_admin_alone() -> None:
     profile = seccomp.default_profile()
-    assert _answer(profile, "clone", 0x10000000, caps=frozenset(capabilities.NAMES) - {"CAP_SYS_ADMIN"}) == "ERRNO(EPERM)"
+    assert (
+        _answer(profile, "clone", 0x10000000, caps=frozenset(capabilities.NAMES) - {"CAP_SYS_ADMIN"})
+        == "ERRNO(EPERM)"
+    )
     assert _answer(profile, "clone", 0x10000000, caps=frozenset({"CAP_SYS_ADMIN"})) == "ALLOW"
 
 
@@ -301,18 +349,16 @@ def test_a_refusal_cannot_be_undone_and_order_means_nothing() -> None:
 
 def test_logged_refuses_nothing_but_still_kills() -> None:
     logged = seccomp.default_profile().logged()
-    for call, arguments in (("mount", ()), ("clone3", ()), ("ioctl", (0, 0x5412)), ("socket", (38,)), ("io_uring_setup", ())):
+    for call, arguments in (
+        ("mount", ()),
+        ("clone3", ()),
+        ("ioctl", (0, 0x5412)),
+        ("socket", (38,)),
+        ("io_uring_setup", ()),
+    ):
         assert _answer(logged, call, *arguments) == "LOG"
     assert _answer(logged, "read") == "ALLOW"
     code = bpf_machine.decode(seccomp.compile(logged, frozenset(), "x86_64"))
     assert bpf_machine.run(code, bpf_machine.data(9999, syscalls.AUDIT["x86_64"])) == LOG.word
     assert bpf_machine.run(code, bpf_machine.data(1, syscalls.AUDIT["i386"])) == seccomp.KILL_PROCESS.word
     assert _answer(Profile(default=seccomp.TRAP, rules=()).logged(), "mount") == "TRAP"
-
-
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-def test_numbers_are_the_machine_s_own(arch: str) -> None:
-    if os.uname().machine == arch:
-        header = next(Path("/usr/include").rglob("asm/unistd_64.h"), None) or Path("/usr/include/asm-generic/unistd.h")
-        found = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text(encoding="utf-8")))
-        assert int(found["execveat"]) == syscalls.numbers(arch)["execveat"]

@@ -26,7 +26,7 @@ from pycontainer.container.text import Text
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
-from tests.support.children import python, sh, start
+from tests.support.children import interrupt_main, python, sh, start
 
 MIB = 1 << 20
 
@@ -119,20 +119,19 @@ def test_pieces_are_asked_for_as_the_program_takes_them() -> None:
 
 # -- text -------------------------------------------------------------------------------------
 
-SPLIT = python("import os,time\nfor b in 'aé€𐍈\\r\\nz'.encode():\n os.write(1, bytes([b])); time.sleep(.01)")
-
 
 def test_text_that_arrives_byte_by_byte_is_whole() -> None:
-    heard: list[tuple[str, str]] = []
-    _, streams, _ = exchange(
-        *SPLIT,
-        text=Text(),
-        on_output=lambda name, data: heard.append((name, data)),
-    )
-    assert streams.stdout == "aé€𐍈\nz"
-    assert {name for name, _ in heard} == {"stdout"}
-    assert "".join(data for _, data in heard) == "aé€𐍈\nz"
-    assert len(heard) >= 4  # as it comes, and never half a character
+    heard: list[Any] = []
+    with contextlib.closing(Stdio.create(stderr=None)) as stdio:
+        streams = Streams(stdio, text=Text(), on_output=lambda name, data: heard.append((name, data)))
+        [(fd, _)] = streams.pollable()
+        for byte in "aé€𐍈\r\nz".encode():
+            os.write(stdio.child[1], bytes([byte]))
+            streams.advance(fd)
+        assert heard == [("stdout", piece) for piece in ("a", "é", "€", "𐍈", "\n", "z")]
+        stdio.close_child()
+        streams.advance(fd)
+        assert (streams.done, streams.stdout) == (True, "aé€𐍈\nz")
 
 
 def test_text_goes_in_and_out_in_its_encoding() -> None:
@@ -334,15 +333,6 @@ def test_on_timeout_may_end_the_program_in_its_own_way() -> None:
     assert (process.exit_code, streams.stdout) == (4, b"ready\nbye\n")
 
 
-def interrupt(after: float) -> threading.Timer:
-    """Interrupt the main thread as Ctrl-C does."""
-    main = threading.main_thread().ident
-    assert main is not None
-    timer = threading.Timer(after, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    return timer
-
-
 def test_an_interrupt_kills_and_leaves_nothing() -> None:
     stdio = Stdio.create(stdin=PIPE)
     streams = Streams(stdio, input=bytes(MIB))
@@ -353,11 +343,9 @@ def test_an_interrupt_kills_and_leaves_nothing() -> None:
             killed.append(process.pid)
             process.kill()
 
-        timer = interrupt(0.2)
         started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        with interrupt_main(0.2), pytest.raises(KeyboardInterrupt):
             communicate(process, streams, on_interrupt=kill)
-        timer.join()
         assert time.monotonic() - started < 10
         assert (killed, process.signal) == ([process.pid], 9)
 

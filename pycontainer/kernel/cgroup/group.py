@@ -23,7 +23,9 @@ def find_home() -> str:
     with open("/proc/self/mountinfo") as file:
         fields = [line.split() for line in file if " - cgroup2 " in line]
     if not own or not fields:
-        raise NotSupported("no cgroup version 2 tree is mounted", "mount one: mount -t cgroup2 none /sys/fs/cgroup")
+        raise NotSupported(
+            "no cgroup version 2 tree is mounted", "mount one: mount -t cgroup2 none /sys/fs/cgroup"
+        )
     root, place = fields[0][3], fields[0][4]
     below = own[0].removeprefix(root.rstrip("/"))
     return (place + below).rstrip("/")
@@ -130,10 +132,14 @@ class Cgroup:
             poller = select.poll()
             poller.register(fd, select.POLLPRI)
             deadline = time.monotonic() + timeout
-            while dict(line.split() for line in os.pread(fd, 4096, 0).splitlines()).get(key.encode()) != value:
+            while (
+                dict(line.split() for line in os.pread(fd, 4096, 0).splitlines()).get(key.encode()) != value
+            ):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise WaitTimeout(f"cgroup {self.path} was not {key}={value.decode()} within {timeout:g} s")
+                    raise WaitTimeout(
+                        f"cgroup {self.path} was not {key}={value.decode()} within {timeout:g} s"
+                    )
                 poller.poll(left * 1000)
         finally:
             os.close(fd)

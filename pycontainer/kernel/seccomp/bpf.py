@@ -103,7 +103,9 @@ class Program:
             places[node] = len(code)
             code.append(instruction)
         if len(code) > MAX_INSTRUCTIONS:
-            raise InvalidArgument("profile", f"{len(code)} BPF instructions", f"the kernel takes {MAX_INSTRUCTIONS}")
+            raise InvalidArgument(
+                "profile", f"{len(code)} BPF instructions", f"the kernel takes {MAX_INSTRUCTIONS}"
+            )
         return b"".join(struct.pack("=HBBI", *instruction) for instruction in reversed(code))
 
     def _reached(self, root: int) -> set[int]:
@@ -142,7 +144,9 @@ def _compile(profile: Profile, capabilities: frozenset[str], arch: str) -> bytes
     return program.assemble(program.load(_ARCH, root))
 
 
-def _ranges(program: Program, profile: Profile, rules: dict[str, list[Rule]], arch: str) -> list[tuple[int, int]]:
+def _ranges(
+    program: Program, profile: Profile, rules: dict[str, list[Rule]], arch: str
+) -> list[tuple[int, int]]:
     """First number and verdict of each range of calls that are answered alike, in order; the first is 0."""
     unknown, x32 = program.end(profile.unknown), program.end(ENOSYS)
     verdicts = {
@@ -191,12 +195,12 @@ def _verdict(program: Program, rules: Sequence[Rule], default: Action) -> int:
 
 def _condition(program: Program, condition: Condition, yes: int, no: int) -> int:
     """Compare the high word of the argument, then, where that does not decide, the low one."""
-    op, value = condition.op, condition.value
+    op: str = condition.op
     if op in {"NE", "LT", "LE"}:
         op, yes, no = {"NE": "EQ", "LT": "GE", "LE": "GT"}[op], no, yes
     low_at = _ARGUMENTS + 8 * condition.index
     high_at = low_at + 4
-    high, low = value >> 32, value & WORD
+    high, low = condition.value >> 32, condition.value & WORD
     if op in {"GE", "GT"}:
         node = program.load(low_at, program.test(_AT_LEAST if op == "GE" else _GREATER, low, yes, no))
         return program.load(high_at, program.test(_GREATER, high, yes, program.test(_EQUAL, high, node, no)))

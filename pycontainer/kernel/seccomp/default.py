@@ -65,7 +65,7 @@ COMMON = frozenset(
     unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
     """.split()
 )
-#: Newer than Docker's list, and as harmless as their elders: yielding the processor (Linux 7.1).
+#: Newer than Docker's list, and as harmless as their elders: yielding the processor.
 NEWER = frozenset({"rseq_slice_yield"})
 
 #: What Docker allows to those who have the capability; open_tree_attr (Linux 6.15) is open_tree with attributes.
@@ -91,7 +91,15 @@ UNLOCKED = {
 }
 
 #: Programs know how to do without these when they hear ENOSYS, and not when they hear EPERM.
-ABSENT = ("file_getattr", "file_setattr", "io_uring_enter", "io_uring_register", "io_uring_setup", "listns", "memfd_secret")
+ABSENT = (
+    "file_getattr",
+    "file_setattr",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "listns",
+    "memfd_secret",
+)
 
 #: What a strict profile takes from COMMON: rarely used ways into the kernel, and views of what is not the program's own.
 STRICT_DENIES = frozenset(
@@ -126,7 +134,10 @@ def default_profile() -> Profile:
             *_nodes(S_IFREG, S_IFIFO, S_IFSOCK, whiteouts=True),
             *(_personality(value) for value in PERSONALITIES),
             Rule(names=("socket",)),
-            *(Rule(names=("socket",), action=EPERM, conditions=(Condition.low32(0, f),)) for f in (AF_ALG, AF_VSOCK)),
+            *(
+                Rule(names=("socket",), action=EPERM, conditions=(Condition.low32(0, f),))
+                for f in (AF_ALG, AF_VSOCK)
+            ),
             Rule(names=ABSENT, action=ENOSYS),
             Rule(names=("clone",), conditions=(_NO_NAMESPACES,), unless=("CAP_SYS_ADMIN",)),
             Rule(names=("clone3",), action=ENOSYS, unless=("CAP_SYS_ADMIN",)),
@@ -152,7 +163,10 @@ def strict_profile() -> Profile:
             *_shared(),
             *_nodes(S_IFREG, S_IFIFO, S_IFSOCK, whiteouts=False),
             *(_personality(value) for value in (PERSONALITIES[0], PERSONALITIES[-1])),
-            *(Rule(names=("socket",), conditions=(Condition.low32(0, f),)) for f in (AF_UNIX, AF_INET, AF_INET6)),
+            *(
+                Rule(names=("socket",), conditions=(Condition.low32(0, f),))
+                for f in (AF_UNIX, AF_INET, AF_INET6)
+            ),
             Rule(names=("socket",), conditions=netlink),
             Rule(names=("socketpair",), conditions=(Condition.low32(0, AF_UNIX),)),
             Rule(names=("clone",), conditions=(_NO_NAMESPACES,)),
@@ -168,7 +182,14 @@ _NO_NAMESPACES = Condition(0, "MASKED_EQ", 0, CLONE_NEW_NAMESPACES)
 def _machines() -> Iterator[Rule]:
     """What belongs to the processor."""
     yield Rule(names=("arch_prctl",), arches=("x86_64",))
-    arm = ("arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2")
+    arm = (
+        "arm_fadvise64_64",
+        "arm_sync_file_range",
+        "breakpoint",
+        "cacheflush",
+        "set_tls",
+        "sync_file_range2",
+    )
     yield Rule(names=arm, arches=("aarch64", "arm"))
 
 

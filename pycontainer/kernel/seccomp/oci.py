@@ -102,7 +102,11 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Profile:
     entries = _list(data, "syscalls", "seccomp")
     return Profile(
         default=_action(data, "defaultAction", "defaultErrnoRet", "seccomp"),
-        rules=[rule for number, entry in enumerate(entries) for rule in _rules(entry, f"seccomp.syscalls[{number}]")],
+        rules=[
+            rule
+            for number, entry in enumerate(entries)
+            for rule in _rules(entry, f"seccomp.syscalls[{number}]")
+        ],
         compat=_compat(data),
     )
 
@@ -126,9 +130,14 @@ def _load(path: str | os.PathLike[str]) -> object:
 def _compat(data: Mapping[str, Any]) -> frozenset[str]:
     """The 32-bit calls that are filtered too, rather than killed for."""
     families = _list(data, "archMap", "seccomp")
-    arches = {_one_of(ARCHITECTURES, name, "seccomp.architectures") for name in _list(data, "architectures", "seccomp")}
+    arches = {
+        _one_of(ARCHITECTURES, name, "seccomp.architectures")
+        for name in _list(data, "architectures", "seccomp")
+    }
     if families and arches:
-        raise InvalidArgument("seccomp.archMap", families, "stands beside architectures: only one of them is needed")
+        raise InvalidArgument(
+            "seccomp.archMap", families, "stands beside architectures: only one of them is needed"
+        )
     for number, entry in enumerate(families):
         place = f"seccomp.archMap[{number}]"
         family = _object(entry, FAMILY, place)
@@ -143,7 +152,9 @@ def _rules(entry: object, where: str) -> Iterator[Rule]:
     names = _list(data, "names", where) + ([data["name"]] if data.get("name") else [])
     if not names or (data.get("names") and data.get("name")):
         raise InvalidArgument(f"{where}.names", names, "the names of calls are needed, in one field")
-    include, exclude = (_object(data.get(field) or {}, FILTER, f"{where}.{field}") for field in ("includes", "excludes"))
+    include, exclude = (
+        _object(data.get(field) or {}, FILTER, f"{where}.{field}") for field in ("includes", "excludes")
+    )
     arches = _machines(include, f"{where}.includes") if include.get("arches") else set(syscalls.ARCHES)
     arches -= _machines(exclude, f"{where}.excludes")
     with _at(where):
@@ -187,7 +198,9 @@ def _action(data: Mapping[str, Any], field: str, number_field: str, where: str) 
         with _at(f"{where}.{number_field}"):
             return NUMBERED[name](errors.EPERM if number is None else _number(data, number_field, where))
     if name == "SCMP_ACT_NOTIFY":
-        raise InvalidArgument(f"{where}.{field}", name, "needs an agent outside of the container, which is not supported")
+        raise InvalidArgument(
+            f"{where}.{field}", name, "needs an agent outside of the container, which is not supported"
+        )
     action = _one_of(ACTIONS, name, f"{where}.{field}", known=[*ACTIONS, *NUMBERED])
     if number is not None:
         raise InvalidArgument(f"{where}.{number_field}", number, f"{name} takes none")
@@ -224,7 +237,9 @@ def _object(value: object, fields: set[str], where: str) -> Mapping[str, Any]:
         raise InvalidArgument(where, value, "an object is needed")
     for field in value:
         if field not in fields:
-            raise InvalidArgument(f"{where}.{field}", value[field], f"no such field; known are {', '.join(sorted(fields))}")
+            raise InvalidArgument(
+                f"{where}.{field}", value[field], f"no such field; known are {', '.join(sorted(fields))}"
+            )
     return value
 
 

@@ -139,7 +139,9 @@ class Condition:
         if self.op != "MASKED_EQ" and self.mask != LONG:
             raise InvalidArgument("mask", hex(self.mask), f"{self.op} takes none")
         if self.value & ~self.mask:
-            raise InvalidArgument("value", hex(self.value), f"has bits outside of the mask {self.mask:#x}: never true")
+            raise InvalidArgument(
+                "value", hex(self.value), f"has bits outside of the mask {self.mask:#x}: never true"
+            )
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
@@ -152,6 +154,10 @@ def _arches(arches: Iterable[str]) -> frozenset[str]:
     return frozenset(syscalls.check_arch(arch) for arch in arches)
 
 
+def _conditions(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    return tuple(conditions)
+
+
 @attrs.frozen(kw_only=True)
 class Rule:
     """Calls, when the rule is about them, and what becomes of them then.
@@ -162,7 +168,7 @@ class Rule:
 
     names: tuple[str, ...] = attrs.field(converter=_names)
     action: Action = ALLOW
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[Condition, ...] = attrs.field(default=(), converter=_conditions)
     capabilities: frozenset[str] = attrs.field(default=frozenset(), converter=caps.parse)
     unless: frozenset[str] = attrs.field(default=frozenset(), converter=caps.parse)
     arches: frozenset[str] = attrs.field(default=frozenset(), converter=_arches)
@@ -174,6 +180,10 @@ class Rule:
             and not self.unless & capabilities
             and (not self.arches or arch in self.arches)
         )
+
+
+def _rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(rules)
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
@@ -194,7 +204,7 @@ class Profile:
     """
 
     default: Action
-    rules: tuple[Rule, ...] = attrs.field(converter=tuple)
+    rules: tuple[Rule, ...] = attrs.field(converter=_rules)
     compat: frozenset[str] = attrs.field(default=frozenset(), converter=_arches)
 
     @classmethod

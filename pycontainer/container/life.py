@@ -1,0 +1,219 @@
+"""The life cycle of a container: its states, and the verbs that lead from one to another."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from pycontainer.container.running import Running
+from pycontainer.container.spec import Spec
+from pycontainer.container.stdio import DEVNULL, PIPE, Stdio
+from pycontainer.container.workspace import Workspace
+from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
+from pycontainer.kernel.signals import signal_number
+
+_Self = TypeVar("_Self", bound="Life")
+
+#: The verbs that each state allows; every other one is a StateError.
+VERBS = {
+    "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
+    "running": frozenset({"exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes"}),
+    "paused": frozenset({"kill", "stop", "restart", "unpause", "wait", "reach files", "list changes"}),
+    "exited": frozenset({"start", "stop", "restart", "wait", "reach files", "list changes", "remove"}),
+    "removed": frozenset({"remove"}),
+    # After a fork of the host: the containers stay the parent's.
+    "of another process": frozenset(),
+}
+
+
+class Life:
+    """The states of a container and the verbs that lead from one to another; base of ``Container``."""
+
+    def __init__(self, workspace: Workspace, spec: Spec, name: str | None) -> None:
+        self.id = os.urandom(32).hex()
+        self.name = name or self.id[:12]
+        self.spec = spec
+        self._workspace = workspace
+        self._folder = workspace.make_folder(self.id[:12])
+        self._running: Running | None = None
+        self._paused = False
+        self._removed = False
+        self._lock = threading.RLock()
+
+    # -- state -----------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """``created``, ``running``, ``paused``, ``exited`` or ``removed``."""
+        with self._lock:
+            if self._removed:
+                return "removed"
+            if self._workspace.pid != os.getpid():
+                return "of another process"
+            if self._running is None:
+                return "created"
+            if self._running.poll() is not None:
+                return "exited"
+            return "paused" if self._paused else "running"
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run (128 + n for signal n), or ``None``."""
+        with self._lock:
+            return None if self._running is None else self._running.poll()
+
+    @property
+    def pid(self) -> int:
+        """The host's pid of the container's first process. Raises :class:`StateError` when it does not run."""
+        return self.alive("kill").main.pid
+
+    def allow(self, verb: str) -> None:
+        """Raise :class:`StateError` unless the state allows ``verb``."""
+        status = self.status
+        if verb not in VERBS[status]:
+            raise StateError(f"container {self.name}", status, verb)
+
+    def alive(self, verb: str) -> Running:
+        """The last start, if the state allows ``verb``."""
+        with self._lock:
+            self.allow(verb)
+            if self._running is None:
+                raise StateError(f"container {self.name}", self.status, verb)
+            return self._running
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self, *, stdin: Any = None, stdout: Any = DEVNULL, stderr: Any = DEVNULL) -> None:
+        """Start the container's program; when this returns it runs.
+
+        Its streams go where told: a file, an fd, or nowhere.  With ``tty=True`` they are :attr:`terminal`.
+        Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
+        """
+        if PIPE in (stdin, stdout, stderr):
+            raise InvalidArgument(
+                "stdout", PIPE, "a pipe nobody reads would stop the program: use popen, or a file"
+            )
+        with self._lock:
+            self.allow("start")
+            self._let_go()
+            with ExitStack() as stack:
+                stdio = None
+                if not self.spec.tty:
+                    stdio = Stdio.create(stdin=stdin, stdout=stdout, stderr=stderr)
+                    stack.callback(stdio.close)
+                self._running = Running.start(
+                    self._workspace,
+                    self.spec,
+                    None if stdio is None else stdio.child,
+                    name=self.id[:12],
+                    hostname=self.id[:12],
+                    folder=self._folder,
+                )
+            self._paused = False
+
+    @property
+    def terminal(self) -> Any:
+        """The host's side of the terminal of a container made with ``tty=True`` (a raw binary file)."""
+        return self.alive("exec").terminal
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the container's program has ended; its exit code.
+
+        Raises :class:`WaitTimeout` after ``timeout`` seconds; the container goes on.
+        """
+        return self.alive("wait").wait(timeout)
+
+    def kill(self, signal: int | str = "KILL") -> None:
+        """Send a signal to the container's program.
+
+        It is the first process of its pid namespace: signals that it has no handler for do nothing to it,
+        but KILL ends it and all others (pid_namespaces(7)).  ``init=True`` makes it an ordinary process.
+        """
+        number = signal_number(signal)
+        running = self.alive("kill")
+        if number == 9:
+            running.kill()
+        else:
+            running.main.send_signal(number)
+
+    def stop(self, timeout: float = 10) -> int | None:
+        """End the program: its stop signal, ``timeout`` seconds, then KILL. The exit code; idempotent."""
+        running = self.ask_to_stop()
+        if running is None:
+            return self.exit_code
+        try:
+            return running.wait(timeout)
+        except WaitTimeout:
+            running.kill()
+            return running.main.exit_code
+
+    def ask_to_stop(self) -> Running | None:
+        """Send the stop signal; what is to be waited for then, or ``None`` when nothing runs."""
+        with self._lock:
+            self.allow("stop")
+            running, paused = self._running, self._paused
+        if running is None or running.poll() is not None:
+            return None
+        if paused:
+            self.unpause()
+        running.main.send_signal(self.spec.stop_signal)
+        return running
+
+    def restart(self, timeout: float = 10) -> None:
+        """Stop and start again, with the same writable layer."""
+        with self._lock:
+            self.allow("restart")
+            self.stop(timeout)
+            self.start()
+
+    def pause(self) -> None:
+        """Stop every process of the container where it stands. Raises :class:`NotSupported` without a cgroup."""
+        with self._lock:
+            running = self.alive("pause")
+            if running.cgroup is None:
+                raise NotSupported(
+                    "no cgroup can be made to pause the container in",
+                    "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)",
+                )
+            running.cgroup.freeze()
+            self._paused = True
+
+    def unpause(self) -> None:
+        """Let the processes go on."""
+        with self._lock:
+            running = self.alive("unpause")
+            if running.cgroup is not None:
+                running.cgroup.thaw()
+            self._paused = False
+
+    def remove(self, *, force: bool = False) -> None:
+        """Remove the container and its writable layer; idempotent. ``force`` ends a running one first.
+
+        In a forked child of the process that made it, nothing happens: it is the parent's.
+        """
+        with self._lock:
+            if self._removed or self._workspace.pid != os.getpid():
+                return
+            if force and self._running is not None and self._running.poll() is None:
+                self._running.kill()
+            self.allow("remove")
+            self._let_go()
+            self._workspace.remove_folder(self.id[:12])
+            self._removed = True
+
+    def _let_go(self) -> None:
+        """Release what the last run held."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove(force=True)
+
+    def __repr__(self) -> str:
+        return f"<Container {self.name} {self.status}>"
