@@ -49,7 +49,13 @@ class Program:
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=env, bufsize=0
         )
         self.pid = self._process.pid
-        self._expect("ready", self._answer(_PATIENCE))
+        try:
+            answer = self._answer(_PATIENCE)
+            if answer != "ready":
+                raise BenchmarkError(f"{self.name} said {answer!r} instead of 'ready'")
+        except BaseException:
+            self._end()
+            raise
 
     def ask(self, command: str, patience: float = _PATIENCE) -> str:
         """Send a command; its answer. Raises :class:`BenchmarkError` when none comes in ``patience`` seconds."""
@@ -57,7 +63,7 @@ class Program:
         try:
             self._process.stdin.write(f"{command}\n".encode())
         except BrokenPipeError:
-            raise BenchmarkError(f"{self.name}: {self._last_words()}") from None
+            raise BenchmarkError(f"{self.name}: {_last_line(self._errors.fileno())}") from None
         return self._answer(patience)
 
     def seconds(self, command: str, patience: float = _PATIENCE) -> float:
@@ -75,29 +81,34 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end()
 
     def close(self) -> None:
-        """Let the program end (its stdin closes) and wait for it; raises when it had failed."""
-        assert self._process.stdin is not None  # noqa: S101  it was opened with a pipe
+        """Let the program end (its stdin closes) and wait for it; raises when it fails. Idempotent."""
+        if self._errors.closed:
+            return
+        status, words = self._end()
+        if status != 0:
+            raise BenchmarkError(f"{self.name} ended with {status}: {words}")
+
+    def _end(self) -> tuple[int, str]:
+        """Its exit status, negative for a signal, and its last words."""
+        assert self._process.stdin is not None  # noqa: S101  it was opened with pipes
+        assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.close()
         try:
             status = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-            raise BenchmarkError(f"{self.name} does not end") from None
-        finally:
-            assert self._process.stdout is not None  # noqa: S101  it was opened with a pipe
-            self._process.stdout.close()
-        if status != 0:
-            raise BenchmarkError(f"{self.name}: {self._last_words()}")
+            status = self._process.wait()
+        words = _last_line(self._errors.fileno())
+        self._process.stdout.close()
         self._errors.close()
-
-    def _expect(self, wanted: str, answer: str) -> None:
-        if answer != wanted:
-            raise BenchmarkError(f"{self.name} said {answer!r} for {wanted!r}")
+        return status, words
 
     def _answer(self, patience: float) -> str:
         assert self._process.stdout is not None  # noqa: S101  it was opened with a pipe
@@ -108,14 +119,9 @@ class Program:
                 raise BenchmarkError(f"{self.name} hangs: no answer in {patience:g} s")
             piece = os.read(fd, 65536)
             if not piece:
-                raise BenchmarkError(f"{self.name}: {self._last_words()}")
+                raise BenchmarkError(f"{self.name}: {_last_line(self._errors.fileno())}")
             line += piece
         return line.decode().rstrip("\n")
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "ended without a word"
 
 
 class _Command:
@@ -160,15 +166,17 @@ class Peer:
         seconds = (time.perf_counter_ns() - start) / 1e9
         if status != 0:
             code = os.waitstatus_to_exitcode(status)
-            raise BenchmarkError(f"{self._argv[0]} ended with {code}: {self._last_words()}")
+            raise BenchmarkError(f"{self._argv[0]} ended with {code}: {_last_line(self._errors)}")
         return seconds
 
     def close(self) -> None:
         os.close(self._errors)
 
-    def _last_words(self) -> str:
-        lines = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "without a word"
+
+def _last_line(fd: int) -> str:
+    """What a program said last, by what it wrote to this file."""
+    lines = os.pread(fd, 1 << 20, 0).decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "without a word"
 
 
 def interleave(

@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 _WIDTH = 760
-_LEFT = 196
+_LEFT = 216
 _RIGHT = 92
 _BAR = 20
 _STEP = 32
@@ -15,6 +15,7 @@ _TOP = 64
 _LABELS = {
     "posix_spawn, no isolation": "plain process",
     "floor (C)": "the same calls in C",
+    "unshare": "unshare (no root, no filter)",
     "pycontainer": "pycontainer.run",
     "bwrap": "bubblewrap",
     "crun, no cgroups": "crun without cgroups",

@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
+#include <linux/ioctl.h>
 #include <linux/wait.h>
 #include <sys/resource.h>
 #include <signal.h>
@@ -26,12 +27,43 @@ int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new
     return (int)pc_raw5(__NR_renameat2, old_dir, as_long(old_path), new_dir, as_long(new_path), flags);
 }
 
+/* linux/pidfd.h of Linux 6.15; older headers lack it. */
+struct pidfd_status {
+    uint64_t mask;
+    uint64_t cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+#define PIDFD_INFO_EXIT (1UL << 3)
+#define PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_status)
+#define PC_ECHILD 10
+
+/* How a process ended that other code of the host has reaped: its pidfd still tells (Linux 6.15). */
+static int recall(int pidfd, struct pc_ended *ended)
+{
+    struct pidfd_status status = {.mask = PIDFD_INFO_EXIT};
+    long ret = pc_raw3(__NR_ioctl, pidfd, (long)PIDFD_GET_INFO, as_long(&status));
+    if (ret < 0 || !(status.mask & PIDFD_INFO_EXIT)) {
+        return -PC_ECHILD;
+    }
+    int killed = status.exit_code & 0x7f;
+    int dumped = status.exit_code & 0x80;
+    *ended = (struct pc_ended){
+        .code = !killed ? CLD_EXITED : dumped ? CLD_DUMPED : CLD_KILLED,
+        .status = killed ? killed : status.exit_code >> 8,
+    };
+    return 1;
+}
+
 int pc_wait(int pidfd, int options, struct pc_ended *ended)
 {
     siginfo_t info = {0};
     struct rusage usage = {0};
     /* The raw call: libc's waitid drops the fifth argument, the usage (waitid(2), "C library/kernel"). */
     long ret = pc_raw5(__NR_waitid, 3 /* P_PIDFD */, pidfd, as_long(&info), options | __WALL, as_long(&usage));
+    if (ret == -PC_ECHILD) {
+        return recall(pidfd, ended);
+    }
     if (ret < 0) {
         return (int)ret;
     }

@@ -8,7 +8,6 @@
 
 #include <linux/errno.h>
 #include <linux/fcntl.h>
-#include <linux/openat2.h>
 #include <linux/signal.h>
 
 enum {
@@ -17,17 +16,7 @@ enum {
     PATIENCE = 2000,      /* milliseconds without progress until removal gives up */
     PAUSE = 1,            /* milliseconds until what was killed is looked at again */
     FREEZE_PATIENCE = 50, /* milliseconds */
-    TYPE_DIRECTORY = 4,   /* DT_DIR of readdir(3) */
     MAX_PID = 1 << 22,    /* PID_MAX_LIMIT of the kernel */
-};
-
-/* getdents64(2) */
-struct entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t size;
-    uint8_t type;
-    char name[];
 };
 
 /* Reads the numbers in cgroup.procs one by one. */
@@ -37,15 +26,6 @@ struct pid_reader {
     long length;
     char buffer[BUFFER];
 };
-
-static long open_group(int directory, const char *name)
-{
-    struct open_how how = {
-        .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    };
-    return pc_raw4(__NR_openat2, directory, pc_pointer(name), pc_pointer(&how), sizeof how);
-}
 
 static bool write_file(int group, const char *file, const char *text, size_t length)
 {
@@ -162,7 +142,7 @@ static void kill_group(int group)
 
 void pc_cgroup_kill(int parent, const char *name)
 {
-    long group = open_group(parent, name);
+    long group = pc_open_directory(parent, name, O_RDONLY);
     if (group >= 0) {
         kill_group((int)group);
         pc_close((int)group);
@@ -180,16 +160,16 @@ static long remove_children(int group, bool *progress)
         if (length <= 0) {
             return busy;
         }
-        const struct entry *entry;
+        const struct pc_entry *entry;
         for (long at = 0; at < length; at += entry->size) {
-            entry = (const struct entry *)(const void *)(buffer + at);
-            if (entry->type != TYPE_DIRECTORY || pc_equal(entry->name, ".") || pc_equal(entry->name, "..")) {
+            entry = (const struct pc_entry *)(const void *)(buffer + at);
+            if (entry->type != PC_DIRECTORY || pc_equal(entry->name, ".") || pc_equal(entry->name, "..")) {
                 continue;
             }
             if (pc_raw3(__NR_unlinkat, group, pc_pointer(entry->name), AT_REMOVEDIR) == 0) {
                 *progress = true;
             } else if (busy < 0) {
-                busy = open_group(group, entry->name);
+                busy = pc_open_directory(group, entry->name, O_RDONLY);
             }
         }
     }
@@ -242,7 +222,7 @@ long pc_cgroup_remove(int parent, const char *name)
         if (ret != -EBUSY || pc_now() >= deadline) {
             return ret;
         }
-        long group = open_group(parent, name);
+        long group = pc_open_directory(parent, name, O_RDONLY);
         if (group < 0) {
             return group == -ENOENT ? 0 : group;
         }

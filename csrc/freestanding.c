@@ -2,6 +2,8 @@
 #include "freestanding.h"
 
 #include <asm/resource.h>
+#include <linux/fcntl.h>
+#include <linux/openat2.h>
 #include <linux/time.h>
 
 #define TEXT_OF(x) #x
@@ -167,4 +169,13 @@ void pc_close_range(unsigned first, unsigned last)
     for (unsigned fd = first; fd <= last && fd < limit[0]; fd++) {
         pc_close((int)fd);
     }
+}
+
+long pc_open_directory(int directory, const char *name, uint64_t flags)
+{
+    struct open_how how = {
+        .flags = flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+    return pc_raw4(__NR_openat2, directory, pc_pointer(name), pc_pointer(&how), sizeof how);
 }

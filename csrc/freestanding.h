@@ -43,6 +43,23 @@ void pc_sleep(int64_t milliseconds);
 /* Closes first..last; both inclusive, as close_range(2). */
 void pc_close_range(unsigned first, unsigned last);
 
+/* What getdents64(2) stores. */
+struct pc_entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+enum { PC_DIRECTORY = 4 }; /* pc_entry.type: DT_DIR of readdir(3), which no header of the kernel has */
+
+/*
+ * Opens the directory `name` (no '/') in `directory`.  No symbolic link and no mount leads away from it: -ELOOP,
+ * -ENOTDIR, -EXDEV.
+ */
+long pc_open_directory(int directory, const char *name, uint64_t flags);
+
 static inline long pc_pointer(const volatile void *pointer)
 {
     return (long)(uintptr_t)pointer;

@@ -182,7 +182,7 @@ static long prepare(bool hidden)
 
 static int hold(void)
 {
-    /* Not PID 1: there for its maps to be written, by an ordinary user who must own its files in /proc (proc(5)). */
+    /* Not PID 1, but there for its id maps to be written: a user who does that must own its files in /proc. */
     bool hidden = pc_raw0(__NR_getpid) == 1;
     if (prepare(hidden) < 0) {
         return EXIT_USAGE;

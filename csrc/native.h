@@ -204,6 +204,8 @@ int pc_apply(const struct pc_op *ops, uint32_t count, const char *strings, int32
 /* Thin calls that Python's os module lacks: a value, or -errno. */
 int pc_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new_path, uint32_t flags);
-int pc_wait(int pidfd, int options, struct pc_ended *ended); /* 1: ended, 0: still runs (WNOHANG) */
+/* 1: ended, 0: still runs (WNOHANG). Of a process that others reaped, how it ended but not what it used. */
+int pc_wait(int pidfd, int options, struct pc_ended *ended);
+
 /* The calling thread's file system ids (setfsuid(2)), with its capabilities as they were. 0 or -errno. */
 int pc_set_file_ids(uint32_t uid, uint32_t gid);

@@ -14,7 +14,6 @@
 
 #include <linux/errno.h>
 #include <linux/fcntl.h>
-#include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/stat.h>
 #include <linux/wait.h>
@@ -27,16 +26,6 @@
 enum {
     DEPTH = 24,
     BUFFER = 8192, /* about 250 entries with short names */
-    TYPE_DIRECTORY = 4, /* DT_DIR of readdir(3), in no header of the kernel */
-};
-
-/* getdents64(2) */
-struct entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t size;
-    uint8_t type;
-    char name[];
 };
 
 struct level {
@@ -70,15 +59,6 @@ static void note(struct walk *walk, long error)
     walk->denied |= error == -EACCES || error == -EPERM;
 }
 
-static long open_below(int directory, const char *name, uint64_t flags)
-{
-    struct open_how how = {
-        .flags = flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    };
-    return pc_raw4(__NR_openat2, directory, pc_pointer(name), pc_pointer(&how), sizeof how);
-}
-
 /* chmod of an O_PATH fd before Linux 6.6. */
 static long chmod_by_proc(int fd, long mode)
 {
@@ -98,7 +78,7 @@ static long chmod_by_proc(int fd, long mode)
 /* Gives the owner all rights on the directory `name`, which cannot be opened without them. */
 static long permit(int directory, const char *name)
 {
-    long fd = open_below(directory, name, O_PATH);
+    long fd = pc_open_directory(directory, name, O_PATH);
     if (fd < 0) {
         return fd;
     }
@@ -112,9 +92,9 @@ static long permit(int directory, const char *name)
 
 static long open_directory(int directory, const char *name)
 {
-    long fd = open_below(directory, name, O_RDONLY);
+    long fd = pc_open_directory(directory, name, O_RDONLY);
     if (fd == -EACCES && permit(directory, name) == 0) {
-        fd = open_below(directory, name, O_RDONLY);
+        fd = pc_open_directory(directory, name, O_RDONLY);
     }
     return fd;
 }
@@ -150,9 +130,9 @@ static struct level *current(struct walk *walk)
     return &walk->levels[walk->depth];
 }
 
-static struct entry *entry_at(struct level *level)
+static struct pc_entry *entry_at(struct level *level)
 {
-    return (struct entry *)(void *)(level->buffer + level->position);
+    return (struct pc_entry *)(void *)(level->buffer + level->position);
 }
 
 static void read_again(struct walk *walk)
@@ -164,7 +144,7 @@ static void read_again(struct walk *walk)
 }
 
 /* The next entry; NULL at the end of the directory, or when it cannot be read. */
-static struct entry *next_entry(struct walk *walk)
+static struct pc_entry *next_entry(struct walk *walk)
 {
     struct level *level = current(walk);
     if (level->position < level->length) {
@@ -236,10 +216,10 @@ static bool leave(struct walk *walk)
     return !is_top;
 }
 
-static void handle(struct walk *walk, const struct entry *entry)
+static void handle(struct walk *walk, const struct pc_entry *entry)
 {
     const char *name = entry->name;
-    long ret = remove_at(current(walk), name, entry->type == TYPE_DIRECTORY);
+    long ret = remove_at(current(walk), name, entry->type == PC_DIRECTORY);
     if (ret == 0) {
         walk->changes++;
         return;
@@ -269,7 +249,7 @@ static void remove_directly(struct walk *walk, int parent, const char *name)
         ret = enter(walk, parent, name, 0);
         if (ret == 0) {
             do {
-                const struct entry *entry = next_entry(walk);
+                const struct pc_entry *entry = next_entry(walk);
                 while (entry != NULL) {
                     if (!pc_equal(entry->name, ".") && !pc_equal(entry->name, "..")) {
                         handle(walk, entry);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -142,9 +142,14 @@ class Container:
     async def start(self, *, stdin: Any = None, stdout: Any = DEVNULL, stderr: Any = DEVNULL) -> None:
         """Start the container's program; when this returns it runs, and when this is cancelled it does not."""
         container = self._container
-        call = partial(container.start, stdin=stdin, stdout=stdout, stderr=stderr)
+
+        def undo(_: object) -> None:
+            # Removed by another task, maybe: then it does not run either.
+            with suppress(StateError):
+                container.stop(0)
+
         with self._held():
-            await in_thread(call, undo=lambda _: container.stop(0))
+            await in_thread(partial(container.start, stdin=stdin, stdout=stdout, stderr=stderr), undo=undo)
 
     async def wait(self, timeout: float | None = None) -> int:
         """Wait until the container's program has ended; its exit code.
@@ -180,7 +185,7 @@ class Container:
     async def pause(self) -> None:
         """Stop every process of the container where it stands. Raises :class:`NotSupported` without a cgroup."""
         with self._held():
-            await in_thread(self._container.pause, undo=lambda _: self._container.unpause())
+            await in_thread(self._container.pause)
 
     async def unpause(self) -> None:
         """Let the processes go on."""

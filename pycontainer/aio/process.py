@@ -112,7 +112,10 @@ class Process:
         for transport in self._readers:
             transport.close()
         if self.stdin is not None:
-            self.stdin.transport.abort()
+            # Only where something waits: a transport must not be aborted once it is closed.
+            if self.stdin.transport.get_write_buffer_size() > 0:
+                self.stdin.transport.abort()
+            self.stdin.close()
         self._process.close()
 
     def _reap(self) -> None:

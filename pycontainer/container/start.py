@@ -7,14 +7,11 @@ import socket
 import sys
 from typing import Any
 
-import attrs
-
 from pycontainer.container import slots
 from pycontainer.container.confinement import FdTable, command, command_below_init
-from pycontainer.errors import KernelError
-from pycontainer.kernel.native import lib, wait_usage
-from pycontainer.kernel.reaper import reaper
-from pycontainer.kernel.spawn import STEPS, Spawn, exec_failure, spawn
+from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.native import wait_usage
+from pycontainer.kernel.spawn import Spawn, exec_failure
 
 _CONTROL = socket.CMSG_LEN(4)
 _NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -44,23 +41,15 @@ def start(
     init: bool,
 ) -> tuple[int, int]:
     """Start the program, below an init or directly: its pid and pidfd. Raises as :func:`spawn` does."""
-    guard = reaper()
     if not init:
-        request = Spawn(
-            **fields,
-            **command(argv, env),
-            leash=table.add(guard.fileno()),
-            fds=tuple(table.fds),
-            stdio=tuple(stdio),
-        )
-        return _spawn(request)
+        direct = command(argv, env)
+        return spawn_leashed(Spawn(**fields, **direct, fds=tuple(table.fds), stdio=tuple(stdio)))
     report, theirs = os.pipe2(os.O_CLOEXEC)
     try:
         target = max(target for _, target in stdio) + 1
         stdio = [*stdio, (table.add(theirs), target)]
-        leash = table.add(guard.fileno())
         below = command_below_init(argv, env, table, target)
-        pid, pidfd = _spawn(Spawn(**fields, **below, leash=leash, fds=tuple(table.fds), stdio=tuple(stdio)))
+        pid, pidfd = spawn_leashed(Spawn(**fields, **below, fds=tuple(table.fds), stdio=tuple(stdio)))
         os.close(theirs)
         theirs = -1
         failed = os.read(report, 4)
@@ -72,19 +61,6 @@ def start(
         _reap(pidfd)
         raise exec_failure(int.from_bytes(failed, sys.byteorder), argv[0])
     return pid, pidfd
-
-
-def _spawn(request: Spawn) -> tuple[int, int]:
-    try:
-        return spawn(request)
-    except KernelError as error:
-        if error.step != STEPS[lib.PC_STEP_LEASH]:
-            raise
-    # The reaper was killed. Nothing has run yet: revive it, and the start is as good as the first.
-    reaper().revive()
-    fds = list(request.fds)
-    fds[request.leash] = reaper().fileno()
-    return spawn(attrs.evolve(request, fds=tuple(fds)))
 
 
 def _reap(pidfd: int) -> None:

@@ -19,7 +19,6 @@ from pycontainer.kernel.native import lib
 PATH_MAX = 4096
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_CHILD = lib.RESOLVE_BENEATH | lib.RESOLVE_NO_SYMLINKS
 
 
 class Descent:
@@ -44,7 +43,7 @@ class Descent:
         #: What fstat(2) told of the current directory on arrival.
         self.status = os.fstat(fd)
         self._above: list[tuple[str, int, int]] = []
-        self._resolve = _CHILD | (lib.RESOLVE_NO_XDEV if one_file_system else 0)
+        self._resolve = lib.RESOLVE_NO_SYMLINKS | (lib.RESOLVE_NO_XDEV if one_file_system else 0)
 
     @property
     def fd(self) -> int:
@@ -69,7 +68,7 @@ class Descent:
         return "/".join([*names, name] if name else names)
 
     def down(self, name: str) -> None:
-        """Enter the directory ``name``; raises :class:`KernelError` and stays where it is otherwise."""
+        """Enter the directory ``name``, one entry of the current one; raises :class:`KernelError` and stays where it is otherwise."""
         fd = native.openat2(self.fd, os.fsencode(name), _DIRECTORY, 0, self._resolve)
         self._above.append((name, self.status.st_dev, self.status.st_ino))
         self._arrive(fd)

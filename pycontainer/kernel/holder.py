@@ -8,6 +8,7 @@ from collections.abc import Set
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel import operation as op
+from pycontainer.kernel import userns
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.nsfs import KINDS
@@ -21,22 +22,28 @@ _PROC = "/proc"
 _PROC_ATTRIBUTES = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
 
 
-def hold(kinds: Set[str], *, userns: int | None, ns_root: bool, proc: bool) -> Process:
-    """Start a process in new namespaces of ``kinds``, owned by ``userns`` where that is an fd.
+def hold(kinds: Set[str], *, owner: int | None, ns_root: bool, proc: bool) -> Process:
+    """Start a process in new namespaces of ``kinds``, owned by the user namespace ``owner`` where that is an fd.
 
     They are prepared when this returns: private mounts, ``lo`` up, and with ``proc`` a /proc of the new pid
     namespace.  The process lasts until it is killed, or this process ends.  Raises :class:`KernelError`.
     """
-    request = Spawn(
-        argv=(b"init",),
-        program=0,
-        fds=(program("init"), -1 if userns is None else userns, -1),
-        joins=() if userns is None else ((1, lib.CLONE_NEWUSER),),
-        script=Script.of(inner=_preparation(kinds, proc=proc)),
-        namespaces=sum(KINDS[kind].flag for kind in kinds),
-        ns_root=ns_root,
-    )
-    return Process.adopt(*spawn_leashed(request))
+
+    def start(ready: int) -> tuple[int, int]:
+        return spawn_leashed(
+            Spawn(
+                argv=(b"init",),
+                program=0,
+                fds=(program("init"), -1 if owner is None else owner, -1, ready),
+                stdio=((3, 0),),
+                joins=() if owner is None else ((1, lib.CLONE_NEWUSER),),
+                script=Script.of(inner=_preparation(kinds, proc=proc)),
+                namespaces=sum(KINDS[kind].flag for kind in kinds),
+                ns_root=ns_root,
+            )
+        )
+
+    return Process.adopt(*userns.when_ready(start))
 
 
 def _preparation(kinds: Set[str], *, proc: bool) -> list[Operation]:

@@ -13,7 +13,7 @@ import os
 from pycontainer.errors import KernelError
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.script import Script
+from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import apply
 
 # umount2(2); in no header of the kernel's.

@@ -121,7 +121,7 @@ class NamespaceSet:
             self._namespaces["user"] = Namespace("user", Fd(os.dup(self._lease.fd)))
         held = kinds - {"user", "time"}
         if held:
-            self._holder = holder.hold(held, userns=self._user_fd(), ns_root=self._ids.become_root, proc=proc)
+            self._holder = holder.hold(held, owner=self._user_fd(), ns_root=self._ids.become_root, proc=proc)
             for kind in held:
                 self._namespaces[kind] = Namespace.open(self._holder.pid, kind)
         if "time" in kinds:

@@ -30,9 +30,10 @@ from pycontainer.kernel import operation as op
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.operation import HERE, Operation, Script
+from pycontainer.kernel.operation import HERE
 from pycontainer.kernel.overlay_errors import explained
 from pycontainer.kernel.program import program
+from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import Spawn
 
 if TYPE_CHECKING:

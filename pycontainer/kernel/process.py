@@ -25,12 +25,12 @@ import warnings
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-import attrs
-
 from pycontainer.errors import KernelError, StateError, WaitTimeout
 from pycontainer.kernel import native
+from pycontainer.kernel.ended import Ended
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.signals import signal_name, signal_number
+from pycontainer.kernel.streamfile import as_file, open_stream
 
 if TYPE_CHECKING:
     from pycontainer.kernel.terminal import Terminal
@@ -45,24 +45,6 @@ LONGEST_POLL = 1_000_000.0
 
 # pidfds of processes that nobody holds any more but that had not ended then; see Process.__del__.
 _orphans: list[Fd] = []
-
-
-@attrs.frozen(kw_only=True)
-class Ended:
-    """How a process ended and what it used, with the descendants that it had waited for itself.
-
-    ``exit_code`` is Docker's: the program's own status, or 128 + ``signal``. Times
-    are in seconds. ``max_rss`` is the largest resident set of one process of the
-    tree, in bytes, as getrusage(2) has it, or ``None`` where that is unknown: the
-    kernel hands a child that shared its parent's memory until ``exec`` the *parent's*
-    peak as a start value, so only a larger figure is the program's own.
-    """
-
-    exit_code: int
-    signal: int | None
-    cpu_user: float
-    cpu_system: float
-    max_rss: int | None
 
 
 class Process:
@@ -127,14 +109,14 @@ class Process:
         process = cls(pid, Fd(pidfd) if isinstance(pidfd, int) else pidfd)
         if terminal is not None:
             process.terminal = terminal
-            process.stdin = _as_file(io.BufferedWriter(terminal.dup()), bufsize, encoding, errors)
-            process.stdout = _as_file(io.BufferedReader(terminal.dup()), bufsize, encoding, errors)
+            process.stdin = as_file(io.BufferedWriter(terminal.dup()), bufsize, encoding, errors)
+            process.stdout = as_file(io.BufferedReader(terminal.dup()), bufsize, encoding, errors)
         if stdin is not None:
-            process.stdin = _open(stdin, "wb", bufsize, encoding, errors)
+            process.stdin = open_stream(stdin, "wb", bufsize, encoding, errors)
         if stdout is not None:
-            process.stdout = _open(stdout, "rb", bufsize, encoding, errors)
+            process.stdout = open_stream(stdout, "rb", bufsize, encoding, errors)
         if stderr is not None:
-            process.stderr = _open(stderr, "rb", bufsize, encoding, errors)
+            process.stderr = open_stream(stderr, "rb", bufsize, encoding, errors)
         return process
 
     @property
@@ -204,7 +186,7 @@ class Process:
                     found = native.wait_usage(pidfd, _PEEK)
                     if found is None:
                         return
-                    self._ended = self._interpret(found)
+                    self._ended = Ended.of(found, host_peak=self._host_peak)
                 os.waitid(os.P_PIDFD, pidfd, _REAP)
             except OSError as error:
                 if error.errno != errno.ECHILD:
@@ -221,18 +203,6 @@ class Process:
             self._reaped = True
             if self._closing:
                 self._pidfd.close()
-
-    def _interpret(self, found: native.Exit) -> Ended:
-        exited = found.code == os.CLD_EXITED
-        # The kernel's counters are approximate (per CPU), hence a margin; see Ended for the reason.
-        margin = max(1 << 20, self._host_peak >> 4)
-        return Ended(
-            exit_code=found.status if exited else 128 + found.status,
-            signal=None if exited else found.status,
-            cpu_user=found.cpu_user,
-            cpu_system=found.cpu_system,
-            max_rss=found.max_rss if found.max_rss > self._host_peak + margin else None,
-        )
 
     def send_signal(self, signal: int | str) -> None:
         """Send a signal: a number, ``signal.SIGTERM``, ``"TERM"`` or ``"SIGTERM"``.
@@ -336,16 +306,3 @@ def _collect_orphans() -> None:
             _orphans.append(pidfd)
         else:
             pidfd.close()
-
-
-def _open(fd: Fd, mode: str, bufsize: int, encoding: str | None, errors: str | None) -> IO[Any]:
-    # 1 is line buffering, which only the text layer above has (as in subprocess).
-    return _as_file(open(fd.detach(), mode, -1 if bufsize == 1 else bufsize), bufsize, encoding, errors)
-
-
-def _as_file(file: Any, bufsize: int, encoding: str | None, errors: str | None) -> IO[Any]:
-    if encoding is None:
-        return file  # type: ignore[no-any-return]  # one of io's binary classes, by mode and bufsize
-    return io.TextIOWrapper(
-        file, encoding=encoding, errors=errors, write_through=True, line_buffering=bufsize == 1
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -51,7 +52,7 @@ def create(map_: IdMap) -> int:
 
     Raises :class:`KernelError`; user_namespaces(7) tells who may map what.
     """
-    pid, pidfd = hold(lib.CLONE_NEWUSER)
+    pid, pidfd = when_ready(lambda fd: hold(lib.CLONE_NEWUSER, fds=(fd,), stdio=((0, 0),)))
     try:
         _write_maps(pid, map_)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -61,6 +62,29 @@ def create(map_: IdMap) -> int:
         raise KernelError(error.errno or 0, "write the id map of a user namespace") from error
     finally:
         release(pidfd)
+
+
+def when_ready(start: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
+    """Start our ``init`` to hold namespaces, and wait until its files in /proc can be opened.
+
+    They are root's while execve is under way, for the process shared our memory until then, which is not
+    dumpable (proc(5)).  ``start`` gets an fd that the process must have as any fd of its own: it closes all when
+    it is past that.
+    """
+    ready, theirs = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            held = start(theirs)
+        finally:
+            os.close(theirs)
+        try:
+            os.read(ready, 1)
+        except BaseException:
+            release(held[1])
+            raise
+    finally:
+        os.close(ready)
+    return held
 
 
 def _write_maps(pid: int, map_: IdMap) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support.native import Program
 
 #: An unprivileged user of no other use, and the first of the ids that it delegates to a user namespace.
@@ -290,7 +291,9 @@ def test_files_of_delegated_ids(reaper: Path, place: Path, userns: int) -> None:
     (tree / "mine" / "file").touch()
     for path in (home, tree, tree / "mine", tree / "mine" / "file"):
         os.chown(path, NOBODY, NOBODY)
-    for number, path in enumerate((tree / "theirs" / "below" / "file", tree / "theirs" / "below", tree / "theirs")):
+    for number, path in enumerate(
+        (tree / "theirs" / "below" / "file", tree / "theirs" / "below", tree / "theirs")
+    ):
         path.chmod(0)
         os.chown(path, DELEGATED + number, DELEGATED + number)
     assert remove(reaper, home, "tree", user=NOBODY) == 1

@@ -128,18 +128,26 @@ def test_a_forgotten_popen_does_not_hold_up_the_end(running):
 
 @pytest.mark.needs("cgroup")
 def test_pause_stops_and_unpause_goes_on(running):
-    running.exec(["sh", "-c", "while :; do date +%s%N > /root/clock; sleep 0.02; done > /dev/null 2>&1 &"])
-    time.sleep(0.2)
+    running.exec(["sh", "-c", "while :; do echo x >> /root/clock; sleep 0.01; done > /dev/null 2>&1 &"])
+
+    def ticks_until(more_than: int) -> int:
+        deadline = time.monotonic() + 20
+        while len(running.read_bytes("/root/clock")) <= more_than:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return len(running.read_bytes("/root/clock"))
+
+    time.sleep(0.1)
+    ticks_until(4)
     running.pause()
     assert running.status == "paused"
-    first = running.read_bytes("/root/clock")
-    time.sleep(0.2)
-    assert running.read_bytes("/root/clock") == first
+    count = len(running.read_bytes("/root/clock"))
+    time.sleep(0.3)
+    assert len(running.read_bytes("/root/clock")) == count
     with pytest.raises(pc.StateError, match="paused"):
         running.exec(["true"])
     running.unpause()
-    time.sleep(0.3)
-    assert running.read_bytes("/root/clock") != first
+    ticks_until(count)
     running.pause()
     running.kill()
     assert running.status == "exited"

@@ -20,7 +20,7 @@ class Program:
         sources = {target: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for target, fd in fds.items()}
         moves = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in sources.items()]
         try:
-            self.pid = os.posix_spawnp(os.fspath(argv[0]), list(argv), os.environ, file_actions=moves)
+            self.pid = os.posix_spawnp(argv[0], tuple(argv), os.environ, file_actions=moves)
         finally:
             for source in sources.values():
                 os.close(source)
@@ -49,7 +49,9 @@ class Program:
 
     def status(self, field: str) -> str:
         """Return a field of its proc_pid_status(5)."""
-        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        for line in (
+            Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        ):
             name, _, value = line.partition(":")
             if name == field:
                 return value.strip()

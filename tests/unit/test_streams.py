@@ -19,11 +19,12 @@ from typing import Any
 
 import pytest
 
-from pycontainer.container.channels import Input, pieces_of
+from pycontainer.container.channels import Input, Output, pieces_of
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio
 from pycontainer.container.streams import Streams, communicate
 from pycontainer.container.text import Text
 from pycontainer.errors import InvalidArgument
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
 from tests.support.children import interrupt_main, python, sh, start
@@ -463,6 +464,13 @@ def test_an_input_is_written_once_per_step() -> None:
         assert os.read(stdio.child[0], 100) == b"abc"
         assert (channel.advance(), channel.advance()) == (True, False)
         assert os.read(stdio.child[0], 100) == b"def"
+
+
+def test_draining_ends_where_output_does_not() -> None:
+    with Fd(os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)) as endless:
+        output = Output(endless, "stdout", limit=10)
+        assert output.drain() is True
+    assert (bytes(output.data), output.truncated, output.ended) == (bytes(10), True, False)
 
 
 # -- terminals --------------------------------------------------------------------------------
