@@ -84,19 +84,13 @@ class _Planner:
         self.inner.append(
             op.set_attributes(TARGET, propagation=lib.MS_PRIVATE, recursive=True, purpose="the host's mounts")
         )
-        layers = [
-            self._source(path, idmap=self.shape.idmapped and self.shape.layers_idmapped)
-            for path in self.shape.layers
-        ]
+        shape = self.shape
+        layers_idmap = shape.idmapped and shape.layers_idmapped
+        layers = [self._source(path, idmap=layers_idmap) for path in shape.layers]
         upper = self._upper_source()
-        binds = [
-            (
-                path,
-                self._source(path, idmap=self.shape.idmapped and self.shape.binds_idmapped, read_only=True),
-            )
-            for path in self.shape.binds
-        ]
-        mounts = [(mount, directory, self._mount_source(mount)) for mount, directory in self.shape.mounts]
+        binds_idmap = shape.idmapped and shape.binds_idmapped
+        binds = [(path, self._source(path, idmap=binds_idmap, read_only=True)) for path in shape.binds]
+        mounts = [(mount, directory, self._mount_source(mount)) for mount, directory in shape.mounts]
         self._devices()
         self._scratch()
         self._overlay(layers, upper)

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from pycontainer.errors import KernelError, StateError, WaitTimeout
-from pycontainer.kernel import native
+from pycontainer.kernel import native, orphans
 from pycontainer.kernel.ended import Ended
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.signals import signal_name, signal_number
@@ -42,9 +42,6 @@ _PEEK = _REAP | os.WNOWAIT
 
 # poll(2) takes milliseconds in an int; a longer wait is made of several.
 LONGEST_POLL = 1_000_000.0
-
-# pidfds of processes that nobody holds any more but that had not ended then; see Process.__del__.
-_orphans: list[Fd] = []
 
 
 class Process:
@@ -104,8 +101,7 @@ class Process:
         ``terminal`` the process' ``stdin`` and ``stdout`` are that terminal instead. The names of
         encoding and error handler must be ones that Python knows.
         """
-        if _orphans:
-            _collect_orphans()
+        orphans.collect()
         process = cls(pid, Fd(pidfd) if isinstance(pidfd, int) else pidfd)
         if terminal is not None:
             process.terminal = terminal
@@ -283,26 +279,8 @@ class Process:
         self.close()
         if not pidfd.closed:
             # It still runs, and nobody else can reap it: a later adopt does so in passing.
-            _orphans.append(pidfd)
+            orphans.add(pidfd)
 
     def __repr__(self) -> str:
         state = "not ended" if self._ended is None else f"exit code {self._ended.exit_code}"
         return f"<Process {self.pid} {state}>"
-
-
-def _collect_orphans() -> None:
-    for _ in range(len(_orphans)):
-        try:
-            pidfd = _orphans.pop(0)
-        except IndexError:
-            return  # another thread is at the same
-        try:
-            running = os.waitid(os.P_PIDFD, pidfd.fileno(), _REAP) is None
-        except OSError as error:
-            if error.errno != errno.ECHILD:
-                raise
-            running = False
-        if running:
-            _orphans.append(pidfd)
-        else:
-            pidfd.close()

@@ -36,9 +36,9 @@ def said(ns: NamespaceSet, script: str, **options: Any) -> str:
     """What a shell script prints inside; it must succeed."""
     with ns.popen(["sh", "-ec", script], stdout=subprocess.PIPE, **options) as process:
         assert process.stdout is not None
-        text = process.stdout.read().decode()
+        text: bytes = process.stdout.read()
         assert process.wait() == 0
-    return text.rstrip("\n")
+    return text.decode().rstrip("\n")
 
 
 def own(kind: str) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def test_clocks_that_are_ahead() -> None:
         assert said(ns, "tail -n1 /proc/self/timens_offsets").split() == ["boottime", "864000", "500000000"]
         assert said(ns, "head -n1 /proc/self/timens_offsets").split() == ["monotonic", "-1", "750000000"]
         assert ns.run(["sh", "-c", "exit 3"]) == 3
-        with pytest.raises(KernelError, match='^execute "/nonexistent": No such file'):
+        with pytest.raises(KernelError, match=r'^execute "/nonexistent": No such file'):
             ns.run(["/nonexistent"])
 
 
@@ -141,9 +141,11 @@ def test_time_namespaces_that_cannot_be() -> None:
         with pytest.raises(NotSupported, match="no time namespaces"):
             make("time")
         return
-    with pytest.raises(InvalidArgument, match="offsets='realtime': the clocks are monotonic, boottime"):
+    with pytest.raises(InvalidArgument, match=r"offsets='realtime': the clocks are monotonic, boottime"):
         make("time", offsets={"realtime": 1})
-    with pytest.raises(KernelError, match="^set the offsets of a time namespace: Numerical result") as caught:
+    with pytest.raises(
+        KernelError, match=r"^set the offsets of a time namespace: Numerical result"
+    ) as caught:
         make("time", offsets={"monotonic": -1e9})
     assert caught.value.errno == errno.ERANGE
 
@@ -198,7 +200,7 @@ def test_environment_and_directory(every: NamespaceSet, monkeypatch: pytest.Monk
         with every.popen(["pwd"], cwd="/", stdout=subprocess.DEVNULL) as process:
             process.wait()
         assert said(ns, "readlink /proc/self/cwd || pwd -L") in (os.getcwd(), "")
-    with pytest.raises(KernelError, match="^enter the working directory /nonexistent: No such file"):
+    with pytest.raises(KernelError, match=r"^enter the working directory /nonexistent: No such file"):
         every.run(["true"], cwd="/nonexistent")
 
 
@@ -233,111 +235,93 @@ def test_many_threads_run_commands_in_one_set(every: NamespaceSet) -> None:
     assert sorted(codes) == list(range(12))
 
 
-# -- opening ---------------------------------------------------------------------------------------
-
-
-def test_the_namespaces_of_a_process_are_opened_and_entered(every: NamespaceSet) -> None:
-    assert every.init_pid is not None
-    kinds = [kind for kind in ALL if kind != "time"]  # init itself is not in the new time namespace
-    with NamespaceSet.open(every.init_pid, *kinds) as ns:
-        assert [ns[kind].identity for kind in kinds] == [every[kind].identity for kind in kinds]
-        assert said(ns, "cat /proc/1/comm; id -u").split() == ["init", "0"]
-        with Namespace.open(every.init_pid, "net") as net:
-            assert net.identity == ns["net"].identity
-    assert every.run(["true"]) == 0
-
-
-def test_namespaces_that_the_caller_is_in_are_left_out() -> None:
-    with NamespaceSet.open(os.getpid()) as ns:
-        assert set(ns) == set(ALL)
-        assert {kind: ns[kind].identity for kind in ALL} == {kind: own(kind) for kind in ALL}
-        assert said(ns, "id -u; pwd").split() == [str(os.geteuid()), os.getcwd()]
-
-
-def test_namespaces_that_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match="^open process 99999999: No such file"):
-        NamespaceSet.open(99999999)
-    with pytest.raises(KernelError, match="^open the net namespace /proc/99999999/ns/net: No such file"):
-        Namespace.open(99999999, "net")
-    with pytest.raises(InvalidArgument, match="^where=.*it is a uts namespace, no net namespace"):
-        Namespace.open("/proc/self/ns/uts", "net")
-    (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "file", Path("/dev/null")):
-        with pytest.raises(InvalidArgument, match="it is no namespace, no net namespace"):
-            Namespace.open(path, "net")
-
-
-@pytest.mark.needs("user")
-def test_namespaces_of_another_user_cannot_be_opened() -> None:
-    with pytest.raises(KernelError, match="Permission denied"):
-        NamespaceSet.open(1)
-
-
-def test_kinds_are_named_when_one_is_unknown() -> None:
-    message = "^kind='network': the kinds of namespaces are user, cgroup, ipc, uts, net, mount, time, pid$"
-    for call in (lambda: Namespace.create("network"), lambda: Namespace.open(1, "network")):
-        with pytest.raises(InvalidArgument, match=message):
-            call()
-    with pytest.raises(InvalidArgument, match="at least one is needed"):
-        Namespace.create()
-    with pytest.raises(InvalidArgument, match='it belongs to a user namespace: add "user"'):
-        Namespace.create("net", idmap=IdMap.single(0, 0))
-    with pytest.raises(InvalidArgument, match='it belongs to a time namespace: add "time"'):
-        Namespace.create("net", offsets={"boottime": 1})
-
-
-# -- names -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.needs("root")
-def test_a_name_keeps_a_namespace(tmp_path: Path) -> None:
-    name = tmp_path / "net"
-    with Namespace.create("net", "uts") as ns:
-        identity = ns["net"].identity
-        ns["net"].bind(name)
-        with pytest.raises(KernelError, match=f"^make {name}: File exists"):
-            ns["uts"].bind(name)
-    with Namespace.open(name, "net") as kept:
-        assert kept.identity == identity
-    with pytest.raises(InvalidArgument, match="it is a net namespace, no uts namespace"):
-        Namespace.open(name, "uts")
-    Namespace.unbind(name)
-    assert not name.exists()
-    with pytest.raises(KernelError, match=f"^open {name}: No such file"):
-        Namespace.unbind(name)
-    name.touch()
-    with pytest.raises(InvalidArgument, match="it is no name of a namespace"):
-        Namespace.unbind(name)
-    assert name.exists()
-
-
-@pytest.mark.needs("root")
-def test_a_name_that_cannot_be_leaves_no_file(tmp_path: Path) -> None:
-    with Namespace.create("net") as ns:
-        with pytest.raises(KernelError, match="^mount on .*: Input/output error"):
-            refusing(lambda: ns["net"].bind(tmp_path / "net"), "move_mount", errno.EIO)
-        with pytest.raises(KernelError, match="No such file"):
-            ns["net"].bind(tmp_path / "absent" / "net")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.needs("user")
-def test_an_ordinary_user_cannot_give_names(tmp_path: Path, every: NamespaceSet) -> None:
-    with pytest.raises(KernelError, match="run as root"):
-        every["net"].bind(tmp_path / "net")
-    assert list(tmp_path.iterdir()) == []
-
-
 # -- failures and ends -----------------------------------------------------------------------------
 
 
 @pytest.mark.needs("user")
 def test_an_ordinary_user_is_told_to_add_user() -> None:
-    with pytest.raises(KernelError, match='^clone into new namespaces: .* add "user"$') as caught:
+    with pytest.raises(KernelError, match=r'^clone into new namespaces: .* add "user"$') as caught:
         Namespace.create("net", "pid")
     assert caught.value.errno == errno.EPERM
 
 
-def test_a_refusal_names_the_step_and_leaves_nothing() -> None:
-    with pytest.raises(KernelError, match="^clone: Input/output error$"):
-        refusing(lambda: Namespace.create("user", "net"), "setns", errno.EPERM)
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("clone3", r"^clone into new namespaces: "),
+        ("setns", r"^enter a namespace: "),
+        ("setresuid", r"^become root of the user namespace: "),
+        ("mount_setattr", r"^set the attributes of the host's mounts: .* \(operation 2 of "),
+        ("fsmount", r"^mount proc on /proc: .* \(operation 5 of "),
+        ("pidfd_open", r"^open a pidfd: "),
+        ("openat", r"^open the .* namespace|^write the id map|^open "),
+    ],
+)
+def test_a_refusal_names_the_step_and_leaves_nothing(call: str, message: str) -> None:
+    with Namespace.create("uts", "user"):
+        pass  # what is made once for the process is there
+    with pytest.raises((KernelError, OSError), match=message):
+        refusing(lambda: Namespace.create("user", "mount", "pid", "net"), call, errno.EIO)
+
+
+def test_close_ends_all_that_runs_in_a_pid_namespace() -> None:
+    with make("pid", "net") as ns:
+        sleeper = ns.popen(["sleep", "60"])
+        net, init = ns["net"], ns.init_pid
+        assert init is not None
+    assert not os.path.exists(f"/proc/{init}")
+    with sleeper:
+        assert sleeper.wait(5) == 137
+    assert net.closed
+    ns.close()
+    for call in (lambda: ns.run(["true"]), lambda: ns["net"]):
+        with pytest.raises(StateError, match="the set of namespaces is closed"):
+            call()
+    assert repr(ns) == "<NamespaceSet closed>"
+
+
+def test_only_a_pid_namespace_needs_a_process() -> None:
+    with make("net", "uts", "ipc", "mount") as ns:
+        assert ns.init_pid is None
+        assert ns.run(["true"]) == 0
+
+
+def test_a_pid_namespace_whose_first_process_was_killed() -> None:
+    with make("pid") as ns:
+        assert ns.init_pid is not None
+        os.kill(ns.init_pid, signal.SIGKILL)
+        with ExitStack() as stack:
+            pidfd = os.pidfd_open(ns.init_pid)
+            stack.callback(os.close, pidfd)
+            assert select.select([pidfd], [], [], 5)[0]
+        with pytest.raises(KernelError, match=r"the PID 1 of the pid namespace has ended$") as caught:
+            ns.run(["true"])
+        assert caught.value.errno == errno.ENOMEM
+
+
+HOST = """
+import sys
+from pycontainer.kernel.namespace import Namespace
+whole = Namespace.create("user", "pid", "mount")
+part = Namespace.create("user", "net")
+inside, beside = whole.popen(["sleep", "600"]), part.popen(["sleep", "600"])
+print(whole.init_pid, inside.pid, beside.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_host_leaves_is_ended() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert host.stdout is not None
+        pids = [int(word) for word in host.stdout.readline().split()]
+        assert len(pids) == 3
+        with ExitStack() as stack:
+            pidfds = [os.pidfd_open(pid) for pid in pids]
+            for pidfd in pidfds:
+                stack.callback(os.close, pidfd)
+            assert select.select(pidfds, [], [], 0)[0] == []
+            host.kill()
+            for pidfd in pidfds:
+                assert select.select([pidfd], [], [], 10)[0], "it still runs"

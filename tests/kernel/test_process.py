@@ -19,7 +19,7 @@ import pytest
 
 from pycontainer.container.stdio import PIPE, Stdio
 from pycontainer.errors import InvalidArgument, KernelError, StateError, WaitTimeout
-from pycontainer.kernel import process as module
+from pycontainer.kernel import orphans
 from pycontainer.kernel.ended import Ended
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
@@ -425,7 +425,7 @@ def test_one_that_is_lost_warns_and_is_reaped_later() -> None:
     start("true").__exit__(None, None, None)
     with pytest.raises(ChildProcessError):
         os.waitid(os.P_PID, pid, os.WEXITED | WALL)
-    assert module._orphans == []
+    assert orphans._pidfds == []
 
 
 def test_adopting_takes_over_a_bare_number_and_an_owner() -> None:

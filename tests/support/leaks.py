@@ -168,9 +168,15 @@ def cgroups() -> State:
     state = {}
     for top in _hierarchies():
         for path in _tree(top):
-            if "pycontainer" in path[len(top) :]:
+            if "pycontainer" in path[len(top) :] and not _of_another_session(path):
                 state[path] = ""
     return state
+
+
+def _of_another_session(path: str) -> bool:
+    """Is it of a host process that lives and is none of ours: another session on this machine?"""
+    owner = re.search(r"/pycontainer-(\d+)-[0-9a-f]{8}(/|$)", path)
+    return owner is not None and int(owner[1]) != os.getpid() and os.path.exists(f"/proc/{owner[1]}")
 
 
 def _hierarchies() -> list[str]:
