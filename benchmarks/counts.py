@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 
 def counts(root: str) -> dict[str, int]:
-    """Counts of this process and of the machine, directories below an engine root, and resident bytes."""
+    """Counts of this process and of the machine, directories below an engine root, and resident bytes.
+
+    Of cgroups, those that carry this process's number: others make some, too.
+    """
     return {
         "mounts": _lines("/proc/self/mountinfo"),
-        "cgroups": sum(1 for top in _cgroup_trees() for _ in _directories(top)),
+        "cgroups": sum(f"pycontainer-{os.getpid()}-" in path for path in _cgroups()),
         "fds": len(os.listdir("/proc/self/fd")),
         "children": len(_children()),
         "threads": len(os.listdir("/proc/self/task")),
@@ -25,10 +28,12 @@ def _lines(path: str) -> int:
         return sum(1 for _ in file)
 
 
-def _cgroup_trees() -> list[str]:
+def _cgroups() -> Iterator[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mounts = [line.split() for line in file]
-    return [fields[4] for fields in mounts if fields[fields.index("-") + 1] in {"cgroup", "cgroup2"}]
+    for fields in mounts:
+        if fields[fields.index("-") + 1] in {"cgroup", "cgroup2"}:
+            yield from _directories(fields[4])
 
 
 def _directories(top: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ def _measure(settings: Settings) -> Outcome:
         tables=[Table((f"{runs} runs, {seconds / runs * 1000:.2f} ms each", "before", "after"), rows)],
         targets=[
             Target(text="things left behind", value=left, bound=0),
-            Target(text="bytes of memory kept for each run", value=growth / runs, bound=64),
+            Target(text="KiB of memory kept", value=growth / 1024, bound=1024),
         ],
         data={"runs": runs, "seconds": seconds, "before": before, "after": after},
     )

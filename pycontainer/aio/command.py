@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from pycontainer.aio.loop import Bell, in_thread, to_the_end
+from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.container.command import UNEXECUTABLE, Command
 from pycontainer.container.result import Result
 from pycontainer.container.streams import KILLED_SECONDS, Streams
@@ -24,7 +24,7 @@ async def complete(prepare: Callable[[], Command]) -> Result[Any]:
     command = await in_thread(prepare)
     try:
         try:
-            await in_thread(command.start, undo=lambda _: command.abort())
+            await make(command.start, lambda _: command.abort())
         except UNEXECUTABLE as error:
             return command.unexecutable(error)
         try:

@@ -14,7 +14,7 @@ import attrs
 from pycontainer import engine as sync
 from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
-from pycontainer.aio.loop import Bell, in_thread, to_the_end
+from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.process import Process
 from pycontainer.container.result import Result
 from pycontainer.container.running import Running
@@ -149,7 +149,7 @@ class Container:
                 container.stop(0)
 
         with self._held():
-            await in_thread(partial(container.start, stdin=stdin, stdout=stdout, stderr=stderr), undo=undo)
+            await make(partial(container.start, stdin=stdin, stdout=stdout, stderr=stderr), undo)
 
     async def wait(self, timeout: float | None = None) -> int:
         """Wait until the container's program has ended; its exit code.
@@ -277,11 +277,11 @@ class Container:
 
 
 async def _create(call: Callable[[], sync.Container]) -> Container:
-    return Container(await in_thread(call, undo=lambda made: made.remove(force=True)))
+    return Container(await make(call, lambda made: made.remove(force=True)))
 
 
 async def _popen(call: Callable[[], kernel.Process], limit: int) -> Process:
-    return await Process.adopt(await in_thread(call, undo=_end), limit=limit)
+    return await Process.adopt(await make(call, _end), limit=limit)
 
 
 async def _ended(running: Running, timeout: float | None) -> int | None:

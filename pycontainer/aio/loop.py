@@ -9,11 +9,24 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 _T = TypeVar("_T")
 
 #: What the loop throws into a task that is to end. On Python 3.10 Ctrl-C may arrive in any of them.
 _INTERRUPTS = (asyncio.CancelledError, KeyboardInterrupt)
+
+
+#: How many calls of a loop start something at once: its default executor has some threads more
+#: (``ThreadPoolExecutor``), so that what ends does not queue behind what is still to start.
+_STARTS = min(32, (os.cpu_count() or 1) + 4) - 2
+_turns: WeakValueDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakValueDictionary()
+
+
+async def make(call: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
+    """Run ``call``, which makes something, when it is its turn; else as :func:`in_thread`."""
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_STARTS)):
+        return await in_thread(call, undo=undo)
 
 
 async def in_thread(call: Callable[[], _T], *, undo: Callable[[_T], object] | None = None) -> _T:

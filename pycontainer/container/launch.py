@@ -22,7 +22,7 @@ from pycontainer.errors import NotSupported
 from pycontainer.image.accounts import identify
 from pycontainer.kernel import features
 from pycontainer.kernel.cgroup import Cgroup
-from pycontainer.kernel.idmap import IdMap
+from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease
@@ -77,7 +77,7 @@ class Launch:
     @property
     def upper_shift(self) -> int:
         """How much larger a user id is in the writable layer than in the layers below."""
-        if self.lease is None or os.geteuid() != 0:
+        if self.lease is None or not rules_host():
             return 0
         base = self.lease.map.host_uid(0) or 0
         in_upper = base if self.layer.upper is None else 0
@@ -174,7 +174,7 @@ def _owner(lease: Lease | None) -> tuple[int, int]:
 
 
 def _shape(spec: Spec, lease: Lease | None, lowers: tuple[str, ...], layer: Layer) -> Shape:
-    is_root = os.geteuid() == 0
+    is_root = rules_host()
     idmapped = is_root and lease is not None
     binds = spec.image.binds
     return Shape(

@@ -150,8 +150,16 @@ def _subordinate(path: str) -> list[tuple[str, int, int]]:
     return [(owner, int(start), int(count)) for owner, start, count in (p for p in lines if len(p) == 3)]
 
 
-def owns_all_ids() -> bool:
-    """Does this process see the host's whole id space, so that blocks can be claimed?"""
+def rules_host() -> bool:
+    """Is this process root of the whole id space, so that it may claim blocks, map ids and make devices?
+
+    Not root of a user namespace that has a part of the host's ids, as in a rootless container.
+    """
+    return os.geteuid() == 0 and _sees_all_ids()
+
+
+@cache
+def _sees_all_ids() -> bool:
     with open("/proc/self/uid_map") as file:
         return sum(int(line.split()[2]) for line in file) >= LAST
 

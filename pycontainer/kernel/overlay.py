@@ -98,7 +98,7 @@ class OverlayMount:
     def userxattr(self) -> bool:
         """Are overlayfs' marks in ``user.overlay.*``?"""
         if self._userxattr is None:
-            self._userxattr = os.geteuid() != 0 or not idmap.owns_all_ids()
+            self._userxattr = not idmap.rules_host()
         return self._userxattr
 
     @property
@@ -172,7 +172,7 @@ class OverlayMount:
     def _mount(self) -> Fd:
         self._check_upper()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        user = userns.create(idmap.user_map()) if os.geteuid() != 0 else -1
+        user = userns.create(idmap.user_map()) if not idmap.rules_host() else -1
         try:
             request = Spawn(
                 argv=(b"init",),

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, KernelError
+from pycontainer.kernel import hints
 from pycontainer.kernel.native import ffi, lib
 from pycontainer.kernel.script import Operation, Script
 
@@ -117,8 +118,8 @@ def spawn(request: Spawn) -> tuple[int, int]:
     """Start the process; returns its pid and a pidfd, which are the caller's.
 
     The child has executed its program when this returns.  It is an ordinary child of this process, to be
-    reaped through its pidfd (:func:`pycontainer.kernel.native.wait_usage`).  The calling thread sleeps meanwhile, other threads run.
-    Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or :class:`KernelError`, with
+    reaped through its pidfd (:func:`pycontainer.kernel.native.wait_usage`).  The calling thread sleeps
+    meanwhile, other threads run.  Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or :class:`KernelError`, with
     nothing left behind.
     """
     native, keep = _encode(request)
@@ -146,7 +147,9 @@ def apply(script: Script, slots: list[int]) -> None:
 
 
 def _operation_failure(ops: tuple[Operation, ...], error: int, position: int) -> KernelError:
-    return KernelError(error, ops[position].describe(), op=position + 1, of=len(ops))
+    operation = ops[position]
+    hint = hints.of_operation(operation, error)
+    return KernelError(error, operation.describe(), op=position + 1, of=len(ops), hint=hint)
 
 
 def failure(request: Spawn, step: int, error: int, op: int) -> KernelError:
@@ -159,14 +162,18 @@ def failure(request: Spawn, step: int, error: int, op: int) -> KernelError:
     if step == lib.PC_STEP_OUTER:
         return _operation_failure(request.script.outer, error, op)
     if step == lib.PC_STEP_WORKDIR and request.workdir is not None:
-        return KernelError(error, f"{STEPS[step]} {request.workdir.decode(errors='replace')}")
-    return KernelError(error, STEPS[step], op=op + 1 if op >= 0 else None)
+        step_text = f"{STEPS[step]} {request.workdir.decode(errors='replace')}"
+        return KernelError(error, step_text, hint=hints.of_step(step, error))
+    return KernelError(error, STEPS[step], op=op + 1 if op >= 0 else None, hint=hints.of_step(step, error))
 
 
 def exec_failure(error: int, name: str) -> KernelError:
     """The exception for a refused execve of the program that the user called ``name``."""
-    kind = CommandNotFound if error in (errno.ENOENT, errno.ENOTDIR) else CommandNotExecutable
-    return kind(error, f'execute "{name}"')
+    step = f'execute "{name}"'
+    if error in (errno.ENOENT, errno.ENOTDIR):
+        return CommandNotFound(error, step, hint="it is not in PATH, or its interpreter is missing")
+    hint = "made for another kind of machine, or a script without #!" if error == errno.ENOEXEC else ""
+    return CommandNotExecutable(error, step, hint=hint)
 
 
 def _strings(values: tuple[bytes, ...], keep: list[Any]) -> Any:

@@ -88,7 +88,7 @@ def when_ready(start: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
 
 
 def _write_maps(pid: int, map_: IdMap) -> None:
-    if os.geteuid() != 0 and not map_.is_single:
+    if not map_.is_single and not idmap.rules_host():
         for helper, extents in (("newuidmap", map_.uids), ("newgidmap", map_.gids)):
             _run_helper(helper, pid, extents)
         return
@@ -176,7 +176,7 @@ class Leases:
             self._idle.pop().discard()
 
     def _make(self) -> Lease:
-        if os.geteuid() == 0 and idmap.owns_all_ids():
+        if idmap.rules_host():
             claim = idmap.claim_block()
             return _made(IdMap.block(claim.base), claim)
         return _made(idmap.user_map(), None)

@@ -317,3 +317,12 @@ sys.exit(code)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False)
     assert done.returncode == 9
+
+
+@pytest.mark.needs("userns")
+def test_root_of_a_user_namespace_is_enough(tmp_path):
+    """As in a rootless container: uid 0, but no right over the host's ids."""
+    script = "import sys, pycontainer as pc; print(pc.Engine(sys.argv[1]).run('host:', ['id', '-u'], text=True).stdout)"
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script, str(tmp_path / "root")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "0", done.stderr

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.namespace import Namespace, NamespaceSet
 from pycontainer.kernel.nsfs import KINDS
