@@ -52,12 +52,17 @@ def its_view() -> None:
     inside = shell("cat /proc/mounts").stdout.count("\n")
     row("mounts", f"{inside} (the host has {Path('/proc/self/mounts').read_text().count(chr(10))})")
     uid = shell("cat /proc/self/uid_map").stdout.split()
-    row("its user 0 is on the host", f"user {uid[1]}" + (", you" if int(uid[1]) == os.geteuid() else ", nobody"))
+    row(
+        "its user 0 is on the host",
+        f"user {uid[1]}" + (", you" if int(uid[1]) == os.geteuid() else ", nobody"),
+    )
 
 
 def its_changes() -> None:
     title("What it changed, told by its result; nothing of it reaches the host")
-    result = shell("echo 127.0.0.2 bank >> /etc/hosts; rm /etc/services; mkdir /opt/loot; touch /opt/loot/key")
+    result = shell(
+        "echo 127.0.0.2 bank >> /etc/hosts; rm /etc/services; mkdir /opt/loot; touch /opt/loot/key"
+    )
     for change in result.changes():
         row(change.kind, change.path)
 
@@ -103,7 +108,10 @@ def hostile_programs() -> None:
     flood = shell("yes", timeout=0.3, output_limit=1000)
     row("writes without end", f"stopped after {flood.usage.wall:.1f} s, {len(flood.stdout)} characters kept")
     hiding = shell("setsid sleep 1000 & trap '' TERM; sleep 1000", timeout=0.3)
-    row("leaves a process, ignores signals", f"all ended after {hiding.usage.wall:.1f} s (exit code {hiding.exit_code})")
+    row(
+        "leaves a process, ignores signals",
+        f"all ended after {hiding.usage.wall:.1f} s (exit code {hiding.exit_code})",
+    )
 
 
 HOST = """
@@ -143,7 +151,9 @@ def wait_gone(pidfd: int, started: float) -> float:
 
 def main() -> None:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
-    print(f"pycontainer {pc.__version__} on Linux {platform.release()}, Python {platform.python_version()}, as {who}")
+    print(
+        f"pycontainer {pc.__version__} on Linux {platform.release()}, Python {platform.python_version()}, as {who}"
+    )
     for part in (a_program, its_view, its_changes, its_speed, hostile_programs, a_killed_host):
         part()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,13 +65,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _remove(root: Path) -> None:
-    """Remove a tree; the overlay's work directories in it have no permissions, even for their owner."""
+    """Remove a tree; the overlay's work directories in it have no permissions, even for their owner.
+
+    The reaper of a host process that a test ended may still be at work in it.
+    """
     for directory, names, _ in os.walk(root):
         for name in names:
-            path = Path(directory, name)
-            if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
-                path.chmod(0o700)
-    shutil.rmtree(root)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path = Path(directory, name)
+                if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
+                    path.chmod(0o700)
+    deadline = time.monotonic() + 5
+    while root.exists() and time.monotonic() < deadline:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -68,7 +68,10 @@ class Descent:
         return "/".join([*names, name] if name else names)
 
     def down(self, name: str) -> None:
-        """Enter the directory ``name``, one entry of the current one; raises :class:`KernelError` and stays where it is otherwise."""
+        """Enter the directory ``name``, one entry of the current one.
+
+        Raises :class:`KernelError`, and stays where it is, for everything else.
+        """
         fd = native.openat2(self.fd, os.fsencode(name), _DIRECTORY, 0, self._resolve)
         self._above.append((name, self.status.st_dev, self.status.st_ino))
         self._arrive(fd)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Set
+import select
+import time
+from collections.abc import Iterable, Set
 
-from pycontainer.errors import KernelError
+from pycontainer.errors import KernelError, WaitTimeout
 from pycontainer.kernel import operation as op
-from pycontainer.kernel import userns
+from pycontainer.kernel import orphans, userns
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.nsfs import KINDS
@@ -17,6 +20,8 @@ from pycontainer.kernel.program import program
 from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import STEPS, Spawn
 
+_END_SECONDS = 10.0
+_LOOK_MILLISECONDS = 5
 _FREE = 2  # the slot that the preparation may fill
 _PROC = "/proc"
 _PROC_ATTRIBUTES = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
@@ -44,6 +49,30 @@ def hold(kinds: Set[str], *, owner: int | None, ns_root: bool, proc: bool) -> Pr
         )
 
     return Process.adopt(*userns.when_ready(start))
+
+
+def end(process: Process, others: Iterable[Process]) -> None:
+    """Kill a process of :func:`hold` and wait until it is gone, with all that ran in its pid namespace.
+
+    ``others`` are children of this process that may run in there.  A PID 1 does not end before every process
+    of the namespace is reaped, and nobody but their parent can do that (zap_pid_ns_processes in the kernel's
+    kernel/pid_namespace.c); they keep their exit codes.
+    """
+    process.kill()
+    deadline = time.monotonic() + _END_SECONDS
+    poller = select.poll()
+    poller.register(process, select.POLLIN)
+    while not poller.poll(_LOOK_MILLISECONDS):
+        for other in others:
+            # Where its status is lost whoever asks for it is told.
+            with contextlib.suppress(KernelError):
+                other.poll()
+        orphans.collect()
+        if time.monotonic() > deadline:
+            raise WaitTimeout(
+                f"PID 1 of a pid namespace ({process.pid}) waits for processes that have a parent outside"
+            )
+    process.wait()
 
 
 def _preparation(kinds: Set[str], *, proc: bool) -> list[Operation]:

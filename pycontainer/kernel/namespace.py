@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
+from weakref import WeakSet
 
 import attrs
 
@@ -59,11 +60,12 @@ class NamespaceSet:
     0
     """
 
-    __slots__ = ("_holder", "_ids", "_lease", "_namespaces", "_open")
+    __slots__ = ("_holder", "_ids", "_lease", "_namespaces", "_open", "_started")
 
     def __init__(self) -> None:
         self._namespaces: dict[str, Namespace] = {}
         self._holder: Process | None = None
+        self._started: WeakSet[Process] = WeakSet()
         self._lease: Lease | None = None
         self._ids = _Ids()
         self._open = True
@@ -227,7 +229,9 @@ class NamespaceSet:
             become_root=enters_user and self._ids.become_root,
             drop_groups=enters_user and self._ids.drop_groups,
         )
-        return command.start(entry, argv, env=env, cwd=cwd, streams=(stdin, stdout, stderr))
+        process = command.start(entry, argv, env=env, cwd=cwd, streams=(stdin, stdout, stderr))
+        self._started.add(process)
+        return process
 
     def _check_open(self, verb: str) -> None:
         if not self._open:
@@ -236,7 +240,8 @@ class NamespaceSet:
     def close(self) -> None:
         """End the PID 1 that the set keeps, with all processes of its namespace, and close the fds. Idempotent.
 
-        Commands that run in a set without a pid namespace go on.
+        Commands that run in a set without a pid namespace go on.  Raises :class:`WaitTimeout` when a process
+        of the namespace is not reaped by its parent outside, if that is another than this process.
         """
         self._open = False
         try:
@@ -251,8 +256,10 @@ class NamespaceSet:
     def _end_holder(self) -> None:
         process, self._holder = self._holder, None
         if process is not None:
-            with process:
-                process.kill()
+            try:
+                holder.end(process, self._started)
+            finally:
+                process.close()
 
     def __enter__(self) -> NamespaceSet:
         return self
