@@ -92,14 +92,17 @@ int pc_set_file_ids(uint32_t uid, uint32_t gid)
     pc_raw2(__NR_prctl, PR_GET_PDEATHSIG, as_long(&death_signal));
     /* Raw calls, for this thread alone. The change would clear three things that are not ours to change:
      * the capabilities to pass file checks, the dumpable flag, and the parent death signal. */
-    pc_hide_memory();
+    ret = pc_hide_memory();
+    if (ret < 0) {
+        return (int)ret;
+    }
     pc_raw1(__NR_setfsgid, gid);
     pc_raw1(__NR_setfsuid, uid);
     ret = pc_raw2(__NR_capset, as_long(&header), as_long(data));
     if (pc_raw1(__NR_setfsuid, -1) != (long)uid || pc_raw1(__NR_setfsgid, -1) != (long)gid) {
         ret = -1; /* EPERM: setfsuid(2) reports a refusal in no other way */
     }
-    pc_show_memory();
+    pc_show_memory(1);
     pc_raw2(__NR_prctl, PR_SET_PDEATHSIG, death_signal);
     return (int)ret;
 }

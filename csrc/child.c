@@ -119,6 +119,15 @@ static void drop_bounding(const struct pc_spawn *spec, struct pc_result *result)
     }
 }
 
+/*
+ * A change of ids makes the shared memory what fs.suid_dumpable says (prctl(2)).  With 2 a signal from inside
+ * could have it written as a core dump, and before Linux 5.16 that kills all who share it.
+ */
+static void keep_hidden(struct pc_result *result)
+{
+    check(result, PC_STEP_HIDE, pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0));
+}
+
 static void set_ids(const struct pc_spawn *spec, struct pc_result *result)
 {
     if (spec->flags & PC_SPAWN_SET_CAPS) {
@@ -131,6 +140,7 @@ static void set_ids(const struct pc_spawn *spec, struct pc_result *result)
     if (spec->flags & PC_SPAWN_SET_IDS) {
         check(result, PC_STEP_GID, pc_raw3(__NR_setresgid, spec->gid, spec->gid, spec->gid));
         check(result, PC_STEP_UID, pc_raw3(__NR_setresuid, spec->uid, spec->uid, spec->uid));
+        keep_hidden(result);
     }
 }
 
@@ -161,13 +171,26 @@ static void reset_signals(struct pc_result *result)
     struct kernel_sigaction now, plain = {0};
     for (long sig = 1; sig <= LAST_SIGNAL; sig++) {
         /* The clone reset the handlers; what the host ignores (Python: SIGPIPE, SIGXFSZ) is still ignored. */
-        if (pc_raw4(__NR_rt_sigaction, sig, 0, as_long(&now), 8) == 0 && now.handler != 0) {
+        check(result, PC_STEP_SIGNALS, pc_raw4(__NR_rt_sigaction, sig, 0, as_long(&now), 8));
+        if (now.handler != 0) {
             check(result, PC_STEP_SIGNALS, pc_raw4(__NR_rt_sigaction, sig, as_long(&plain), 0, 8));
         }
     }
 }
 
-/* Places the program's fds; everything else above them closes on exec. Returns the fd to execute, or -1. */
+static void close_range(struct pc_result *result, int first, unsigned int last, long flags)
+{
+    if (first >= 0 && (unsigned int)first <= last) {
+        check(result, PC_STEP_FDS, pc_raw3(__NR_close_range, first, last, flags));
+    }
+}
+
+/*
+ * Places the program's fds and closes all others. Returns the fd to execute, or -1.
+ *
+ * Closed here and not by execve: that does it only when the process is the container's already, and who has
+ * CAP_SYS_PTRACE there could take them in that moment.
+ */
 static int place_fds(const struct pc_spawn *spec, struct pc_result *result)
 {
     int above = 3, program = spec->program < 0 ? -1 : spec->slots[spec->program];
@@ -190,13 +213,20 @@ static int place_fds(const struct pc_spawn *spec, struct pc_result *result)
             slots[slot] = (int32_t)moved;
         }
     }
-    check(result, PC_STEP_FDS, pc_raw3(__NR_close_range, 0, ~0U, CLOSE_RANGE_CLOEXEC));
+    close_range(result, 0, (unsigned int)above - 1, 0);
     for (uint32_t i = 0; i < spec->fd_count; i++) {
         long ret = pc_raw3(__NR_dup3, slots[spec->fds[i].slot], spec->fds[i].target, 0);
         if (ret < 0) {
             pc_child_fail(result, PC_STEP_FDS, ret, (int32_t)i);
         }
     }
+    if (program < 0) {
+        close_range(result, above, ~0U, 0);
+        return program;
+    }
+    close_range(result, above, (unsigned int)program - 1, 0);
+    close_range(result, program, (unsigned int)program, CLOSE_RANGE_CLOEXEC);
+    close_range(result, program + 1, ~0U, 0);
     return program;
 }
 
@@ -257,6 +287,7 @@ _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *resul
     if (spec->flags & PC_SPAWN_NS_ROOT) {
         check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresgid, 0, 0, 0));
         check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresuid, 0, 0, 0));
+        keep_hidden(result);
     }
     if (spec->flags & PC_SPAWN_CGROUP_NS) {
         check(result, PC_STEP_CGROUP_NS, pc_raw1(__NR_unshare, CLONE_NEWCGROUP));

@@ -16,9 +16,10 @@ long pc_walk_operations(struct pc_walk *walk, const struct pc_op *ops, uint32_t 
 /* Sends `fd` and `length` bytes over a unix socket. 0 or -errno. */
 long pc_send_fd(int socket, int fd, const void *data, size_t length);
 
-/* Makes this process's memory untraceable until the last user of it calls pc_show_memory. */
-void pc_hide_memory(void);
-void pc_show_memory(void);
+/* Makes this process's memory untraceable until the last user of it calls pc_show_memory; for good when one
+ * of them was not `alone` with it by then. 0, or -errno and nothing to show. */
+long pc_hide_memory(void);
+void pc_show_memory(int alone);
 
 /* The inner stage: from its first instruction to execve. Never returns. */
 _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *result);

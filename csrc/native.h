@@ -7,11 +7,12 @@
  *   Python thread P           outer stage S                      inner stage C
  *   ---------------           -------------                      -------------
  *   pc_spawn(spec, result)
- *     clone3(VM|VFORK) ------> outer operations (host's view)
- *       (asleep)               setns: spec->joins
+ *     clone3(VM) ------------> outer operations (host's view)
+ *       (polls)                setns: spec->joins
  *                              clone3(VM|VFORK|PARENT|NEW*) ----> leash, cgroups, operations, ids,
  *                                (asleep)                         capabilities, seccomp
  *     <--- wakes when S ends <--- wakes on exec <---------------- execve
+ *     waits until C has a memory of its own: pc_spawn's caller may be traced again
  *     pidfd_open(C)
  *
  * S is left out when there is nothing for it to do.  All three share their memory until execve, so a
@@ -54,6 +55,8 @@ enum pc_step {
     PC_STEP_SECCOMP,
     PC_STEP_EXEC,        /* execve or execveat of every candidate            */
     PC_STEP_PIDFD,       /* pidfd_open of the started process                */
+    PC_STEP_HIDE,        /* prctl(PR_SET_DUMPABLE, 0): before the clone, and after each change of ids */
+    PC_STEP_STOPPED,     /* somebody stopped the process before it executed  */
 };
 
 /* Operations. `out`, `fd`, `at` are slots, indexes into pc_spawn.slots; `path`, `name` are offsets into

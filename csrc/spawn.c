@@ -14,11 +14,14 @@
 #include <linux/wait.h>
 #include <linux/prctl.h>
 #include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 #define STACK_BYTES 65536
+#define STOPPED_CHECK_NSEC 50000000
 #define PC_EINTR 4
 #define PC_ECHILD 10
 
@@ -32,19 +35,26 @@ static pthread_mutex_t dumpable_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int dumpable_users;
 static int dumpable_before;
 
-void pc_hide_memory(void)
+long pc_hide_memory(void)
 {
+    long ret = 0;
     pthread_mutex_lock(&dumpable_lock);
-    if (dumpable_users++ == 0) {
-        dumpable_before = (int)pc_raw5(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
-        pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (dumpable_users == 0) {
+        ret = pc_raw5(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+        dumpable_before = (int)ret;
+        ret = ret < 0 ? ret : pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     }
+    dumpable_users += ret < 0 ? 0 : 1;
     pthread_mutex_unlock(&dumpable_lock);
+    return ret;
 }
 
-void pc_show_memory(void)
+void pc_show_memory(int alone)
 {
     pthread_mutex_lock(&dumpable_lock);
+    if (!alone) {
+        dumpable_before = 0;
+    }
     if (--dumpable_users == 0 && dumpable_before == 1) {
         pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     }
@@ -145,6 +155,9 @@ static long clone_inner(struct stage *stage, uint64_t extra)
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = (__u64)spec->slots[spec->cgroup];
     }
+    if (extra & CLONE_PARENT_SETTID) {
+        args.parent_tid = (uint64_t)(uintptr_t)&stage->result->pid;
+    }
     return clone_onto(&args, inner_entry, stage);
 }
 
@@ -166,11 +179,10 @@ static void outer_entry(void *argument)
             pc_child_fail(stage->result, PC_STEP_JOIN, ret, (int32_t)i);
         }
     }
-    ret = clone_inner(stage, CLONE_PARENT);
+    ret = clone_inner(stage, CLONE_PARENT | CLONE_PARENT_SETTID);
     if (ret < 0) {
         pc_child_fail(stage->result, PC_STEP_CLONE, ret, -1);
     }
-    stage->result->pid = (int32_t)ret;
     for (;;) {
         pc_raw1(__NR_exit_group, 0);
     }
@@ -180,6 +192,65 @@ static void reap(long pid)
 {
     while (pc_raw5(__NR_waitid, P_PID, pid, 0, WEXITED | __WALL, 0) == -PC_EINTR) {
     }
+}
+
+/*
+ * Waits for the end of the outer stage, which waits for the inner one to execute.
+ *
+ * The inner one can be seen inside the container that it joins, and no process can block SIGSTOP: its wait would
+ * never end, and no signal would end this thread's either.  So who is found stopped is killed.
+ */
+static int await_outer(long outer, int pidfd, struct pc_result *result)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    int stopped = 0;
+    for (;;) {
+        struct timespec patience = {.tv_nsec = STOPPED_CHECK_NSEC};
+        long ret = pc_raw5(__NR_ppoll, as_long(&end), 1, as_long(&patience), 0, 0);
+        if (ret > 0) {
+            break;
+        }
+        /* Stored by the kernel at the clone: a child of ours that nobody has waited for. */
+        long inner = __atomic_load_n(&result->pid, __ATOMIC_RELAXED);
+        siginfo_t info = {0};
+        if (inner > 0 &&
+            pc_raw5(__NR_waitid, P_PID, inner, as_long(&info), WSTOPPED | WNOHANG | __WALL, 0) == 0 &&
+            info.si_pid == inner) {
+            stopped = 1;
+            pc_raw2(__NR_kill, inner, SIGKILL);
+        }
+    }
+    pc_raw1(__NR_close, pidfd);
+    reap(outer);
+    return stopped;
+}
+
+/* Are the 8 bytes at `mark` of this process what process `pid` has there, too? */
+static int shares(long pid, const uint64_t *mark)
+{
+    uint64_t copy = 0;
+    struct iovec here = {.iov_base = &copy, .iov_len = sizeof copy};
+    struct iovec there = {.iov_base = (void *)(uintptr_t)mark, .iov_len = sizeof *mark};
+    return pc_raw6(__NR_process_vm_readv, pid, as_long(&here), 1, as_long(&there), 1, 0) == sizeof copy &&
+           copy == *mark;
+}
+
+/*
+ * Waits until the started process has a memory of its own; 0 where that cannot be told.
+ *
+ * The end of a vfork does not say so: execve wakes the parent first (exec_mm_release) and gives the old
+ * memory up after that, and a process of the container can hold it between the two, by reading
+ * (exec_update_lock).  If the memory could be traced again by then, it would be read and written from inside.
+ * The kernel lets a process read its own memory through any other that has the same one, without any
+ * check of permissions (mm_access); what is at this address in another memory cannot be this address by chance.
+ */
+static int left_memory(long pid)
+{
+    uint64_t mark = (uint64_t)(uintptr_t)&mark;
+    while (shares(pid, &mark)) {
+        pc_raw0(__NR_sched_yield);
+    }
+    return shares(pc_raw0(__NR_getpid), &mark); /* else a filter denies the call, and no means nothing */
 }
 
 static int fail(struct pc_result *result, enum pc_step step, long error)
@@ -200,14 +271,18 @@ static int start(struct stage *stage, char *outer_stack)
         }
         result->pid = (int32_t)pid;
     } else {
-        struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
+        int pidfd = -1;
+        struct clone_args args = {.flags = CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+                                  .pidfd = (uint64_t)(uintptr_t)&pidfd,
                                   .stack = (uint64_t)(uintptr_t)outer_stack,
                                   .stack_size = STACK_BYTES};
         long outer = clone_onto(&args, outer_entry, stage);
         if (outer < 0) {
             return fail(result, PC_STEP_CLONE_OUTER, outer);
         }
-        reap(outer);
+        if (await_outer(outer, pidfd, result) && result->step == PC_STEP_NONE) {
+            fail(result, PC_STEP_STOPPED, -PC_EINTR);
+        }
     }
     if (result->step == PC_STEP_NONE && result->pid > 0) {
         /* A child of ours that nobody has waited for: its pid cannot have gone to another. */
@@ -240,12 +315,16 @@ int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
     }
     struct stage stage = {.spec = spec, .result = result, .stack = stacks};
     uint64_t all = ~0ULL, before = 0;
-    pc_hide_memory();
+    long hidden = pc_hide_memory();
+    if (hidden < 0) {
+        munmap(stacks, (size_t)2 * STACK_BYTES);
+        return fail(result, PC_STEP_HIDE, hidden);
+    }
     /* No signal of the host may run a handler in a child that shares its memory. */
     pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&all), as_long(&before), 8);
     int ret = start(&stage, stacks + STACK_BYTES);
+    pc_show_memory(ret != 0 || left_memory(result->pid)); /* a failed one is reaped */
     pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&before), 0, 8);
-    pc_show_memory();
     munmap(stacks, (size_t)2 * STACK_BYTES);
     return ret;
 }

@@ -39,6 +39,8 @@ class _Lib:
     PC_STEP_SECCOMP: int
     PC_STEP_EXEC: int
     PC_STEP_PIDFD: int
+    PC_STEP_HIDE: int
+    PC_STEP_STOPPED: int
     PC_OP_OPEN: int
     PC_OP_OPEN_TREE: int
     PC_OP_FSOPEN: int

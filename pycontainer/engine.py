@@ -20,21 +20,11 @@ from pycontainer.container.result import Result
 from pycontainer.container.spec import make_spec
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
+from pycontainer.home import default_root
 from pycontainer.image.image import Image, parse_image
 
 #: The arguments that describe the exchange with a command; all others describe its container.
 _EXCHANGE = {field.name for field in attrs.fields(Exchange)} | {"encoding", "errors"}
-
-
-def default_root() -> str:
-    """Where the default engine keeps what it keeps."""
-    given = os.environ.get("PYCONTAINER_ROOT")
-    if given:
-        return os.path.abspath(given)
-    if os.geteuid() == 0:
-        return "/var/lib/pycontainer"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return f"{data}/pycontainer"
 
 
 class Engine:

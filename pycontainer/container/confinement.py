@@ -118,11 +118,9 @@ def command_below_init(
     }
 
 
-def full_environment(
-    spec: Spec, identity: Identity, hostname: str, extra: dict[str, str] | None = None
-) -> dict[str, str]:
-    """Docker's defaults, below what the image and the user set."""
-    env = {"HOSTNAME": hostname, "HOME": identity.home}
+def full_environment(spec: Spec, identity: Identity, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """Docker's defaults, below what the image and the user set; HOSTNAME comes with the start."""
+    env = {"HOME": identity.home}
     if spec.tty:
         env["TERM"] = "xterm"
     env.update(spec.env)

@@ -16,7 +16,7 @@ from pycontainer.container.confinement import full_environment
 from pycontainer.container.life import Life
 from pycontainer.container.result import Result
 from pycontainer.container.running import Entered, Execution, Running
-from pycontainer.container.spec import environment, words
+from pycontainer.container.spec import directory, environment, words
 from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, Stdio
 from pycontainer.container.text import Text
@@ -123,13 +123,14 @@ class Container(Life):
         running = self.alive("exec")
         spec = self.spec
         identity = identify_in(spec.user if user is None else str(user), self._rooted(running))
-        variables = full_environment(spec, identity, running.launched.hostname, environment("env", env))
+        hostname = {"HOSTNAME": running.launched.hostname}
+        variables = hostname | full_environment(spec, identity, environment("env", env))
         return running.enter(
             argv,
             fds,
             identity=identity,
             env=variables,
-            workdir=workdir or spec.workdir,
+            workdir=directory(workdir) if workdir is not None else spec.workdir,
             streams=streams,
         )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, confinement
+from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
-from pycontainer.container.start import Exports, Fds, place, start
+from pycontainer.container.start import Fds, Recipe, start_and_receive
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.cgroup import Cgroup
@@ -15,7 +15,7 @@ from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Script
 
 _SLOTS = 4
-_EXPORT, _TARGET, _MASTER, _TERMINAL = range(_SLOTS)
+_TARGET, _MASTER, _TERMINAL = range(slots.EXPORT + 1, _SLOTS)
 
 
 def enter(
@@ -34,26 +34,45 @@ def enter(
     ``target`` is the pidfd of the container's first process.  The program gets the confinement of the
     container's own program, and runs in all its namespaces.
     """
-    spec, lease, tty = running.spec, running.lease, stdio is None
-    table = FdTable(_SLOTS)
-    table.fds[_TARGET] = target
+    spec, tty = running.spec, stdio is None
+    recipes = running.workspace.recipes
+    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, cgroup is not None)
+    recipe = recipes.get(key, spec)
+    if recipe is None:
+        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, with_cgroup=cgroup is not None)
+        recipes.put(key, spec, recipe)
+    fds = {_TARGET: target}
+    place = -1 if cgroup is None else cgroup.fileno()
+    if not tty:
+        return *recipe.start(stdio, fds, cgroup=place), None
+    exports = running.workspace.exports
+    pid, pidfd, received = start_and_receive(exports, recipe, None, fds, cgroup=place, hostname=None)
+    return pid, pidfd, received.get(slots.SENT_MASTER)
+
+
+def _recipe(
+    running: Launch,
+    argv: tuple[str, ...],
+    identity: Identity,
+    env: dict[str, str],
+    workdir: str,
+    *,
+    tty: bool,
+    with_cgroup: bool,
+) -> Recipe:
     types = NAMESPACES
-    types |= 0 if spec.network == "host" else lib.CLONE_NEWNET
-    types |= 0 if lease is None else lib.CLONE_NEWUSER
-    fields = confinement(spec, identity, None if lease is None else lease.map)
+    types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
+    types |= 0 if running.map is None else lib.CLONE_NEWUSER
+    fields = confinement(running.spec, identity, running.map)
     fields.update(
         script=_SETUP[tty],
         joins=((_TARGET, types),),
-        cgroup=table.add(cgroup.fileno()) if cgroup is not None else -1,
         terminal=_TERMINAL if tty else -1,
-        ns_root=lease is not None,
+        ns_root=running.map is not None,
         workdir=os.fsencode(workdir),
     )
-    with Exports(table if tty else None, _EXPORT) as exports:
-        pairs = place(stdio, (), table, _TERMINAL)
-        pid, pidfd = start(argv, env, fields, table, pairs, init=False)
-        received = exports.receive()
-    return pid, pidfd, received.get(slots.SENT_MASTER)
+    terminal = _TERMINAL if tty else None
+    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, cgroup=with_cgroup)
 
 
 def _setup(*, tty: bool) -> Script:
@@ -70,7 +89,7 @@ def _setup(*, tty: bool) -> Script:
                 _MASTER, magic=lib.DEVPTS_SUPER_MAGIC, device=os.makedev(5, 2), purpose="/dev/pts/ptmx"
             ),
             op.terminal_peer(_MASTER, out=_TERMINAL),
-            op.send(_MASTER, to=_EXPORT, tag=slots.SENT_MASTER),
+            op.send(_MASTER, to=slots.EXPORT, tag=slots.SENT_MASTER),
         ]
     return Script.of(inner=ops)
 

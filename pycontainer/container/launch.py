@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Literal
 
 import attrs
 
 from pycontainer.container import plan as plans
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, confinement, full_environment
+from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
-from pycontainer.container.start import Exports, Fds, place, start
+from pycontainer.container.start import Fds, Recipe, start_and_receive
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import NotSupported
-from pycontainer.image.accounts import identify
+from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.idmap import IdMap, rules_host
@@ -73,6 +74,11 @@ class Launch:
     def map(self) -> IdMap | None:
         """The id map of the container's user namespace, or ``None`` without one."""
         return None if self.lease is None else self.lease.map
+
+    @property
+    def marks(self) -> Literal["user", "trusted"]:
+        """By which attributes the overlay marks what it hides: those of user namespaces, or the host's."""
+        return "trusted" if self.lease is None else "user"
 
     @property
     def upper_shift(self) -> int:
@@ -129,31 +135,24 @@ def _launch(
     layer: Layer,
     cgroup: Cgroup | None,
 ) -> Launch:
-    hostname = spec.hostname or name
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     identity = identify(spec.user, lowers) if spec.image.layers else _identify_on_host(spec.user, lowers)
-    plan = plans.plan(_shape(spec, lease, lowers, layer))
-    table = FdTable(plan.slots)
-    if lease is not None:
-        table.fds[slots.USERNS] = lease.fd
-    fields = confinement(spec, identity, None if lease is None else lease.map)
-    fields.update(
-        script=plan.script,
-        joins=((slots.USERNS, lib.CLONE_NEWUSER),) if lease is not None else (),
-        namespaces=NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
-        cgroup=table.add(cgroup.fileno()) if cgroup is not None else -1,
-        terminal=slots.TERMINAL if spec.tty else -1,
-        ns_root=lease is not None,
-        cgroup_namespace=True,
-        hostname=os.fsencode(hostname),
-        workdir=os.fsencode(spec.workdir),
-    )
-    env = full_environment(spec, identity, hostname)
-    wants_fds = layer.send_upper or layer.send_root or spec.tty
-    pairs = place(stdio, spec.extra_fds, table, slots.TERMINAL)
-    with Exports(table if wants_fds else None) as exports:
-        pid, pidfd = start(spec.argv, env, fields, table, pairs, init=spec.init)
-        received = exports.receive()
+    map_ = None if lease is None else lease.map
+    key = (id(spec), map_, lowers, layer, identity, cgroup is not None)
+    recipe = workspace.recipes.get(key, spec)
+    if recipe is None:
+        recipe = _recipe(spec, map_, identity, lowers, layer, with_cgroup=cgroup is not None)
+        workspace.recipes.put(key, spec, recipe)
+    hostname = spec.hostname or name
+    fds = {} if lease is None else {slots.USERNS: lease.fd}
+    place = -1 if cgroup is None else cgroup.fileno()
+    received: dict[int, int] = {}
+    if layer.send_upper or layer.send_root or spec.tty:
+        pid, pidfd, received = start_and_receive(
+            workspace.exports, recipe, stdio, fds, cgroup=place, hostname=hostname
+        )
+    else:
+        pid, pidfd = recipe.start(stdio, fds, cgroup=place, hostname=hostname)
     return Launch(
         pid=pid,
         pidfd=pidfd,
@@ -167,30 +166,66 @@ def _launch(
     )
 
 
+def _recipe(
+    spec: Spec,
+    map_: IdMap | None,
+    identity: Identity,
+    lowers: tuple[str, ...],
+    layer: Layer,
+    *,
+    with_cgroup: bool,
+) -> Recipe:
+    plan = plans.plan(_shape(spec, map_, lowers, layer))
+    fields = confinement(spec, identity, map_)
+    fields.update(
+        script=plan.script,
+        joins=((slots.USERNS, lib.CLONE_NEWUSER),) if map_ is not None else (),
+        namespaces=NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
+        terminal=slots.TERMINAL if spec.tty else -1,
+        ns_root=map_ is not None,
+        cgroup_namespace=True,
+        workdir=os.fsencode(spec.workdir),
+    )
+    return Recipe.make(
+        spec.argv,
+        full_environment(spec, identity),
+        fields,
+        reserved=plan.slots,
+        terminal=slots.TERMINAL if spec.tty else None,
+        extra=spec.extra_fds,
+        init=spec.init,
+        cgroup=with_cgroup,
+    )
+
+
 def _owner(lease: Lease | None) -> tuple[int, int]:
-    if lease is None:
+    return _root_of(None if lease is None else lease.map)
+
+
+def _root_of(map_: IdMap | None) -> tuple[int, int]:
+    if map_ is None:
         return os.geteuid(), os.getegid()
-    return lease.map.host_uid(0) or 0, lease.map.host_gid(0) or 0
+    return map_.host_uid(0) or 0, map_.host_gid(0) or 0
 
 
-def _shape(spec: Spec, lease: Lease | None, lowers: tuple[str, ...], layer: Layer) -> Shape:
+def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer) -> Shape:
     is_root = rules_host()
-    idmapped = is_root and lease is not None
+    idmapped = is_root and map_ is not None
     binds = spec.image.binds
     return Shape(
         layers=lowers,
         binds=binds,
         mounts=spec.mounts,
-        owner=_owner(lease) if idmapped else (0, 0),
+        owner=_root_of(map_) if idmapped else (0, 0),
         idmapped=idmapped,
         layers_idmapped=bool(spec.image.layers),
         binds_idmapped=idmapped and all(features.can_idmap(path) for path in binds),
-        in_userns=lease is not None,
+        in_userns=map_ is not None,
         own_network=spec.network != "host",
         # sysfs belongs to the network namespace: who does not own that cannot mount it.
-        mount_sys=spec.network != "host" or lease is None,
+        mount_sys=spec.network != "host" or map_ is None,
         make_devices=is_root,
-        tty_group=lease is None or lease.map.host_gid(5) is not None,
+        tty_group=map_ is None or map_.host_gid(5) is not None,
         upper=layer.upper,
         volatile=layer.throw_away,
         upper_size=spec.size,

@@ -108,7 +108,7 @@ def make_spec(
         image=image,
         argv=_argv(config, command, entrypoint),
         env=_env(config, env),
-        workdir=_workdir(workdir if workdir is not None else config.workdir or "/"),
+        workdir=directory(workdir if workdir is not None else config.workdir or "/"),
         user=_text("user", str(user)) if user is not None else config.user or "",
         hostname=hostname,
         mounts=_mounts(mounts, tmpfs),
@@ -179,7 +179,8 @@ def _env(config: ImageConfig, env: Any) -> tuple[tuple[str, str], ...]:
     return tuple(merged.items())
 
 
-def _workdir(path: str) -> str:
+def directory(path: str) -> str:
+    """A working directory, checked."""
     if not _text("workdir", path).startswith("/"):
         raise InvalidArgument("workdir", path, "an absolute path is needed")
     return os.path.normpath(path).replace("//", "/")

@@ -1,17 +1,25 @@
-"""The common end of every start: fds into slots, the leash, the native call, the fds that come back."""
+"""Recipes of starts, and the fds that a start sends back.
+
+What does not change from one start to the next (operations, capabilities, filter, command, environment) is
+encoded once; a start fills in its fds and its host name.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from collections import deque
+from collections.abc import Hashable, Mapping
 from typing import Any
+
+import attrs
 
 from pycontainer.container import slots
 from pycontainer.container.confinement import FdTable, command, command_below_init
-from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.leash import start_leashed
 from pycontainer.kernel.native import wait_usage
-from pycontainer.kernel.spawn import Spawn, exec_failure
+from pycontainer.kernel.spawn import Spawn, Template, exec_failure
 
 _CONTROL = socket.CMSG_LEN(4)
 _NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -20,78 +28,165 @@ _NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 Fds = tuple[int, int, int] | None
 
 
-def place(
-    stdio: Fds, extra: tuple[tuple[int, int], ...], table: FdTable, terminal: int
-) -> list[tuple[int, int]]:
-    """Pairs of a slot and the number that the program sees its fd as."""
-    if stdio is None:
-        pairs = [(terminal, target) for target in range(3)]
-    else:
-        pairs = [(table.add(fd), target) for target, fd in enumerate(stdio)]
-    return pairs + [(table.add(host), target) for host, target in extra]
+@attrs.frozen(kw_only=True, eq=False)
+class Recipe:
+    """A start made ready: which slots take which fds, and the encoded rest."""
+
+    template: Template
+    table: tuple[int, ...]
+    stdio: tuple[int, ...]
+    cgroup: int
+    report: int
+    program: str
+    names_host: bool
+
+    @classmethod
+    def make(
+        cls,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        fields: dict[str, Any],
+        *,
+        reserved: int,
+        terminal: int | None,
+        extra: tuple[tuple[int, int], ...] = (),
+        init: bool = False,
+        cgroup: bool = False,
+    ) -> Recipe:
+        """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
+
+        With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
+        the program's numbers.
+        """
+        table = FdTable(reserved)
+        stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
+        pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
+        pairs += [(table.add(host), target) for host, target in extra]
+        report = -1
+        if init:
+            report = table.add(-1)
+            number = max(target for _, target in pairs) + 1
+            pairs.append((report, number))
+            fields = {**fields, **command_below_init(argv, env, table, number)}
+        else:
+            fields = {**fields, **command(argv, env)}
+        place = table.add(-1) if cgroup else -1
+        leash = table.add(-1)
+        request = Spawn(**fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=place, leash=leash)
+        return cls(
+            template=Template(request),
+            table=request.fds,
+            stdio=stdio,
+            cgroup=place,
+            report=report,
+            program=argv[0],
+            names_host="HOSTNAME" in env,
+        )
+
+    def start(
+        self, stdio: Fds, fds: Mapping[int, int], *, cgroup: int = -1, hostname: str | None = None
+    ) -> tuple[int, int]:
+        """Start with these fds in these slots: pid and pidfd. With an init, when the program itself runs."""
+        table = list(self.table)
+        for slot, fd in fds.items():
+            table[slot] = fd
+        if stdio is not None:
+            for slot, fd in zip(self.stdio, stdio, strict=True):
+                table[slot] = fd
+        if self.cgroup >= 0:
+            table[self.cgroup] = cgroup
+        name = None if hostname is None else os.fsencode(hostname)
+        env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
+        if self.report < 0:
+            return start_leashed(self.template, table, hostname=name, env=env)
+        return self._start_with_report(table, name, env)
+
+    def _start_with_report(
+        self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]
+    ) -> tuple[int, int]:
+        report, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            table[self.report] = theirs
+            try:
+                pid, pidfd = start_leashed(self.template, table, hostname=hostname, env=env)
+            finally:
+                os.close(theirs)
+            failed = os.read(report, 4)
+        finally:
+            os.close(report)
+        if failed:
+            wait_usage(pidfd, os.WEXITED)
+            os.close(pidfd)
+            raise exec_failure(int.from_bytes(failed, sys.byteorder), self.program)
+        return pid, pidfd
 
 
-def start(
-    argv: tuple[str, ...],
-    env: dict[str, str],
-    fields: dict[str, Any],
-    table: FdTable,
-    stdio: list[tuple[int, int]],
-    *,
-    init: bool,
-) -> tuple[int, int]:
-    """Start the program, below an init or directly: its pid and pidfd. Raises as :func:`spawn` does."""
-    if not init:
-        direct = command(argv, env)
-        return spawn_leashed(Spawn(**fields, **direct, fds=tuple(table.fds), stdio=tuple(stdio)))
-    report, theirs = os.pipe2(os.O_CLOEXEC)
-    try:
-        target = max(target for _, target in stdio) + 1
-        stdio = [*stdio, (table.add(theirs), target)]
-        below = command_below_init(argv, env, table, target)
-        pid, pidfd = spawn_leashed(Spawn(**fields, **below, fds=tuple(table.fds), stdio=tuple(stdio)))
-        os.close(theirs)
-        theirs = -1
-        failed = os.read(report, 4)
-    finally:
-        os.close(report)
-        if theirs >= 0:
-            os.close(theirs)
-    if failed:
-        _reap(pidfd)
-        raise exec_failure(int.from_bytes(failed, sys.byteorder), argv[0])
-    return pid, pidfd
+class Recipes:
+    """The recipes made so far, by what decides them. Thread-safe; bounded."""
 
+    _MOST = 256
 
-def _reap(pidfd: int) -> None:
-    wait_usage(pidfd, os.WEXITED)
-    os.close(pidfd)
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[object, Recipe]] = {}
+
+    def get(self, key: Hashable, spec: object) -> Recipe | None:
+        """The recipe for ``key``, which holds the identity of ``spec`` in place of its long value."""
+        found = self._known.get(key)
+        return found[1] if found is not None and found[0] is spec else None
+
+    def put(self, key: Hashable, spec: object, recipe: Recipe) -> None:
+        """Keep a recipe, and ``spec`` with it, so that its identity stays its own."""
+        if len(self._known) >= self._MOST:
+            self._known.clear()
+        self._known[key] = (spec, recipe)
 
 
 class Exports:
-    """A socket over which the starting process sends fds back; without a table it does nothing."""
+    """Sockets over which starting processes send fds back, kept for the next start. Thread-safe."""
 
-    def __init__(self, table: FdTable | None, slot: int = slots.EXPORT) -> None:
-        self._ends: tuple[socket.socket, ...] = ()
-        if table is not None:
-            self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-            table.fds[slot] = self._ends[1].fileno()
+    def __init__(self) -> None:
+        self._idle: deque[tuple[socket.socket, socket.socket]] = deque()
 
-    def receive(self) -> dict[int, int]:
-        """All fds sent, by tag; they are the caller's."""
+    def take(self) -> tuple[socket.socket, socket.socket]:
+        """A pair: ours, and the starting process's, which it closes before its program runs."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def collect(self, pair: tuple[socket.socket, socket.socket]) -> dict[int, int]:
+        """All fds that were sent, by tag, which are the caller's; the pair is given back."""
         received: dict[int, int] = {}
-        while self._ends:
+        while True:
             try:
                 # Not socket.recv_fds: it ignores its flags.
-                tag, control, _, _ = self._ends[0].recvmsg(1, _CONTROL, _NOW)
+                tag, control, _, _ = pair[0].recvmsg(1, _CONTROL, _NOW)
             except BlockingIOError:
                 break
             received[tag[0]] = int.from_bytes(control[0][2], sys.byteorder)
+        self._idle.append(pair)
         return received
 
-    def __enter__(self) -> Exports:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends:
+    def drop(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        """Close a pair that a failed start may have left something in."""
+        for end in pair:
             end.close()
+
+    def close(self) -> None:
+        """Close the idle ones."""
+        while self._idle:
+            self.drop(self._idle.pop())
+
+
+def start_and_receive(
+    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, cgroup: int, hostname: str | None
+) -> tuple[int, int, dict[int, int]]:
+    """Start a recipe whose process sends fds back: pid, pidfd, and those by tag."""
+    pair = exports.take()
+    fds[slots.EXPORT] = pair[1].fileno()
+    try:
+        pid, pidfd = recipe.start(stdio, fds, cgroup=cgroup, hostname=hostname)
+    except BaseException:
+        exports.drop(pair)
+        raise
+    return pid, pidfd, exports.collect(pair)

@@ -18,11 +18,12 @@ import contextlib
 import fcntl
 import os
 import signal
-import stat
 import threading
 from functools import cache
 
+from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
+from pycontainer.home import make_private
 from pycontainer.kernel.cgroup import Cgroup, find_home
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.tree import remove_tree
@@ -38,6 +39,8 @@ class Workspace:
         self.root = root
         self.pid = os.getpid()
         self.leases = Leases()
+        self.exports = Exports()
+        self.recipes = Recipes()
         self._lock = threading.Lock()
         self._skeletons: dict[tuple[int, int], str] = {}
         self._cgroup: Cgroup | None = None
@@ -125,6 +128,7 @@ class Workspace:
             reaper().forget(number)
         self._registrations.clear()
         self.leases.close()
+        self.exports.close()
         if self._cgroup is not None:
             self._cgroup.close()
             os.close(self._home)
@@ -205,14 +209,3 @@ def _remove_cgroup(name: str) -> None:
         for entry in os.scandir(path):
             if entry.is_dir():
                 Cgroup(entry.path, os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)).close()
-
-
-def make_private(path: str) -> None:
-    """Make the directory, or refuse one that others can enter or own (CVE-2021-41103: setuid files in a store)."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    status = os.lstat(path)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise NotSupported(
-            f"{path} is not a directory of yours with mode 0700",
-            f"mend it: chown {os.geteuid()} {path}; chmod 0700 {path}",
-        )

@@ -2,21 +2,31 @@
 
 These files are the image's, and hostile: they are reached inside its root, must be regular files of at
 most a megabyte, and are read line by line with bounds on every number (CVE-2024-9676, CVE-2024-40635).
+No library of the image or the host is asked (CVE-2019-14271).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import attrs
 
-from pycontainer.errors import InvalidArgument, KernelError
-from pycontainer.kernel.rooted import Rooted
+from pycontainer.errors import ImageError, InvalidArgument, KernelError
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Lowers, Marks
+from pycontainer.kernel.rooted import Rooted, named
 
 #: The largest id; the one above means "no change" to the kernel (setresuid(2)).
 _LARGEST = (1 << 32) - 2
 _FILE_LIMIT = 1 << 20
+#: How many groups a process may have besides its own (``NGROUPS_MAX``, limits.h).
+_GROUPS_LIMIT = 65536
+
+#: Returns the content of a file of the image, empty if there is none.
+_Read: TypeAlias = Callable[[str], str]
 
 
 @attrs.frozen
@@ -30,116 +40,133 @@ class Identity:
     name: str
 
 
-@attrs.frozen
-class _User:
-    name: str
-    uid: int
-    gid: int
-    home: str
+def identify(user: str, layers: Sequence[str]) -> Identity:
+    """Return who ``user`` is in an image made of these directories, bottom first; see :func:`identify_in`.
 
-
-def identify(user: str, layers: tuple[str, ...]) -> Identity:
-    """Who ``user`` is in an image made of these directories, bottom first; see :func:`identify_in`."""
-
-    def read(path: str) -> str:
-        for layer in reversed(layers):
-            fd = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                text = _read(Rooted(fd, where="in the image"), path)
-            finally:
-                os.close(fd)
-            if text:
-                return text
-        return ""
-
-    return _identify(user, read)
+    >>> identify("nobody", ["/"]).uid
+    65534
+    """
+    if len(layers) == 1:
+        with Fd(os.open(layers[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+            return identify_in(user, Rooted(root.fileno(), where="in the image"))
+    with named("read the accounts of the image"), Lowers(layers[::-1], Marks()) as merged:
+        return _identify(user, lambda path: _read_merged(merged, path))
 
 
 def identify_in(user: str, root: Rooted) -> Identity:
-    """Who ``user`` is below ``root``: "user", "uid", "user:group", "uid:gid" and their mixtures; "" is root.
+    """Return who ``user`` is below ``root``, by Docker's rules.
 
-    As Docker does: a number need not have an account; its group is then 0 and its home "/".  Raises
-    :class:`InvalidArgument` for a name that the accounts do not have.
+    ``user`` is "user", "uid", "user:group", "uid:gid" or a mixture; "" is uid 0.  A number need not have an
+    account: its group is then 0, its home "/".  With a group there are no supplementary ones.
+
+    Raises :class:`InvalidArgument` for a name that the accounts do not have and a number above 2^32-2,
+    :class:`ImageError` for an account with impossible numbers, :class:`KernelError` for files that are not
+    regular or too large.
     """
-    return _identify(user, lambda path: _read(root, path))
+    return _identify(user, lambda path: _read_below(root, path))
 
 
-def _read(root: Rooted, path: str) -> str:
+def _read_below(root: Rooted, path: str) -> str:
     try:
-        return root.read_bytes(path, limit=_FILE_LIMIT).decode("utf-8", "surrogateescape")
+        return _text(root.read_bytes(path, limit=_FILE_LIMIT))
     except KernelError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return ""
         raise
 
 
-def _identify(user: str, read: object) -> Identity:
-    assert callable(read)  # noqa: S101
+def _read_merged(merged: Lowers, path: str) -> str:
+    entry = merged.find(path)
+    if entry is None:
+        return ""
+    root = Rooted(entry.dir_fd, where="in the image")
+    return _text(root.read_bytes(os.fsencode(entry.name), limit=_FILE_LIMIT))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _identify(user: str, read: _Read) -> Identity:
     name, colon, group = user.partition(":")
     if colon and not group:
         raise InvalidArgument("user", user, "the group after ':' is empty")
-    passwd = _users(read("/etc/passwd"))
-    number = _number(name)
-    if name == "":
-        found = next((each for each in passwd if each.uid == 0), None)
-        number = 0
+    number = _number("user", name) if name else 0
+    account = _account(read("/etc/passwd"), name, number)
+    if account is not None:
+        fields, uid, gid = account
+        name, home = fields[0], fields[5] if fields[5].startswith("/") else "/"
     elif number is not None:
-        found = next((each for each in passwd if each.uid == number), None)
+        uid, gid, home = number, 0, "/"
     else:
-        found = next((each for each in passwd if each.name == name), None)
-        if found is None:
-            raise InvalidArgument("user", user, f"/etc/passwd of the container has no user {name!r}")
-    uid = found.uid if found is not None else number or 0
-    gid = found.gid if found is not None else 0
-    home = found.home if found is not None and found.home else "/"
-    account = found.name if found is not None else name
-    groups = _groups(read("/etc/group"))
+        raise InvalidArgument("user", user, f"/etc/passwd of the container has no user {name!r}")
     if group:
-        chosen = _number(group)
-        if chosen is None:
-            chosen = next((number for known, number, _ in groups if known == group), None)
-        if chosen is None:
-            raise InvalidArgument("user", user, f"/etc/group of the container has no group {group!r}")
-        return Identity(uid, chosen, (), home, account)
-    members = tuple(sorted({number for _, number, users in groups if account in users and number != gid}))
-    return Identity(uid, gid, members, home, account)
+        return Identity(uid, _group(read, user, group), (), home, name)
+    groups = _memberships(read("/etc/group"), name, gid) if account is not None else ()
+    return Identity(uid, gid, groups, home, name)
 
 
-def _number(text: str) -> int | None:
-    """An id in plain decimal digits, or ``None`` for a name. Raises :class:`InvalidArgument` out of range."""
-    if not text.isascii() or not text.isdigit():
-        return None
-    if len(text) > 10 or int(text) > _LARGEST:
-        raise InvalidArgument("user", text, f"an id is at most {_LARGEST}")
-    return int(text)
-
-
-def _id(text: str) -> int | None:
-    """An id in an account file; lines with a bad one are passed over."""
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _LARGEST:
-        return int(text)
+def _account(text: str, name: str, number: int | None) -> tuple[list[str], int, int] | None:
+    """Find a line of passwd(5): by number if one is given, else by name."""
+    for fields in _lines(text, 6):
+        uid, gid = _id(fields[2]), _id(fields[3])
+        if number is not None:
+            if uid != number:
+                continue
+        elif fields[0] != name:
+            continue
+        if uid is None or gid is None:
+            raise ImageError(f"/etc/passwd of the container has impossible numbers for {fields[0]!r}")
+        return fields, uid, gid
     return None
 
 
-def _users(text: str) -> list[_User]:
-    """The lines of passwd(5)."""
-    found = []
-    for line in text.split("\n"):
-        fields = line.split(":")
-        if len(fields) >= 6 and fields[0]:
-            uid, gid = _id(fields[2]), _id(fields[3])
-            if uid is not None and gid is not None:
-                found.append(_User(fields[0], uid, gid, fields[5]))
-    return found
-
-
-def _groups(text: str) -> list[tuple[str, int, frozenset[str]]]:
-    """The lines of group(5)."""
-    found = []
-    for line in text.split("\n"):
-        fields = line.split(":")
-        if len(fields) >= 4 and fields[0]:
+def _group(read: _Read, user: str, group: str) -> int:
+    number = _number("user", group)
+    if number is not None:
+        return number
+    for fields in _lines(read("/etc/group"), 3):
+        if fields[0] == group:
             gid = _id(fields[2])
-            if gid is not None:
-                found.append((fields[0], gid, frozenset(filter(None, fields[3].strip().split(",")))))
-    return found
+            if gid is None:
+                raise ImageError(f"/etc/group of the container has an impossible number for {group!r}")
+            return gid
+    raise InvalidArgument("user", user, f"/etc/group of the container has no group {group!r}")
+
+
+def _memberships(text: str, name: str, own: int) -> tuple[int, ...]:
+    """Return the groups that list a user, in order; lines with an impossible number are passed over."""
+    found = set()
+    for fields in _lines(text, 4):
+        if name in fields[3] and name in fields[3].strip().split(","):
+            gid = _id(fields[2])
+            if gid is not None and gid != own:
+                found.add(gid)
+    if len(found) > _GROUPS_LIMIT:
+        raise ImageError(f"/etc/group of the container lists {name!r} more than {_GROUPS_LIMIT} times")
+    return tuple(sorted(found))
+
+
+def _lines(text: str, count: int) -> Iterator[list[str]]:
+    """Yield the fields of each line that has a name and at least ``count`` fields, and no NUL."""
+    for line in text.split("\n"):
+        fields = line.split(":")
+        if len(fields) >= count and fields[0] and "\0" not in line:
+            yield fields
+
+
+def _number(argument: str, text: str) -> int | None:
+    """Return an id in plain decimal digits, or ``None`` for a name; :class:`InvalidArgument` out of range."""
+    if not text.isascii() or not text.isdigit():
+        return None
+    number = _id(text)
+    if number is None:
+        raise InvalidArgument(argument, text, f"an id is at most {_LARGEST}")
+    return number
+
+
+def _id(text: str) -> int | None:
+    # str.isdigit knows the digits of all scripts, and int() takes signs, spaces and underscores.
+    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _LARGEST:
+        return int(text)
+    return None

@@ -5,7 +5,7 @@ The names are Docker's and the OCI image specification's (config.md), translated
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,67 +13,95 @@ import attrs
 from pycontainer.errors import InvalidArgument
 
 
+def _text(value: Any) -> str:
+    """Return a text; ``None`` and absence are the same in configurations of the world."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidArgument("config", value, "text without a NUL is needed")
+    return value
+
+
 def _words(value: Any) -> tuple[str, ...]:
-    """A list of words; ``None`` and absence are the same in configurations of the world."""
     if value is None:
         return ()
-    if isinstance(value, str) or not all(isinstance(word, str) for word in value):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise InvalidArgument("config", value, "a list of text is needed")
-    return tuple(value)
+    return tuple(_text(word) for word in value)
 
 
-def _sorted(value: Any) -> tuple[str, ...]:
-    return tuple(sorted(value or ()))
+def _paths(value: Any) -> tuple[str, ...]:
+    """Return what is a list in our notation and an object with empty values in JSON."""
+    return tuple(sorted(_words(list(value) if isinstance(value, Mapping) else value)))
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(dict(value or {}).items()))
+    if value is None:
+        return ()
+    items = value.items() if isinstance(value, Mapping) else value
+    try:
+        return tuple(sorted((_text(key), _text(text)) for key, text in items))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidArgument):
+            raise
+        raise InvalidArgument("config", value, "names with texts are needed") from None
 
 
 @attrs.frozen(kw_only=True)
 class ImageConfig:
     """What an image sets for its programs; all of it may be overridden when a container is made.
 
-    >>> ImageConfig(cmd=["sh"], env=["A=1"]).cmd
+    Values are checked for their types alone, as they come: :class:`InvalidArgument` tells of wrong ones.
+
+    >>> ImageConfig(cmd=["sh"], env=["A=1"], labels={"a": "b"}).cmd
     ('sh',)
     """
 
     env: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    """``NAME=value`` each."""
     entrypoint: tuple[str, ...] = attrs.field(default=(), converter=_words)
     cmd: tuple[str, ...] = attrs.field(default=(), converter=_words)
-    user: str = ""
-    workdir: str = ""
+    user: str = attrs.field(default="", converter=_text)
+    """As :func:`~pycontainer.image.accounts.identify_in` takes it."""
+    workdir: str = attrs.field(default="", converter=_text)
     labels: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
-    volumes: tuple[str, ...] = attrs.field(default=(), converter=_sorted)
-    stop_signal: str = ""
+    volumes: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    stop_signal: str = attrs.field(default="", converter=_text)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ImageConfig:
-        """From the ``config`` object of an OCI or Docker image configuration; unknown keys are left out."""
-        return cls(**{name: value[key] or default for key, (name, default) in _KEYS.items() if key in value})
+        """Translate the ``config`` object of an OCI or Docker image configuration.
+
+        Unknown keys are left out, as the specification demands.  Raises :class:`InvalidArgument`.
+        """
+        if not isinstance(value, Mapping):
+            raise InvalidArgument("config", value, "an object is needed")
+        return cls(**{name: value[key] for key, name in _KEYS.items() if key in value})
 
     def to_json(self) -> dict[str, Any]:
-        """The ``config`` object, without what is not set."""
+        """Return the ``config`` object, without what is not set."""
         found: dict[str, Any] = {}
-        for key, (name, default) in _KEYS.items():
+        for key, name in _KEYS.items():
             value = getattr(self, name)
-            if value:
-                found[key] = dict(value) if name == "labels" else value
-                if name == "volumes":
-                    found[key] = {path: {} for path in value}
-                elif isinstance(default, tuple):
-                    found[key] = list(value)
+            if not value:
+                continue
+            if name == "labels":
+                found[key] = dict(value)
+            elif name == "volumes":
+                found[key] = {path: {} for path in value}
+            else:
+                found[key] = value if isinstance(value, str) else list(value)
         return found
 
 
-#: JSON key -> our name, and what absence means.
-_KEYS: dict[str, tuple[str, Any]] = {
-    "Env": ("env", ()),
-    "Entrypoint": ("entrypoint", ()),
-    "Cmd": ("cmd", ()),
-    "User": ("user", ""),
-    "WorkingDir": ("workdir", ""),
-    "Labels": ("labels", {}),
-    "Volumes": ("volumes", ()),
-    "StopSignal": ("stop_signal", ""),
+#: JSON key -> our name.
+_KEYS = {
+    "Env": "env",
+    "Entrypoint": "entrypoint",
+    "Cmd": "cmd",
+    "User": "user",
+    "WorkingDir": "workdir",
+    "Labels": "labels",
+    "Volumes": "volumes",
+    "StopSignal": "stop_signal",
 }

@@ -16,12 +16,16 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from pycontainer.errors import NotSupported
+from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.descent import Descent
 
 #: Whose xattrs carry the marks: ``user.overlay.*`` for an overlay mounted with ``userxattr``, as in a
 #: user namespace, or ``trusted.overlay.*``, which only the host's root reads and writes.
 Namespace: TypeAlias = Literal["user", "trusted"]
+
+
+#: The kernel's own bound on the links of one path (path_resolution(7)).
+_LINKS = 40
 
 
 @attrs.frozen
@@ -106,6 +110,44 @@ class Lowers:
             if status is not None:
                 hidden = self._marks.whiteout(walk.fd, name, status)
                 return None if hidden else Entry(walk.fd, name, status)
+        return None
+
+    def find(self, path: str) -> Entry | None:
+        """Return what the overlay shows at ``path``, an absolute one, with all links followed; or ``None``.
+
+        Links are resolved in the merged view, as a process in it would.  The entry's directory stays open
+        until the next call.  ``ELOOP`` for more than 40 links.
+        """
+        while self._above:
+            self.up()
+        rest = path.split("/")[::-1]
+        links = 0
+        while rest:
+            name = rest.pop()
+            if name in {"", "."}:
+                continue
+            if name == "..":
+                if self._above:
+                    self.up()
+                continue
+            entry = self.lookup(name)
+            if entry is None:
+                return None
+            if stat.S_ISLNK(entry.status.st_mode):
+                links += 1
+                if links > _LINKS:
+                    raise KernelError(errno.ELOOP, f"open {path} in the layers")
+                link = os.readlink(name, dir_fd=entry.dir_fd)
+                if link.startswith("/"):
+                    while self._above:
+                        self.up()
+                rest += link.split("/")[::-1]
+            elif not rest:
+                return entry
+            elif stat.S_ISDIR(entry.status.st_mode):
+                self.down(name)
+            else:
+                return None
         return None
 
     def names(self) -> set[str]:

@@ -19,6 +19,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -171,9 +172,11 @@ class OverlayMount:
 
     def _mount(self) -> Fd:
         self._check_upper()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        user = userns.create(idmap.user_map()) if not idmap.rules_host() else -1
-        try:
+        with ExitStack() as stack:
+            user = -1
+            if not idmap.rules_host():
+                user = stack.enter_context(Fd(userns.create(idmap.user_map()))).fileno()
+            ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
             request = Spawn(
                 argv=(b"init",),
                 program=_INIT,
@@ -183,16 +186,10 @@ class OverlayMount:
                 joins=((_USERNS, lib.CLONE_NEWUSER),) if user >= 0 else (),
                 ns_root=user >= 0,
             )
-            _, pidfd = spawn_leashed(request)
-            userns.release(pidfd)
+            userns.release(spawn_leashed(request)[1])
             # Not socket.recv_fds: it ignores its flags.
             _, control, _, _ = ours.recvmsg(1, _CONTROL, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
             return Fd(int.from_bytes(control[0][2], sys.byteorder))
-        finally:
-            ours.close()
-            theirs.close()
-            if user >= 0:
-                os.close(user)
 
     def _check_upper(self) -> None:
         """Refuse where the kernel would mount, and fail later in the middle of a rename or a removal."""

@@ -54,7 +54,7 @@ def explained(error: KernelError, lowers: Sequence[str], upper: str | None, work
         except KernelError as cause:
             return cause
         hint = _upper_cause(error, *above) if len(above) == 2 else ""
-        hint = hint or error.hint or _cause(error, below)
+        hint = hint or _cause(error, [*below, *above]) or ("" if error.errno == errno.EINVAL else error.hint)
     return KernelError(error.errno or 0, error.step, op=error.op, of=error.of, hint=hint)
 
 
@@ -77,7 +77,7 @@ def _upper_cause(error: KernelError, upper: _Layer, work: _Layer) -> str:
         return f"{upper.path} and {work.path} must not contain each other"
     if error.errno == errno.EBUSY:
         return f"{upper.path} or {work.path} is in use by another overlay"
-    if _may_be_volatile(work.path):
+    if error.errno == errno.EINVAL and _may_be_volatile(work.path):
         return f"if {upper.path} was mounted volatile, it may be incomplete: throw it and {work.path} away"
     return ""
 
@@ -92,14 +92,15 @@ def _may_be_volatile(work: str) -> bool:
     return True
 
 
-def _cause(error: KernelError, lowers: list[_Layer]) -> str:
+def _cause(error: KernelError, layers: list[_Layer]) -> str:
+    nowhere = [layer.path for layer in layers if not layer.file_system]
+    if nowhere:
+        return f"{nowhere[0]} is on a mount that is attached nowhere, or in another mount namespace"
     if error.errno == errno.ENODEV:
         return "the kernel has no overlayfs: modprobe overlay"
     if error.errno == errno.ELOOP:
         return "a directory is given twice, or contains another one"
-    if error.errno == errno.EPERM and os.geteuid() != 0:
-        return "ordinary users can mount overlays from Linux 5.11 on, where user namespaces are allowed"
-    if error.errno == errno.EINVAL and any(layer.file_system == "overlay" for layer in lowers):
+    if error.errno == errno.EINVAL and any(layer.file_system == "overlay" for layer in layers):
         return "overlays may lie on each other only two deep"
     return ""
 

@@ -7,12 +7,16 @@ F_SEAL_WRITE; the cure of CVE-2019-5736).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from functools import cache
 from pathlib import Path
 
 from pycontainer.errors import NotSupported
+
+#: linux/fcntl.h, Linux 6.3: the mode's execute bits cannot be changed; Python has no name for it.
+_F_SEAL_EXEC = 0x20
 
 FOLDER = Path(__file__).parent / "programs"
 
@@ -32,9 +36,13 @@ def program(name: str) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, content)
     os.fchmod(fd, 0o555)
-    fcntl.fcntl(
-        fd,
-        fcntl.F_ADD_SEALS,
-        fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
-    )
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    try:
+        # A container of an ordinary user owns the file, too, and one that may trace its init can reach it:
+        # without this it could take the permission to execute it from all containers of this process.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals | _F_SEAL_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd

@@ -12,12 +12,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel import native
+from pycontainer.kernel.creation import creating_as, make_directory, replacement
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.kinds import check_regular
 from pycontainer.kernel.native import lib
 
 if TYPE_CHECKING:
@@ -37,15 +39,6 @@ _ATTEMPTS = 64
 #: The kernel's own bound on the links of one path (path_resolution(7)).
 _LINKS = 40
 _CHUNK = 1 << 20
-
-_KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a fifo",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
-}
 
 
 def open_in_root(root: int, path: bytes, flags: int, mode: int = 0) -> int:
@@ -77,11 +70,6 @@ def named(step: str | Callable[[], str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise KernelError(error.errno or errno.EIO, step if isinstance(step, str) else step()) from error
-
-
-def kind_of(mode: int) -> str:
-    """Say in words what kind of file a ``st_mode`` is of."""
-    return _KINDS.get(stat.S_IFMT(mode), "a regular file")
 
 
 class Rooted:
@@ -126,7 +114,7 @@ class Rooted:
         fd = self._open("open", path, (flags & ~os.O_TRUNC) | os.O_NONBLOCK, mode)
         try:
             with named(self.step("open", path)):
-                self._check_regular(fd.fileno(), "open", path)
+                check_regular(os.fstat(fd.fileno()).st_mode, self.step("open", path))
                 if flags & os.O_TRUNC:
                     os.ftruncate(fd.fileno(), 0)
         except BaseException:
@@ -165,11 +153,12 @@ class Rooted:
             with parent:
                 ids = None if owner is None else self.host_ids(*owner)
                 if (old := self.entry(parent.fileno(), name)) is not None:
-                    self._check_kind(old.st_mode, "write", path)
+                    check_regular(old.st_mode, self.step("write", path))
                     mode = stat.S_IMODE(old.st_mode) if mode is None else mode
                     ids = (old.st_uid, old.st_gid) if ids is None else ids
                 mode = 0o644 if mode is None else mode
-                with self.replacement(parent.fileno(), name, mode=mode, ids=ids or self.host_ids(0, 0)) as fd:
+                root = self.host_ids(0, 0)
+                with replacement(parent.fileno(), name, mode=mode, creator=root, owner=ids or root) as fd:
                     write_all(fd, data)
 
     def stat(self, path: PathLike, *, follow: bool = True) -> os.stat_result:
@@ -209,7 +198,7 @@ class Rooted:
                 continue
             with self._open("make", above, os.O_PATH | os.O_DIRECTORY, 0) as parent:
                 with named(self.step("make", reached)):
-                    self._mkdir(parent.fileno(), name, mode, ids)
+                    make_directory(parent.fileno(), name, mode=mode, creator=self.host_ids(0, 0), owner=ids)
         self._open("make", path, os.O_PATH | os.O_DIRECTORY, 0).close()
 
     def symlink(self, target: PathLike, path: PathLike, *, owner: tuple[int, int] = (0, 0)) -> None:
@@ -278,48 +267,9 @@ class Rooted:
         except FileNotFoundError:
             return None
 
-    @contextmanager
-    def replacement(
-        self, parent: int, name: bytes, *, mode: int, ids: tuple[int, int] | None
-    ) -> Iterator[int]:
-        """Give a new file to write, which takes the place of ``name`` when the body succeeds.
-
-        ``ids`` are the host's numbers, ``None`` for those that creation gives.  A failure leaves what was.
-        """
-        temporary = b".pycontainer-" + os.urandom(8).hex().encode()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self.creating():
-            fd = os.open(temporary, flags, 0o600, dir_fd=parent)
-        try:
-            yield fd
-            if ids is not None:
-                os.fchown(fd, *ids)
-            os.fchmod(fd, mode)  # after the owner: chown takes the set-user-id bits away
-            with self.creating():
-                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except BaseException:
-            os.unlink(temporary, dir_fd=parent)
-            raise
-        finally:
-            os.close(fd)
-
-    @contextmanager
-    def creating(self) -> Iterator[None]:
-        """Make the container's root the owner of what this thread creates in the body.
-
-        An overlay in a user namespace refuses (``EOVERFLOW``) new names from a user who has no number in
-        that namespace, such as the host's root; so the thread takes the container root's file system ids
-        (setfsuid(2), of this thread alone) and keeps its capabilities.
-        """
-        uid, gid = self.host_ids(0, 0)
-        if os.geteuid() != 0 or (uid, gid) == (0, 0):
-            yield
-            return
-        native.set_file_ids(uid, gid)
-        try:
-            yield
-        finally:
-            native.set_file_ids(0, os.getegid())
+    def creating(self) -> AbstractContextManager[None]:
+        """Make the container's root the owner of what this thread creates in the body."""
+        return creating_as(*self.host_ids(0, 0))
 
     def host_ids(self, uid: int, gid: int) -> tuple[int, int]:
         """Return the host's numbers for a user and group of the container.
@@ -349,26 +299,6 @@ class Rooted:
             return Fd(open_in_root(self._root, raw, flags, mode))
         except KernelError as error:
             raise KernelError(error.errno or errno.EIO, self.step(verb, path)) from None
-
-    def _mkdir(self, parent: int, name: bytes, mode: int, ids: tuple[int, int]) -> None:
-        try:
-            with self.creating():
-                os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            return
-        with Fd(os.open(name, OPEN_DIRECTORY, dir_fd=parent)) as made:
-            os.fchown(made.fileno(), *ids)
-            os.fchmod(made.fileno(), mode)
-
-    def _check_regular(self, fd: int, verb: str, path: PathLike) -> None:
-        self._check_kind(os.fstat(fd).st_mode, verb, path)
-
-    def _check_kind(self, mode: int, verb: str, path: PathLike) -> None:
-        if not stat.S_ISREG(mode):
-            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            raise KernelError(
-                number, self.step(verb, path), hint=f"it is {kind_of(mode)}, not a regular file"
-            )
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

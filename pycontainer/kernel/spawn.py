@@ -7,6 +7,7 @@ Chooses nothing: what is not in the specification does not happen.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -49,6 +50,8 @@ STEPS = {
     lib.PC_STEP_SECCOMP: "load the seccomp filter",
     lib.PC_STEP_EXEC: "execute",
     lib.PC_STEP_PIDFD: "open a pidfd",
+    lib.PC_STEP_HIDE: "hide the memory of this process",
+    lib.PC_STEP_STOPPED: "start: the process was stopped from inside before it executed",
 }
 
 
@@ -114,20 +117,51 @@ class Spawn:
         )
 
 
-def spawn(request: Spawn) -> tuple[int, int]:
-    """Start the process; returns its pid and a pidfd, which are the caller's.
+class Template:
+    """A specification made ready for the native core: encoded once, started any number of times.
 
-    The child has executed its program when this returns.  It is an ordinary child of this process, to be
-    reaped through its pidfd (:func:`pycontainer.kernel.native.wait_usage`).  The calling thread sleeps
-    meanwhile, other threads run.  Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or :class:`KernelError`, with
-    nothing left behind.
+    Thread-safe: a start works on a copy.
+
+    >>> true = Template(Spawn(argv=(b"true",), candidates=(b"/bin/true",)))
+    >>> pid, pidfd = true.start(())                         # doctest: +SKIP
     """
-    native, keep = _encode(request)
-    result = ffi.new("struct pc_result *")
-    if lib.pc_spawn(native, result) != 0:
-        raise failure(request, result.step, result.error, result.op)
-    del keep
-    return result.pid, result.pidfd
+
+    __slots__ = ("_env", "_keep", "_native", "request")
+
+    def __init__(self, request: Spawn) -> None:
+        self.request = request
+        self._native, self._keep = _encode(request)
+        self._env = [_string(value, self._keep) for value in request.env]
+
+    def start(
+        self, fds: Sequence[int], *, hostname: bytes | None = None, env: tuple[bytes, ...] = ()
+    ) -> tuple[int, int]:
+        """Start the process with these fds in the slots; returns its pid and a pidfd, which are the caller's.
+
+        ``hostname`` takes the place of the specification's, ``env`` comes after its environment.  The child
+        has executed its program when this returns.  It is an ordinary child of this process, to be reaped
+        through its pidfd (:func:`pycontainer.kernel.native.wait_usage`).  The calling thread sleeps
+        meanwhile, other threads run.  Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or
+        :class:`KernelError`, with nothing left behind.
+        """
+        native = ffi.new("struct pc_spawn *", self._native[0])
+        slots = ffi.new("int32_t[]", fds or (-1,))
+        native.slots = slots
+        keep: list[Any] = []
+        if hostname is not None:
+            native.hostname = _string(hostname, keep)
+        if env:
+            array = ffi.new("char *[]", [*self._env, *[_string(value, keep) for value in env], ffi.NULL])
+            native.envp = array
+        result = ffi.new("struct pc_result *")
+        if lib.pc_spawn(native, result) != 0:
+            raise failure(self.request, result.step, result.error, result.op)
+        return result.pid, result.pidfd
+
+
+def spawn(request: Spawn) -> tuple[int, int]:
+    """Start one process as the specification says; see :meth:`Template.start`."""
+    return Template(request).start(request.fds)
 
 
 def apply(script: Script, slots: list[int]) -> None:
@@ -207,7 +241,6 @@ def _encode(request: Spawn) -> tuple[Any, list[Any]]:
         return made
 
     native.strings = view("char[]", script.strings)
-    native.slots = array("int32_t[]", request.fds or (-1,))
     native.outer_count, native.inner_count = len(script.outer), len(script.inner)
     if script.outer:
         native.outer = view("struct pc_op[]", script.outer_bytes)

@@ -13,13 +13,14 @@ import stat
 import attrs
 
 from pycontainer.errors import KernelError
+from pycontainer.kernel.creation import replacement
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.kinds import kind_of
 from pycontainer.kernel.rooted import (
     OPEN_DIRECTORY,
     PathLike,
     Rooted,
-    kind_of,
     named,
     write_all,
 )
@@ -143,7 +144,9 @@ class _Copy:
             if not stat.S_ISREG(status.st_mode):  # it was a moment ago
                 raise self.refusal(name, status.st_mode)
             mode = stat.S_IMODE(status.st_mode) & self.modes
-            with self.target.replacement(parent, os.fsencode(new_name), mode=mode, ids=self.ids) as fd:
+            creator = self.target.host_ids(0, 0)
+            new = os.fsencode(new_name)
+            with replacement(parent, new, mode=mode, creator=creator, owner=self.ids) as fd:
                 self._content(file.fileno(), fd, status)
                 os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 

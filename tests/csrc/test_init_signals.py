@@ -125,11 +125,12 @@ class TestReaping:
 
     def test_children_from_before(self, init: Path) -> None:
         """Of the program that executed init."""
-        prefix = ["sh", "-c", 'sleep 0.01 & exec "$@"', "sh"]
-        with shell(init, "read line </proc/$PPID/task/$PPID/children; echo $line; sleep 0.1; "
-                         "read line </proc/$PPID/task/$PPID/children; echo $line", prefix=prefix) as started:  # fmt: skip
-            assert len(started.line().split()) == 2
-            assert len(started.line().split()) == 1
+        prefix = ["sh", "-c", 'sleep 0.05 & echo $!; exec "$@"', "sh"]
+        with shell(init, "echo runs; exec sleep 1000", prefix=prefix) as started:
+            child = Path("/proc", started.line())
+            assert started.line() == "runs"
+            until(lambda: not child.exists())
+            assert started.init.runs()
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ class TestProcesses:
         leash.socket.close()
         assert leash.reaper.wait() == 0
 
+    @pytest.mark.needs("root")  # its fds are hidden from others
     def test_that_end_are_forgotten(self, leash: Leash) -> None:
         """Ten thousand, and it holds no more fds and no more memory than before."""
         with subprocess.Popen(["true"], stdin=subprocess.DEVNULL) as ended:
@@ -117,6 +118,7 @@ class TestProcesses:
             assert leash.reaper.kilobytes() - before < 200
             os.close(pidfd)
 
+    @pytest.mark.needs("root")  # its fds are hidden from others
     def test_many_at_once(self, leash: Leash, sleepers: Sleepers) -> None:
         most = min(5_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2)
         pidfd = os.pidfd_open(sleeper(sleepers).pid)
@@ -158,6 +160,7 @@ class TestTrees:
         yield path
         path.rmdir()
 
+    @pytest.mark.slow
     def test_of_any_shape(self, leash: Leash, memory: Path) -> None:
         """50,000 levels; 20,000 files; directories without permissions."""
         deep, wide, denied = (memory / name for name in ("deep", "wide", "denied"))
@@ -240,6 +243,7 @@ class TestForget:
         assert (tmp_path / "kept").exists()
         assert not (tmp_path / "gone").exists()
 
+    @pytest.mark.needs("root")  # its fds are hidden from others
     def test_drops_all_of_an_id_and_its_fds(self, leash: Leash, sleepers: Sleepers, tmp_path: Path) -> None:
         lock = os.open(tmp_path, os.O_RDONLY)
         (tmp_path / "tree").mkdir()

@@ -94,6 +94,7 @@ def test_refuses_what_is_no_name(reaper: Path, tmp_path: Path, name: str) -> Non
     assert (tmp_path / "a" / "b").exists()
 
 
+@pytest.mark.slow
 def test_deep_tree_in_bounded_fds_and_memory(reaper: Path, place: Path) -> None:
     chain(place / "tree", 100_000 if place.is_relative_to("/dev/shm") else 20_000)
     # 24 levels, the parent, one to change modes; and its own two segments, the stack and the kernel's pages.
@@ -101,6 +102,7 @@ def test_deep_tree_in_bounded_fds_and_memory(reaper: Path, place: Path) -> None:
     assert not (place / "tree").exists()
 
 
+@pytest.mark.slow
 def test_wide_tree(reaper: Path, place: Path) -> None:
     (place / "tree").mkdir()
     for number in range(20_000):
@@ -112,6 +114,7 @@ def test_wide_tree(reaper: Path, place: Path) -> None:
     assert not (place / "tree").exists()
 
 
+@pytest.mark.slow
 def test_deep_chains_beside_each_other(reaper: Path, place: Path) -> None:
     (place / "tree").mkdir()
     for number in range(100):
@@ -120,7 +123,7 @@ def test_deep_chains_beside_each_other(reaper: Path, place: Path) -> None:
     assert not (place / "tree").exists()
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_tree(reaper: Path, place: Path, seed: int) -> None:
     choose = random.Random(seed)
     directories = [place / "tree"]

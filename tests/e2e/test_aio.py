@@ -300,7 +300,7 @@ def test_a_call_that_waits_for_a_thread_is_cancelled_at_once(engine, go):
 
     async def test():
         loop = asyncio.get_running_loop()
-        busy = [loop.run_in_executor(None, released.wait) for _ in range(64)]
+        busy = [loop.run_in_executor(None, released.wait, 20) for _ in range(64)]
         try:
             started = time.monotonic()
             assert await cut(aio.Container.create("host:", FOREVER, engine=engine), 0.02, "cancel")

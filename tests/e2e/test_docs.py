@@ -1,7 +1,7 @@
 """The examples of the documentation run, and print what they say.
 
 The ``python`` blocks of a page run in order, in one namespace and in an empty directory.  Lines of a block that begin
-with ``#>`` are what it prints, all of it; ``...`` in one stands for anything.  A line ``<!-- needs: NAME -->``
+with ``# >`` are what it prints, all of it; ``...`` in one stands for anything.  A line ``<!-- needs: NAME -->``
 above a block makes a test of its own of it, for hosts that have what it needs, or one of several (``A or B``).
 """
 
@@ -35,7 +35,7 @@ class Block:
 
     @property
     def expected(self) -> list[str]:
-        return [line[2:].removeprefix(" ") for line in self.code.splitlines() if line.startswith("#>")]
+        return [line[3:].removeprefix(" ") for line in self.code.splitlines() if line.startswith("# >")]
 
     def run(self, namespace: dict[str, object]) -> str:
         """Run it; what it printed. The line numbers of an error are those of the page."""
@@ -89,7 +89,7 @@ def test_examples(script, tmp_path, monkeypatch):
 
 def test_an_example_that_prints_something_else_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("text\n\n```python\nprint(1)\nprint(2)\n#> 1\n#> 3\n```\n")
+    page.write_text("text\n\n```python\nprint(1)\nprint(2)\n# > 1\n# > 3\n```\n")
     (block,) = blocks(page)
     assert block.line == 4
     printed = block.run({})

@@ -199,10 +199,8 @@ def test_environment_and_directory(every: NamespaceSet, monkeypatch: pytest.Monk
     assert said(every, "echo $OUTSIDE-$X", env={"X": "1", "PATH": "/bin:/usr/bin"}) == "-1"
     assert said(every, "pwd") == "/"
     assert said(every, "pwd", cwd="/usr") == "/usr"
-    with make("uts", "user") as ns:
-        with every.popen(["pwd"], cwd="/", stdout=subprocess.DEVNULL) as process:
-            process.wait()
-        assert said(ns, "readlink /proc/self/cwd || pwd -L") in (os.getcwd(), "")
+    with make("uts") as ns:
+        assert said(ns, "readlink /proc/self/cwd") == os.getcwd()
     with pytest.raises(KernelError, match=r"^enter the working directory /nonexistent: No such file"):
         every.run(["true"], cwd="/nonexistent")
 
@@ -256,25 +254,28 @@ def test_an_ordinary_user_is_told_to_add_user() -> None:
         ("setresuid", r"^become root of the user namespace: "),
         ("mount_setattr", r"^set the attributes of the host's mounts: .* \(operation 2 of "),
         ("fsmount", r"^mount proc on /proc: .* \(operation 5 of "),
-        ("pidfd_open", r"^open a pidfd: "),
-        ("openat", r"^open the .* namespace|^write the id map|^open "),
     ],
 )
 def test_a_refusal_names_the_step_and_leaves_nothing(call: str, message: str) -> None:
     with Namespace.create("uts", "user"):
         pass  # what is made once for the process is there
-    with pytest.raises((KernelError, OSError), match=message):
-        refusing(lambda: Namespace.create("user", "mount", "pid", "net"), call, errno.EIO)
+    # Such a thread cannot gain privileges: newuidmap is none to it.
+    own_ids = IdMap.single(os.geteuid(), os.getegid())
+    with pytest.raises(KernelError, match=message):
+        refusing(lambda: Namespace.create("user", "mount", "pid", "net", idmap=own_ids), call, errno.EIO)
 
 
 def test_close_ends_all_that_runs_in_a_pid_namespace() -> None:
+    """Its PID 1 does not end before what was started from outside is reaped, by whoever started it."""
     with make("pid", "net") as ns:
-        sleeper = ns.popen(["sleep", "60"])
+        sleeper, closed = ns.popen(["sleep", "60"]), ns.popen(["sleep", "60"])
+        closed.close()
         net, init = ns["net"], ns.init_pid
         assert init is not None
     assert not os.path.exists(f"/proc/{init}")
     with sleeper:
         assert sleeper.wait(5) == 137
+    assert closed.wait(0) == 137
     assert net.closed
     ns.close()
     for call in (lambda: ns.run(["true"]), lambda: ns["net"]):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +28,7 @@ from tests.support.refuse import refusing
 from tests.support.spawning import command
 
 ALL_CAPS = (1 << 64) - 1
-PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 MISSING = "/nonexistent/thing"
 
 
@@ -117,6 +120,7 @@ FAILURES = {
     "SECCOMP": Failure(errno.EINVAL, {"no_new_privs": True, "seccomp": b"\xff" * 8}),
     "EXEC": Failure(errno.ENOENT, {"candidates": (MISSING.encode(),)}),
     "PIDFD": refused("pidfd_open"),
+    "HIDE": refused("prctl", Condition.low32(0, PR_SET_DUMPABLE)),
 }
 
 
@@ -128,8 +132,8 @@ def start(wanted: Spawn, failure: Failure) -> tuple[int, int]:
 
 def test_the_list_of_failures_is_complete() -> None:
     steps = {name.removeprefix("PC_STEP_") for name in dir(lib) if name.startswith("PC_STEP_")} - {"NONE"}
-    assert set(FAILURES) == steps
-    assert {getattr(lib, f"PC_STEP_{name}") for name in FAILURES} == set(STEPS)
+    assert {*FAILURES, "STOPPED"} == steps  # that one is below
+    assert {getattr(lib, f"PC_STEP_{name}") for name in steps} == set(STEPS)
 
 
 @pytest.mark.needs("userns")
@@ -157,6 +161,39 @@ def test_a_step_that_fails_is_named_and_the_program_does_not_run(
         step = STEPS[getattr(lib, f"PC_STEP_{name}")]
         assert error.step == (f"{step} {MISSING}" if name == "WORKDIR" else step)
     assert not ran.exists()
+
+
+@pytest.mark.needs("userns")
+def test_a_process_that_is_stopped_before_it_executes_is_ended(inside: int, tmp_path: Path) -> None:
+    """From inside a container that it joins it can be seen, and SIGSTOP cannot be blocked."""
+    os.mkfifo(tmp_path / "fifo")
+    waits = Script.of(inner=[op.open_path(str(tmp_path / "fifo"), out=1, flags=os.O_RDONLY)])
+    wanted = command("true", inside, -1, script=waits, namespaces=lib.CLONE_NEWPID, **JOIN)
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(spawn, wanted)
+        os.kill(_child_in_a_namespace(), signal.SIGSTOP)
+        with pytest.raises(KernelError) as caught:
+            started.result(timeout=10)
+    assert caught.value.step == STEPS[lib.PC_STEP_STOPPED]
+
+
+def _child_in_a_namespace() -> int:
+    """A child of this process that has a number in two pid namespaces."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for task in os.listdir("/proc/self/task"):
+            for pid in _read(f"/proc/self/task/{task}/children").split():
+                numbers = re.search(r"^NSpid:(.*)$", _read(f"/proc/{pid}/status"), re.MULTILINE)
+                if numbers is not None and len(numbers[1].split()) == 2:
+                    return int(pid)
+    raise TimeoutError
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_the_steps_are_told_apart() -> None:

@@ -160,7 +160,8 @@ def _overlay() -> None:
         'cd "$1"; mkdir l u w m; mount -t overlay -o "$2"lowerdir=l,upperdir=u,workdir=w overlay m; touch m/f'
     )
     as_root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory(dir=os.environ.get("PYCONTAINER_ROOT")) as place:
+    root = os.environ.get("PYCONTAINER_ROOT")  # made by the first engine; what is above it is there
+    with tempfile.TemporaryDirectory(dir=root and os.path.dirname(root)) as place:
         unshare = ["unshare", "--mount"] if as_root else ["unshare", "--user", "--map-root-user", "--mount"]
         _attempt(*unshare, "sh", "-ec", script, "sh", place, "" if as_root else "userxattr,")
 

@@ -87,13 +87,15 @@ class Cgroup:
         self._await("populated", b"0", timeout)
 
     def close(self) -> None:
-        """Remove the cgroup and those below it, which must be empty of processes."""
+        """Remove the cgroup and those below it, which must be empty of processes. Idempotent."""
         if self._fd < 0:
             return
-        for name in os.listdir(self._fd):
-            if os.path.isdir(f"{self.path}/{name}"):
-                os.rmdir(f"{self.path}/{name}")
-        self._remove()
+        if not self._remove_at_once():
+            with os.scandir(self._fd) as entries:
+                below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for name in below:
+                os.rmdir(name, dir_fd=self._fd)
+            self._remove()
         os.close(self._fd)
         self._fd = -1
 
@@ -101,8 +103,8 @@ class Cgroup:
         """Remove the cgroup; processes that are left move up to the one above. Idempotent."""
         if self._fd < 0:
             return
-        above = os.path.dirname(self.path)
-        while True:
+        while not self._remove_at_once():
+            above = os.path.dirname(self.path)
             with open(f"{self.path}/cgroup.procs") as file:
                 pids = file.read().split()
             if not pids:
@@ -110,6 +112,17 @@ class Cgroup:
             for pid in pids:
                 _move(pid, above)
         self.close()
+
+    def _remove_at_once(self) -> bool:
+        try:
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise KernelError(error.errno or 0, f"remove the cgroup {self.path}") from None
+            return False
+        return True
 
     def _remove(self) -> None:
         deadline = time.monotonic() + 2

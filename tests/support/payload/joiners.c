@@ -266,12 +266,13 @@ int probe_join(int argc, char **argv)
     }
     printf("ready\n");
     fflush(stdout);
-    for (int pid = last_pid() + 1; !finished();) {
+    for (int pid = last_pid() + 1, late = 0; !finished();) {
         for (int turn = 0; kill(pid, 0) < 0 && errno == ESRCH; turn++) {
             if (turn % 64 == 63) {
-                /* Others were faster, or nobody came. */
-                int last = last_pid();
-                pid = last >= pid ? last + 1 : pid;
+                /* Allocated, but not to be seen: it is about to be, or it has come and gone. */
+                late = last_pid() >= pid ? late + 1 : 0;
+                pid += late > 20;
+                late = late > 20 ? 0 : late;
                 if (finished()) {
                     say_all();
                     return 0;

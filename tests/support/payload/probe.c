@@ -13,9 +13,9 @@ static int probe_idle(int argc, char **argv)
 static int probe_sleep(int argc, char **argv)
 {
     (void)argc, (void)argv;
-    for (;;) {
-        pause();
+    while (pause() < 0) {
     }
+    return 0;
 }
 
 static const struct word {

@@ -1,0 +1,50 @@
+"""Owners, modes, times and extended attributes of what is unpacked, as the archive tells them.
+
+Kept are ``user.*`` and, with the owners, ``security.capability``.  Labels of security modules and ACLs of
+another host mean nothing here and are left out; what would steer overlayfs is refused.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pycontainer.errors import UnsafeArchive
+from pycontainer.image.tarstream import Entry
+from pycontainer.kernel.fd import Fd
+
+#: Attributes by which an archive would tell overlayfs what to show (overlayfs.rst).
+_OVERLAY = (b"trusted.overlay.", b"user.overlay.")
+_CAPABILITY = b"security.capability"
+
+
+def check_attributes(entry: Entry) -> None:
+    """Raise :class:`UnsafeArchive` for attributes that no honest archive has."""
+    for key, _ in entry.xattrs:
+        if key.startswith(_OVERLAY):
+            raise UnsafeArchive(f"{shown(entry.name)} has the attribute {shown(key)}, which steers overlayfs")
+
+
+def give(entry: Entry, file: int, *, owners: bool) -> None:
+    """Give an open file or directory what the archive tells of it, in an order in which nothing gets lost."""
+    if owners:
+        os.fchown(file, entry.uid, entry.gid)  # takes the set-user-id bits and the capabilities away
+    for key, value in entry.xattrs:
+        if key.startswith(b"user.") or (key == _CAPABILITY and owners):
+            os.setxattr(file, key, value)
+    os.fchmod(file, entry.mode)  # after the attributes, which want write permission
+    os.utime(file, ns=(entry.mtime, entry.mtime))
+
+
+def give_named(entry: Entry, parent: int, name: bytes, *, owners: bool) -> None:
+    """As :func:`give`, for a fifo or a symbolic link, which cannot be opened."""
+    if owners:
+        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+    if entry.kind == "fifo":
+        with Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as fifo:
+            os.chmod(f"/proc/self/fd/{fifo.fileno()}", entry.mode)
+    os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+
+def shown(name: bytes) -> str:
+    """Return a name for people: cut, and without control characters."""
+    return ascii(os.fsdecode(name[:200]))

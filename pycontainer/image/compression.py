@@ -1,0 +1,247 @@
+"""Decompression of a hostile stream: bounded memory, a bounded ratio, and nothing taken on trust.
+
+The kind is told by the first bytes, never by a file's name.  Decoding happens in this process: no program
+is started (moby once ran the container's own ``unpigz``, CVE-2026-41567).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
+from pycontainer.image.limits import Limits
+
+#: Returns up to so many bytes, and none only at the end.
+Read = Callable[[int], bytes]
+
+_CHUNK = 1 << 16
+_OUTPUT = 1 << 18
+_GZIP = b"\x1f\x8b"
+_XZ = b"\xfd7zXZ\x00"
+_BZIP2 = b"BZh"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+#: pzstd and zstd:chunked may begin with a frame that decoders pass over: 0x184D2A50 to 0x184D2A5F.
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
+#: The window that ``zstd`` itself takes at most unless told otherwise: 128 MiB.
+_ZSTD_WINDOW = 27
+#: The zstandard package bounds no output, and a block of 4 bytes may stand for 128 KiB.
+_ZSTD_PIECE = 2048
+#: What xz may use: ``xz -9`` needs 65 MiB.
+_XZ_MEMORY = 256 << 20
+
+
+class _Decoder(Protocol):
+    """The decompressors of the standard library (lzma, bz2, compression.zstd): one member each."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """One gzip member, with the interface of the other decompressors; zlib checks its CRC and length."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail and not self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+def decompressed(read: Read, limits: Limits) -> Read:
+    """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
+
+    Members that follow each other are one stream.  The reader raises :class:`ImageError` for damaged or
+    truncated data, :class:`UnsafeArchive` beyond the bounds; this function :class:`NotSupported` for zstd
+    without a decoder.
+
+    >>> import io, gzip
+    >>> decompressed(io.BytesIO(gzip.compress(b"text")).read, Limits())(100)
+    b'text'
+    """
+    meter = _Meter(read, limits)
+    head = meter.peek(6)
+    if head.startswith(_GZIP):
+        return meter.bounded(_Members(meter.take, _Gzip, _GZIP, zlib.error).read)
+    if head.startswith(_XZ):
+        import lzma
+
+        def decoder() -> _Decoder:
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+        return meter.bounded(_Members(meter.take, decoder, _XZ, lzma.LZMAError).read)
+    if head.startswith(_BZIP2):
+        import bz2
+
+        return meter.bounded(_Members(meter.take, bz2.BZ2Decompressor, _BZIP2, OSError).read)
+    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):
+        return meter.bounded(_zstd(meter.take))
+    return meter.bounded(meter.take)
+
+
+class _Meter:
+    """Counts what goes in and what comes out."""
+
+    def __init__(self, read: Read, limits: Limits) -> None:
+        self._read = read
+        self._limits = limits
+        self._ahead = b""
+        self._taken = 0
+
+    def peek(self, count: int) -> bytes:
+        while len(self._ahead) < count and (part := self._read(count - len(self._ahead))):
+            self._ahead += part
+        return self._ahead
+
+    def take(self, count: int) -> bytes:
+        if self._ahead:
+            part, self._ahead = self._ahead[:count], self._ahead[count:]
+        else:
+            part = self._read(count)
+        self._taken += len(part)
+        return part
+
+    def bounded(self, read: Read) -> Read:
+        given = 0
+        position = 0
+        chunk = b""
+        limits = self._limits
+
+        def checked(count: int) -> bytes:
+            nonlocal given, position, chunk
+            if position == len(chunk):
+                position, chunk = 0, read(_OUTPUT)
+                given += len(chunk)
+                if given > limits.total:
+                    raise UnsafeArchive(f"the archive is more than {limits.total} bytes, decompressed")
+                if given > limits.unquestioned and given > self._taken * limits.ratio:
+                    raise UnsafeArchive(f"more than {limits.ratio} bytes come out of each compressed byte")
+            part = chunk[position : position + count]
+            position += len(part)
+            return part
+
+        return checked
+
+
+class _Members:
+    """Decodes one compressed member after the other, never more than was asked for at once."""
+
+    def __init__(
+        self, read: Read, new: Callable[[], _Decoder], magic: bytes, error: type[Exception] | Any
+    ) -> None:
+        self._read = read
+        self._new = new
+        self._magic = magic
+        self._error = error
+        self._ahead = b""  # what was read and belongs to the next member
+        self._decoder: _Decoder | None = new()
+
+    def read(self, count: int) -> bytes:
+        while self._decoder is not None:
+            data = b""
+            if self._decoder.needs_input and not (data := self._input()):
+                raise ImageError("the archive is truncated: its compressed data has no end")
+            try:
+                part = self._decoder.decompress(data, count)
+            except self._error as error:
+                raise ImageError(f"the archive's compressed data is damaged: {error}") from error
+            if self._decoder.eof:
+                self._ahead = self._decoder.unused_data + self._ahead
+                self._decoder = self._following()
+            if part:
+                return part
+        return b""
+
+    def _input(self) -> bytes:
+        data, self._ahead = self._ahead, b""
+        return data or self._read(_CHUNK)
+
+    def _following(self) -> _Decoder | None:
+        """Return a decoder for the member that follows, if one does; zeros may pad."""
+        while True:
+            self._ahead = self._ahead.lstrip(b"\0")
+            if self._ahead and len(self._ahead) >= len(self._magic):
+                break
+            more = self._read(_CHUNK)
+            if not more:
+                break
+            self._ahead += more
+        if not self._ahead:
+            return None
+        if not self._ahead.startswith(self._magic):
+            raise ImageError("the archive's compressed data is followed by something else")
+        return self._new()
+
+
+class _Zstd:
+    """One zstd frame, decoded by the zstandard package, with the interface of the other decompressors."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._input = b""
+        self._output = b""
+        self._position = 0
+
+    @property
+    def _pending(self) -> bool:
+        return self._position < len(self._output)
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof) and not self._pending
+
+    @property
+    def needs_input(self) -> bool:
+        return not (self._pending or self._input or self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._frame.unused_data) + self._input
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._input += data
+        if not self._pending:
+            piece, self._input = self._input[:_ZSTD_PIECE], self._input[_ZSTD_PIECE:]
+            self._output, self._position = self._frame.decompress(piece), 0
+        part = self._output[self._position : self._position + max_length]
+        self._position += len(part)
+        return part
+
+
+def _zstd(read: Read) -> Read:
+    new: Callable[[], _Decoder]
+    try:
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore] # Python 3.14
+    except ImportError:
+        try:
+            import zstandard
+        except ImportError:
+            raise NotSupported(
+                "the archive is compressed with zstd, and this Python has no decoder for it",
+                "pip install 'pycontainer-linux[zstd]', or compress the archive with gzip",
+            ) from None
+        factory = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW)
+        new, error = lambda: _Zstd(factory.decompressobj()), zstandard.ZstdError
+    else:
+        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
+        new, error = lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError
+    # A frame that follows may be one to pass over: the decoder looks at the magic number.
+    return _Members(read, new, b"", error).read

@@ -1,0 +1,263 @@
+"""Reaching the files of a container's other users, for a caller who may not: as root of the user namespace.
+
+An ordinary user's container has users that stand for subordinate ids.  To the caller, their files are those
+of strangers; and even of its own it cannot enter a directory without permissions.  Root of a user namespace
+with the same map may (capabilities(7), ``CAP_DAC_OVERRIDE``).  A process with threads cannot enter one
+(setns(2)), so an interpreter of its own does: it is started for one function of a fixed table, in the host's
+mount namespace, and ends with it.  That takes tens of milliseconds: try directly first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pycontainer.errors import KernelError, NotSupported, PyContainerError
+from pycontainer.kernel import capabilities
+from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.native import lib, wait_usage
+from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted, write_all
+from pycontainer.kernel.spawn import Capabilities, Spawn
+from pycontainer.kernel.transfer import COPY_LIMIT, copy_in, copy_out
+from pycontainer.kernel.tree import remove_tree
+from pycontainer.kernel.userns import release
+
+#: The errors after which a steward may get further.
+DENIED = frozenset({errno.EACCES, errno.EPERM})
+#: The largest answer that is taken, in bytes.
+ANSWER_LIMIT = 1 << 30
+
+# -I -S: nothing but the given path decides what is imported.
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; from pycontainer.kernel.steward import serve; serve()"
+)
+_CAPABILITIES = frozenset(
+    {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID"}
+)
+_FIRST_FD = 3
+_ERRORS_SHOWN = 2000
+
+
+class Steward:
+    """Does things with files as root of the user namespace ``userns``, an fd that stays the caller's.
+
+    All fds given stay the caller's.  Owners are numbers of that namespace; what is new belongs to its
+    root.  Permission bits hold it up nowhere among the ids of the namespace, which are the caller's own and
+    its subordinate ones, be it in the container or on the host; of all others it may what the caller may.
+    Every method raises what the function does that it stands for, and :class:`NotSupported` where
+    ``sys.executable`` is no interpreter that can be started. Thread-safe.
+    """
+
+    __slots__ = ("userns",)
+
+    def __init__(self, userns: int) -> None:
+        self.userns = userns
+
+    def changes(self, upper: int, lowers: Sequence[str], shift: int) -> list[Change]:
+        """As :func:`~pycontainer.kernel.changes.overlay_changes`."""
+        found = self._ask("changes", (upper,), tuple(lowers), shift)
+        return [Change(kind=kind, path=path) for kind, path in found]
+
+    def remove(self, dir_fd: int, name: str) -> None:
+        """As :func:`~pycontainer.kernel.tree.remove_tree`."""
+        self._ask("remove", (dir_fd,), name)
+
+    def read(self, root: int, path: PathLike, limit: int = READ_LIMIT) -> bytes:
+        """As :meth:`~pycontainer.kernel.rooted.Rooted.read_bytes`."""
+        content: bytes = self._ask("read", (root,), os.fsencode(path), limit)
+        return content
+
+    def write(self, root: int, path: PathLike, data: bytes, mode: int | None) -> None:
+        """As :meth:`~pycontainer.kernel.rooted.Rooted.write_bytes`."""
+        self._ask("write", (root,), os.fsencode(path), bytes(data), mode)
+
+    def copy_in(self, root: int, source: PathLike, target: PathLike) -> None:
+        """As :func:`~pycontainer.kernel.transfer.copy_in`."""
+        self._ask("copy_in", (root,), _absolute(source), os.fsencode(target))
+
+    def copy_out(self, root: int, source: PathLike, target: PathLike, limit: int = COPY_LIMIT) -> None:
+        """As :func:`~pycontainer.kernel.transfer.copy_out`."""
+        self._ask("copy_out", (root,), os.fsencode(source), _absolute(target), limit)
+
+    def _ask(self, name: str, fds: tuple[int, ...], *arguments: Any) -> Any:
+        """Have a function of the table called, with the fds as its first arguments."""
+        import pickle
+
+        # Files in memory and no pipes: nobody has to pump them, and neither end waits for the other.
+        streams = [os.memfd_create(f"steward-{which}", os.MFD_CLOEXEC) for which in ("ask", "answer", "errors")]
+        try:
+            numbers = tuple(range(_FIRST_FD, _FIRST_FD + len(fds)))
+            write_all(streams[0], pickle.dumps((name, (*numbers, *arguments))))
+            os.lseek(streams[0], 0, os.SEEK_SET)
+            self._run((*streams, *fds))
+            answer = _content(streams[1], ANSWER_LIMIT)
+            if not answer:
+                said = _content(streams[2], 1 << 20).decode(errors="replace").strip()
+                raise NotSupported(
+                    f"the interpreter {sys.executable!r} failed at the files of other users: "
+                    f"{said[-_ERRORS_SHOWN:] or 'it wrote nothing'}",
+                    "let sys.executable be the path of this Python",
+                )
+        finally:
+            for fd in streams:
+                os.close(fd)
+        # Written by our own code below: what the container wrote is in it as bytes and text only.
+        failed, value = pickle.loads(answer)  # noqa: S301
+        if failed:
+            raise value
+        return value
+
+    def _run(self, fds: tuple[int, ...]) -> None:
+        """Run the interpreter to its end; the fds are its own from 0 on."""
+        mask = capabilities.mask(_CAPABILITIES)
+        pid, pidfd = spawn_leashed(
+            Spawn(
+                argv=tuple(os.fsencode(word) for word in (sys.executable, "-I", "-S", "-c", _PROGRAM, *_path())),
+                candidates=(os.fsencode(sys.executable),),
+                env=_environment(),
+                fds=(*fds, self.userns),
+                stdio=tuple((number, number) for number in range(len(fds))),
+                joins=((len(fds), lib.CLONE_NEWUSER),),
+                ns_root=True,
+                capabilities=Capabilities(bounding=mask, permitted=mask, last=capabilities.last()),
+                no_new_privs=True,
+            )
+        )
+        del pid
+        try:
+            wait_usage(pidfd, os.WEXITED)
+        except BaseException:
+            # A signal handler of the host raised.
+            release(pidfd)
+            raise
+        os.close(pidfd)
+
+
+def can_read(root: Rooted, source: PathLike) -> bool:
+    """May this process read all of the file or tree that a copy of ``source`` would take?
+
+    What is absent, or changes meanwhile, is left to the copy to find. Raises :class:`InvalidArgument`.
+    """
+    raw = os.fsencode(source)
+    try:
+        if raw.endswith(b"/") or raw.rpartition(b"/")[2] in {b".", b".."}:
+            _read_tree(root.open_directory(source).detach())
+            return True
+        parent, name = root.locate(source, follow=False)
+        with parent:
+            if _is_directory(parent.fileno(), os.fsdecode(name)):
+                _read_tree(os.open(name, OPEN_DIRECTORY, dir_fd=parent.fileno()))
+    except OSError as error:
+        return error.errno not in DENIED
+    return True
+
+
+def _read_tree(top: int) -> None:
+    """Enter every directory below; EACCES for what cannot be read. Takes ``top`` over."""
+    with Descent(top) as walk:
+        levels = [_directories(walk)]
+        while levels:
+            if levels[-1]:
+                walk.down(levels[-1].pop())
+                levels.append(_directories(walk))
+            else:
+                levels.pop()
+                if levels:
+                    walk.up()
+
+
+def _directories(walk: Descent) -> list[str]:
+    with os.scandir(walk.fd) as entries:
+        names = [entry.name for entry in entries]
+    return [name for name in names if _is_directory(walk.fd, name)]
+
+
+def _is_directory(dir_fd: int, name: str) -> bool:
+    """EACCES for a regular file that cannot be read."""
+    mode = os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode
+    if stat.S_ISREG(mode) and not os.access(
+        name, os.R_OK, dir_fd=dir_fd, effective_ids=True, follow_symlinks=False
+    ):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    return stat.S_ISDIR(mode)
+
+
+def _absolute(path: PathLike) -> bytes:
+    return os.path.join(os.getcwdb(), os.fsencode(path))
+
+
+def _path() -> list[str]:
+    """Where this process finds its modules, and its own package at the latest in the end."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [*(place for place in sys.path if os.path.isabs(place)), package]
+
+
+def _environment() -> tuple[bytes, ...]:
+    """What an interpreter may need to find its own libraries."""
+    found = os.environb.get(b"LD_LIBRARY_PATH")
+    return () if found is None else (b"LD_LIBRARY_PATH=" + found,)
+
+
+def _content(fd: int, limit: int) -> bytes:
+    size = os.fstat(fd).st_size
+    if size > limit:
+        raise KernelError(errno.EFBIG, "take what was found in the container", hint=f"it is {size} bytes")
+    parts = []
+    position = 0
+    while position < size:
+        part = os.pread(fd, size - position, position)
+        parts.append(part)
+        position += len(part)
+    return b"".join(parts)
+
+
+# -- in the process that is started ----------------------------------------------------------------
+
+
+def _changes(upper: int, lowers: Sequence[str], shift: int) -> list[tuple[str, str]]:
+    found = overlay_changes(upper, lowers, upper_base=shift)
+    return [(change.kind, change.path) for change in found]
+
+
+def _read(root: int, path: bytes, limit: int) -> bytes:
+    return Rooted(root).read_bytes(path, limit=limit)
+
+
+def _write(root: int, path: bytes, data: bytes, mode: int | None) -> None:
+    Rooted(root).write_bytes(path, data, mode=mode)
+
+
+def _copy_in(root: int, source: bytes, target: bytes) -> None:
+    copy_in(Rooted(root), source, target)
+
+
+def _copy_out(root: int, source: bytes, target: bytes, limit: int) -> None:
+    copy_out(Rooted(root), source, target, limit=limit)
+
+
+_TABLE: dict[str, Callable[..., Any]] = {
+    "changes": _changes,
+    "remove": remove_tree,
+    "read": _read,
+    "write": _write,
+    "copy_in": _copy_in,
+    "copy_out": _copy_out,
+}
+
+
+def serve() -> None:
+    """Call the function that standard input names, and write to standard output what comes of it."""
+    import pickle
+
+    name, arguments = pickle.loads(_content(0, ANSWER_LIMIT))  # noqa: S301  from Steward
+    try:
+        answer = (False, _TABLE[name](*arguments))
+    except PyContainerError as error:
+        answer = (True, error)
+    write_all(1, pickle.dumps(answer))
