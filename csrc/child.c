@@ -188,8 +188,8 @@ static void close_range(struct pc_result *result, int first, unsigned int last, 
 /*
  * Places the program's fds and closes all others. Returns the fd to execute, or -1.
  *
- * Closed here and not by execve: that does it only when the process is the container's already, and who has
- * CAP_SYS_PTRACE there could take them in that moment.
+ * Closed here and not by execve, which does that only when the process has the container's memory already:
+ * then CAP_SYS_PTRACE of the container is enough to look at it.
  */
 static int place_fds(const struct pc_spawn *spec, struct pc_result *result)
 {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pycontainer.container.stdio import STDOUT as STDOUT
     from pycontainer.engine import Container as Container
     from pycontainer.engine import Engine as Engine
+    from pycontainer.engine import default_engine as default_engine
     from pycontainer.engine import run as run
     from pycontainer.errors import CommandNotExecutable as CommandNotExecutable
     from pycontainer.errors import CommandNotFound as CommandNotFound
@@ -53,7 +54,7 @@ _HOMES = {
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
     "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
-    "engine": ("Container", "Engine", "run"),
+    "engine": ("Container", "Engine", "default_engine", "run"),
     "errors": (
         "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "StateError", "UnsafeArchive",

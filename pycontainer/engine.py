@@ -9,22 +9,27 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from pycontainer.container import container
+from pycontainer.container.arguments import flag, text
 from pycontainer.container.command import Exchange, complete
 from pycontainer.container.oneshot import OneShot
+from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
-from pycontainer.container.spec import make_spec
+from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.home import default_root
 from pycontainer.image.image import Image, parse_image
 
-#: The arguments that describe the exchange with a command; all others describe its container.
-_EXCHANGE = {field.name for field in attrs.fields(Exchange)} | {"encoding", "errors"}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.container.options import CreateOptions, PrepareOptions, RunOptions
+
+#: What a command gets that is told nothing: no input, both outputs captured.
+_PLAIN = Exchange()
 
 
 class Engine:
@@ -53,31 +58,31 @@ class Engine:
         return self._workspace
 
     def run(
-        self,
-        image: str | Image,
-        command: Sequence[str] | str | None = None,
-        *,
-        check: bool = False,
-        changes: bool = True,
-        **options: Any,
+        self, image: str | Image, command: Sequence[str] | str | None = None, **options: Unpack[RunOptions]
     ) -> Result[Any]:
         """Run a command in a fresh container and wait for its end; see :func:`pycontainer.run`."""
-        result = complete(self.prepare(image, command, changes=changes, **options))
+        given: dict[str, Any] = {**options}
+        check = flag("check", given.pop("check", False))
+        result = complete(self.prepare(image, command, **given))
         return result.check() if check else result
 
     def prepare(
         self,
         image: str | Image,
         command: Sequence[str] | str | None = None,
-        *,
-        changes: bool = True,
-        **options: Any,
+        **options: Unpack[PrepareOptions],
     ) -> OneShot:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
-        exchange = Exchange.of(**{name: options.pop(name) for name in _EXCHANGE & options.keys()})
-        return OneShot(
-            self.workspace, make_spec(parse_image(image), command, **options), exchange, changes=changes
-        )
+        given: dict[str, Any] = {**options}
+        exchange = _PLAIN
+        changes = flag("changes", given.pop("changes", True))
+        if given:
+            refuse_unknown("run", given)
+            told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
+            if told:
+                exchange = Exchange.of(**told)
+        spec = spec_of(parse_image(image), command, given)
+        return OneShot(self.workspace, spec, exchange, changes=changes)
 
     def close(self) -> None:
         """Remove this process's containers and its part of the root; idempotent. The engine can be used again."""
@@ -113,11 +118,14 @@ class Container(container.Container):
         command: Sequence[str] | str | None = None,
         *,
         engine: Engine | None = None,
-        **options: Any,
+        **options: Unpack[CreateOptions],
     ) -> Container:
-        """Make a container, not yet started; the options are those of :func:`pycontainer.run`, and ``name``.
+        """Make a container, not yet started; it belongs to ``engine``, or to the default one.
 
-        It belongs to ``engine``, or to the default one.  Raises :class:`InvalidArgument`.
+        ``name`` is one of letters, digits, ``_``, ``.`` and ``-``, two at least, and its own among the engine's
+        containers (``docker create --name``).  All other arguments that describe a container are those of
+        :func:`pycontainer.run`; what goes in and out of its program is said when it starts.
+        Raises :class:`InvalidArgument`, and :class:`TypeError` for an unknown argument.
         """
         return (engine or default_engine()).containers.create(image, command, **options)
 
@@ -134,17 +142,20 @@ class Containers:
         self,
         image: str | Image,
         command: Sequence[str] | str | None = None,
-        *,
-        name: str | None = None,
-        **options: Any,
+        **options: Unpack[CreateOptions],
     ) -> Container:
-        """Make a container, not yet started; its name is its own among those that are not removed."""
-        spec = make_spec(parse_image(image), command, **options)
+        """Make a container, not yet started; see :meth:`Container.create`."""
+        given: dict[str, Any] = {**options}
+        refuse_unknown("create", given)
+        name = given.pop("name", None)
+        if name is not None:
+            check_name(name)
+        spec = spec_of(parse_image(image), command, given)
         with self._lock:
             self._forget_removed()
             if name is not None and any(each.name == name for each in self._known.values()):
                 raise InvalidArgument("name", name, "a container has this name: remove it, or choose another")
-            made = Container(self._engine.workspace, spec, check_name(name))
+            made = Container(self._engine.workspace, spec, name)
             self._known[made.id] = made
         return made
 
@@ -169,13 +180,12 @@ class Containers:
             del self._known[key]
 
 
-def check_name(name: str | None) -> str | None:
-    """A container's name, checked by Docker's rule."""
+def check_name(name: str) -> None:
+    """Refuse what is no name of a container by Docker's rule."""
     import re
 
-    if name is not None and not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", text("name", name)):
         raise InvalidArgument("name", name, "letters, digits, '_', '.' and '-' are needed, two at least")
-    return name
 
 
 _default: Engine | None = None
@@ -192,8 +202,85 @@ def default_engine() -> Engine:
     return _default
 
 
-def run(image: str | Image, command: Sequence[str] | str | None = None, **options: Any) -> Result[Any]:
-    """Run a command in a fresh container of the default engine and wait for its end."""
+def run(
+    image: str | Image, command: Sequence[str] | str | None = None, **options: Unpack[RunOptions]
+) -> Result[Any]:
+    """Run a command in a fresh container of the default engine, wait for its end and say everything about it.
+
+    >>> run("host:", ["sh", "-c", "echo $A"], env={"A": "hi"}, text=True, timeout=5).stdout   # doctest: +SKIP
+    'hi\\n'
+
+    The container, and all that the command wrote, is gone afterwards.  In brackets: Docker's name.
+
+    image (str or Image)
+        ``"host:"``, the programs of the host's /usr; ``"rootfs:/path"``, a directory or tar archive with a root
+        file system, which is never written to.
+    command (list of str, str, or None for the image's own)
+        The program and its arguments.  A single string is one word: no shell splits it.
+
+    What goes in and out; the names are those of ``subprocess.run``:
+
+    input (bytes, str with ``text``, or an iterable of pieces; None)
+        Written to the command's standard input.  Not together with ``stdin``.
+    stdin, stdout, stderr (a descriptor, an open file, PIPE, DEVNULL, None; for ``stderr`` STDOUT, too)
+        Default: no input, both outputs captured (PIPE).  None is DEVNULL: nothing is inherited unasked.
+    timeout (float seconds; None: no bound)
+        When it is over, every process of the container is killed, and the result has ``timed_out``.
+    check (bool; False)
+        Raise ContainerFailed unless the exit code is 0.
+    text (bool; False), encoding (str; "utf-8"), errors (str; "strict")
+        Results are str; each of the last two turns that on.
+    output_limit (int bytes, or str like "1M"; None: no bound)
+        How much of the head of each output is kept; the rest is read and dropped (``result.truncated``).
+    on_output (callable; None)
+        Called as ``on_output("stdout" or "stderr", piece)`` with each piece of output as it comes.
+    changes (bool; True)
+        Record what the command changed in the file system: ``result.changes()`` [docker diff].
+
+    What the container is:
+
+    entrypoint (list of str, str; None: the image's) [--entrypoint]
+        Words before the command; with one of your own the image's command is not used.
+    env (dict of str, or list of "NAME=value"; none) [--env]
+        Added to the image's.  Nothing of the caller's environment is handed on.
+    workdir (absolute path; None: the image's, or "/") [--workdir]
+        Made when absent.
+    user (str "name", "uid", "name:group", or int; None: the image's, or root) [--user]
+    hostname (str; None: twelve hexadecimal digits) [--hostname]
+    mounts (list of Bind, Tmpfs, or str "source:target[:ro]"; none) [--volume, --mount]
+    tmpfs (list of str "/path[:size=64m,mode=1777]"; none) [--tmpfs]
+    read_only (bool; False) [--read-only]
+        The root file system cannot be written to.
+    size (int bytes, or str like "64M"; None: half of the memory) [--storage-opt size]
+        Bound of what the command writes to the root file system.
+    shm_size (int bytes, or str; "64M") [--shm-size]
+        Size of /dev/shm.
+    tty (bool; False) [--tty]
+        The three streams are a terminal; all output is ``stdout``.
+    init (bool; False) [--init]
+        A small init is the first process: it passes on signals and reaps orphans.
+    network ("none" or "host"; "none") [--network]
+        Only ``lo``, or the host's network, with its /etc/hosts and /etc/resolv.conf.
+    security (Security; Security.default()) [--security-opt]
+        Capabilities, call filter, hidden paths, user namespace; changed by the next four.
+    privileged (bool; False) [--privileged]
+        Security.privileged(); not together with ``security``.
+    cap_add, cap_drop (list of str such as "NET_ADMIN" or "ALL"; none) [--cap-add, --cap-drop]
+    userns ("auto" or "host"; None: as ``security`` says, "auto") [--userns]
+        "host", for root only: root of the container is root of the host.
+    ulimits (dict of int or (soft, hard), -1 for unlimited; core dumps off) [--ulimit]
+        By Docker's names: ``{"nofile": 64, "nproc": (50, 100)}``.
+    stop_signal (int or str; None: the image's, or "TERM") [--stop-signal]
+    labels (dict of str; none) [--label]
+    extra_fds (list of int, or dict of the caller's descriptor to the number inside; none)
+        Descriptors from 3 on that the command gets.
+    umask (int; 0o022)
+
+    A program that is not there is a result with the exit code 127, one that cannot be run with 126.
+
+    Raises InvalidArgument (a ValueError) for a wrong value and TypeError for an unknown argument, both before
+    anything happens; ImageNotFound; NotSupported; KernelError; ContainerFailed with ``check``.
+    """
     return default_engine().run(image, command, **options)
 
 

@@ -18,14 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycontainer.aio.command import complete
 from pycontainer.aio.container import Container
 from pycontainer.aio.process import Process
+from pycontainer.container.arguments import flag
 from pycontainer.container.result import Result
 from pycontainer.engine import Engine, default_engine
 from pycontainer.image.image import Image
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.container.options import RunOptions
 
 __all__ = ["Container", "Process", "run"]
 
@@ -35,9 +41,7 @@ async def run(
     command: Sequence[str] | str | None = None,
     *,
     engine: Engine | None = None,
-    check: bool = False,
-    changes: bool = True,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Result[Any]:
     """Run a command in a fresh container; arguments, result and errors as of :func:`pycontainer.run`.
 
@@ -48,5 +52,7 @@ async def run(
     >>> results = await asyncio.gather(*(aio.run("host:", ["hostname"]) for _ in range(50)))   # doctest: +SKIP
     """
     chosen = engine or default_engine()
-    result = await complete(partial(chosen.prepare, image, command, changes=changes, **options))
+    given: dict[str, Any] = {**options}
+    check = flag("check", given.pop("check", False))
+    result = await complete(partial(chosen.prepare, image, command, **given))
     return result.check() if check else result

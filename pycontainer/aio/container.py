@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -16,6 +16,8 @@ from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.process import Process
+from pycontainer.container.arguments import flag
+from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.running import Running
 from pycontainer.container.spec import Spec
@@ -26,6 +28,11 @@ from pycontainer.image.image import Image
 from pycontainer.kernel import process as kernel
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.terminal import Terminal
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.container.options import CreateOptions, ExchangeOptions
 
 
 @attrs.frozen
@@ -58,7 +65,7 @@ class Container:
         command: Sequence[str] | str | None = None,
         *,
         engine: sync.Engine | None = None,
-        **options: Any,
+        **options: Unpack[CreateOptions],
     ) -> Creation[Container]:
         """Make a container, not yet started: ``await`` it, or enter it with ``async with``, which removes it."""
         return Creation(_create(partial(sync.Container.create, image, command, engine=engine, **options)))
@@ -204,16 +211,17 @@ class Container:
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         tty: bool = False,
         check: bool = False,
-        **exchange: Any,
+        **exchange: Unpack[ExchangeOptions],
     ) -> Result[Any]:
         """Run a further program in the container and wait for it; see :meth:`pycontainer.Container.exec`.
 
         Cancelling the task ends the program as a timeout does, and spares the rest of the container.
         """
+        flag("check", check)
         container = self._container
         result = await complete(
             partial(container.prepare, command, env=env, workdir=workdir, user=user, tty=tty, **exchange)
@@ -228,27 +236,21 @@ class Container:
         stdout: Any = DEVNULL,
         stderr: Any = DEVNULL,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         tty: bool = False,
         limit: int = 65536,
+        **unknown: NoReturn,
     ) -> Creation[Process]:
         """Start a further program with live streams: ``await`` it, or enter it, which waits for its end.
 
         With ``tty`` its ``stdin`` and ``stdout`` are a terminal of the container.  ``limit`` bounds each
         reader's buffer, in bytes, and with it the longest line.
         """
+        refuse_unknown("popen", unknown)
+        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "bufsize": 0}
         call = partial(
-            self._container.popen,
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=env,
-            workdir=workdir,
-            user=user,
-            tty=tty,
-            bufsize=0,
+            self._container.popen, command, env=env, workdir=workdir, user=user, tty=tty, **streams
         )
         return Creation(_popen(call, limit))
 

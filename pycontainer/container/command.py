@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import attrs
 
+from pycontainer.container.arguments import flag
 from pycontainer.container.result import Result, Usage
-from pycontainer.container.stdio import PIPE, Stdio
+from pycontainer.container.stdio import PIPE, Stdio, check_stream
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
 from pycontainer.container.text import Text
-from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument
+from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, PyContainerError
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
+from pycontainer.size import parse_size
 
 #: Failures that are results: a program that is not there, or cannot be run.
 UNEXECUTABLE = (CommandNotFound, CommandNotExecutable)
@@ -45,16 +47,23 @@ class Exchange:
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
+        output_limit: int | str | None = None,
         **fields: Any,
     ) -> Exchange:
         """From arguments in the manner of ``subprocess.run``. Raises :class:`InvalidArgument`."""
-        return cls(text=Text.choose(text, encoding, errors), **fields)
+        return cls(text=_text_mode(text, encoding, errors), output_limit=_limit(output_limit), **fields)
 
     def __attrs_post_init__(self) -> None:
-        if self.input is not None and self.stdin is not None:
-            raise InvalidArgument("stdin", self.stdin, "give either 'input' or 'stdin'")
-        if self.timeout is not None and not self.timeout > 0:
+        if self.input is not None:
+            if self.stdin is not None:
+                raise InvalidArgument("stdin", self.stdin, "give either 'input' or 'stdin'")
+            _check_input(self.input, self.text)
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise InvalidArgument("timeout", self.timeout, "a positive number of seconds is needed")
+        if self.on_output is not None and not callable(self.on_output):
+            raise InvalidArgument("on_output", self.on_output, "a function of (name, data) is needed")
+        for name in ("stdin", "stdout", "stderr"):
+            check_stream(name, getattr(self, name))
 
     def open(self) -> Stdio:
         """The descriptors of a program that is not on a terminal."""
@@ -73,6 +82,33 @@ class Exchange:
             return Streams.on_terminal(terminal, **options)
         assert stdio is not None  # noqa: S101  one of the two is given
         return Streams(stdio, **options)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _limit(value: int | str | None) -> int | None:
+    if value is None or (value == 0 and type(value) is int):
+        return value
+    return parse_size("output_limit", value)
+
+
+def _text_mode(text: Any, encoding: Any, errors: Any) -> Text | None:
+    if text is not None:
+        flag("text", text)
+    for name, value in (("encoding", encoding), ("errors", errors)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgument(name, value, "a name is needed")
+    return Text.choose(text, encoding, errors)
+
+
+def _check_input(data: Any, text: Text | None) -> None:
+    """Before anything starts; the pieces of an iterable are looked at when their turn comes."""
+    if isinstance(data, str) and text is None:
+        raise InvalidArgument("input", data[:40], "bytes are accepted; for str say text=True")
+    if isinstance(data, Mapping) or not isinstance(data, (str, bytes, bytearray, memoryview, Iterable)):
+        raise InvalidArgument("input", data, "bytes, text (with text=True) or an iterable of pieces is accepted")
 
 
 class Command(ABC):
@@ -141,8 +177,15 @@ class Command(ABC):
                 cpu_system=ended.cpu_system,
                 memory_peak=ended.max_rss,
             ),
-            changes=self._changes(),
+            changes=self._changes_or_error(),
         )
+
+    def _changes_or_error(self) -> Any:
+        """What changed, or why that cannot be told: the rest of the result is good all the same."""
+        try:
+            return self._changes()
+        except (PyContainerError, OSError) as error:
+            return error
 
     def _changes(self) -> Any:
         return None

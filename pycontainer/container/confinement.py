@@ -68,7 +68,11 @@ def check_mapped(identity: Identity, map_: IdMap | None) -> None:
             "user",
             identity.name or identity.uid,
             f"{', '.join(missing)} not mapped in the user namespace: "
-            "get subordinate ids (/etc/subuid, /etc/subgid and the package uidmap), or run as root",
+            + (
+                "get subordinate ids (/etc/subuid, /etc/subgid and the package uidmap), or run as root"
+                if map_.is_single
+                else f"it has the ids 0..{sum(extent.count for extent in map_.uids) - 1}"
+            ),
         )
 
 

@@ -9,22 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from pycontainer.container.arguments import account, directory, environment, flag, words
 from pycontainer.container.command import Exchange, complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.life import Life
+from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.running import Entered, Execution, Running
-from pycontainer.container.spec import directory, environment, words
 from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, Stdio
 from pycontainer.container.text import Text
+from pycontainer.errors import InvalidArgument
 from pycontainer.image.accounts import identify_in
-from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.changes import Change
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.rooted import Rooted
-from pycontainer.kernel.transfer import copy_in, copy_out
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.container.options import ExchangeOptions
 
 
 class Container(Life):
@@ -40,11 +46,11 @@ class Container(Life):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         tty: bool = False,
         check: bool = False,
-        **exchange: Any,
+        **exchange: Unpack[ExchangeOptions],
     ) -> Result[Any]:
         """Run a further program in the container and wait for it, as :func:`pycontainer.run` does.
 
@@ -54,6 +60,7 @@ class Container(Life):
         and ``on_output`` as ``run`` does.
         Raises :class:`StateError` when the container does not run.
         """
+        flag("check", check)
         result = complete(self.prepare(command, env=env, workdir=workdir, user=user, tty=tty, **exchange))
         return result.check() if check else result
 
@@ -62,13 +69,15 @@ class Container(Life):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         tty: bool = False,
-        **exchange: Any,
+        **exchange: Unpack[ExchangeOptions],
     ) -> Execution:
         """A checked ``exec`` that is not yet started: what :meth:`exec` and its asynchronous twin drive."""
+        refuse_unknown("exec", exchange)
         argv = words("command", command)
+        _check_entry(env, workdir, user, tty)
         self.alive("exec")
 
         def begin(fds: Fds) -> Entered:
@@ -84,20 +93,23 @@ class Container(Life):
         stdout: Any = DEVNULL,
         stderr: Any = DEVNULL,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         tty: bool = False,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
         bufsize: int = -1,
+        **unknown: NoReturn,
     ) -> Process:
         """Start a further program with live streams, as ``subprocess.Popen`` does; ``with`` waits for it.
 
         With ``tty`` its ``stdin`` and ``stdout`` are a terminal of the container, and ``resize`` works.
         Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`StateError`.
         """
+        refuse_unknown("popen", unknown)
         argv = words("command", command)
+        _check_entry(env, workdir, user, tty)
         mode = Text.choose(text, encoding, errors)
         with ExitStack() as stack:
             stdio = None if tty else Stdio.create(stdin=stdin, stdout=stdout, stderr=stderr)
@@ -116,13 +128,13 @@ class Container(Life):
         argv: tuple[str, ...],
         fds: Fds,
         env: Any,
-        workdir: str | None,
+        workdir: str | os.PathLike[str] | None,
         user: str | int | None,
         streams: Mapping[str, Any],
     ) -> Entered:
         running = self.alive("exec")
         spec = self.spec
-        identity = identify_in(spec.user if user is None else str(user), self._rooted(running))
+        identity = identify_in(spec.user if user is None else account(user), self._rooted(running))
         hostname = {"HOSTNAME": running.launched.hostname}
         variables = hostname | full_environment(spec, identity, environment("env", env))
         return running.enter(
@@ -141,19 +153,21 @@ class Container(Life):
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file of the container. Raises :class:`KernelError`."""
-        return self._rooted(self.alive("reach files")).read_bytes(path)
+        return self._workspace.reach.read(self._rooted(self.alive("reach files")), path)
 
     def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file of the container, atomically; it belongs to the container's root."""
-        self._rooted(self.alive("reach files")).write_bytes(path, data, mode=mode)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InvalidArgument("data", data, "bytes are needed: encode the text")
+        self._workspace.reach.write(self._rooted(self.alive("reach files")), path, data, mode)
 
     def put(self, source: str | os.PathLike[str], target: str) -> None:
         """Copy a file or tree of the host into the container, as ``docker cp`` does."""
-        copy_in(self._rooted(self.alive("reach files")), source, target)
+        self._workspace.reach.copy_in(self._rooted(self.alive("reach files")), source, target)
 
     def get(self, source: str, target: str | os.PathLike[str]) -> None:
         """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``."""
-        copy_out(self._rooted(self.alive("reach files")), source, target)
+        self._workspace.reach.copy_out(self._rooted(self.alive("reach files")), source, target)
 
     def changes(self) -> list[Change]:
         """What differs from the image, in the order of paths (``docker diff``)."""
@@ -162,10 +176,19 @@ class Container(Life):
             running = self._running
             if running is None:
                 return []
-            fd = os.open(f"{self._folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(f"{self._folder}/upper", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                return overlay_changes(
-                    fd, running.launched.lowers[::-1], upper_base=running.launched.upper_shift
-                )
+                launched, reach = running.launched, self._workspace.reach
+                return reach.changes(fd, launched.lowers[::-1], launched.upper_shift, launched.marks)
             finally:
                 os.close(fd)
+
+
+def _check_entry(env: Any, workdir: Any, user: Any, tty: Any) -> None:
+    """Refuse wrong arguments of a further program before anything is opened for it."""
+    environment("env", env)
+    flag("tty", tty)
+    if workdir is not None:
+        directory(workdir)
+    if user is not None:
+        account(user)

@@ -19,13 +19,19 @@ _Self = TypeVar("_Self", bound="Life")
 #: The verbs that each state allows; every other one is a StateError.
 VERBS = {
     "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
-    "running": frozenset({"exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes"}),
-    "paused": frozenset({"kill", "stop", "restart", "unpause", "wait", "reach files", "list changes"}),
-    "exited": frozenset({"start", "stop", "restart", "wait", "reach files", "list changes", "remove"}),
+    "running": frozenset({
+        "exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
+    }),
+    "paused": frozenset({
+        "kill", "stop", "restart", "unpause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
+    }),
+    "exited": frozenset({
+        "start", "stop", "restart", "wait", "reach files", "list changes", "remove", "use its terminal",
+    }),
     "removed": frozenset({"remove"}),
     # After a fork of the host: the containers stay the parent's.
     "of another process": frozenset(),
-}
+}  # fmt: skip
 
 
 class Life:
@@ -36,7 +42,7 @@ class Life:
         self.name = name or self.id[:12]
         self.spec = spec
         self._workspace = workspace
-        self._folder = workspace.make_folder(self.id[:12])
+        self._folder = workspace.make_folder(self.id[:12], other_users=spec.security.userns == "auto")
         self._running: Running | None = None
         self._paused = False
         self._removed = False
@@ -67,7 +73,7 @@ class Life:
     @property
     def pid(self) -> int:
         """The host's pid of the container's first process. Raises :class:`StateError` when it does not run."""
-        return self.alive("kill").main.pid
+        return self.alive("tell its pid").main.pid
 
     def allow(self, verb: str) -> None:
         """Raise :class:`StateError` unless the state allows ``verb``."""
@@ -115,8 +121,11 @@ class Life:
 
     @property
     def terminal(self) -> Any:
-        """The host's side of the terminal of a container made with ``tty=True`` (a raw binary file)."""
-        return self.alive("exec").terminal
+        """The host's side of the terminal of a container made with ``tty=True`` (a raw binary file).
+
+        What the program wrote last can be read after its end, until the next start or :meth:`remove`.
+        """
+        return self.alive("use its terminal").terminal
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until the container's program has ended; its exit code.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
+from pycontainer.container.arguments import flag, several, text
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.native import lib
 from pycontainer.size import parse_size
@@ -19,7 +21,26 @@ PROPAGATION = {
 }  # fmt: skip
 
 
-def _absolute(_: object, attribute: Any, value: str) -> None:
+#: What a container on the host's network needs to find others by name, as Docker gives it.
+_NAME_SERVICE = ("/etc/hosts", "/etc/resolv.conf")
+
+
+def _path(path: Any) -> Any:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
+def _flag(_: object, attribute: Any, value: Any) -> None:
+    flag(attribute.name, value)
+
+
+def _mode(_: object, __: Any, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0o7777:
+        raise InvalidArgument("mode", value, "a number from 0 to 0o7777 is needed")
+
+
+def _absolute(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str):
+        raise InvalidArgument(attribute.name, value, "a path is needed")
     parts = value.split("/")
     if not value.startswith("/") or ".." in parts or "\0" in value:
         raise InvalidArgument(attribute.name, value, "an absolute path without '..' is needed")
@@ -28,7 +49,9 @@ def _absolute(_: object, attribute: Any, value: str) -> None:
 
 
 def _source(path: str | os.PathLike[str]) -> str:
-    return os.path.abspath(os.fspath(path))
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidArgument("source", path, "a path is needed")
+    return os.path.abspath(text("source", os.fspath(path)))
 
 
 def _size(value: int | str | None) -> int | None:
@@ -55,10 +78,10 @@ class Bind:
     """
 
     source: str = attrs.field(converter=_source)
-    target: str = attrs.field(validator=_absolute)
-    read_only: bool = attrs.field(default=False, kw_only=True)
+    target: str = attrs.field(converter=_path, validator=_absolute)
+    read_only: bool = attrs.field(default=False, kw_only=True, validator=_flag)
     propagation: str = attrs.field(default="rprivate", kw_only=True, validator=_propagation)
-    idmap: bool = attrs.field(default=True, kw_only=True)
+    idmap: bool = attrs.field(default=True, kw_only=True, validator=_flag)
 
 
 @attrs.frozen
@@ -71,9 +94,9 @@ class Tmpfs:
     67108864
     """
 
-    target: str = attrs.field(validator=_absolute)
+    target: str = attrs.field(converter=_path, validator=_absolute)
     size: int | None = attrs.field(default=None, kw_only=True, converter=_size)
-    mode: int = attrs.field(default=0o1777, kw_only=True)
+    mode: int = attrs.field(default=0o1777, kw_only=True, validator=_mode)
 
 
 #: What ``mounts=`` accepts beside text.
@@ -87,13 +110,68 @@ def parse_mount(text: str) -> Bind:
         raise InvalidArgument("mounts", text, "'source:target' or 'source:target:ro' is needed")
     flags = parts[2].split(",") if len(parts) == 3 else []
     read_only, propagation = False, "rprivate"
-    for flag in flags:
-        if flag in ("ro", "rw"):
-            read_only = flag == "ro"
-        elif flag in PROPAGATION:
-            propagation = flag
+    for option in flags:
+        if option in ("ro", "rw"):
+            read_only = option == "ro"
+        elif option in PROPAGATION:
+            propagation = option
         else:
             raise InvalidArgument(
-                "mounts", text, f"unknown option {flag!r}: ro, rw or a propagation is needed"
+                "mounts", text, f"unknown option {option!r}: ro, rw or a propagation is needed"
             )
     return Bind(parts[0], parts[1], read_only=read_only, propagation=propagation)
+
+
+def parse_tmpfs(argument: str) -> Tmpfs:
+    """A tmpfs as ``docker run --tmpfs`` writes it: ``/path[:size=64m,mode=1777]``. Raises :class:`InvalidArgument`."""
+    target, _, options = text("tmpfs", argument).partition(":")
+    known: dict[str, Any] = {}
+    for option in filter(None, options.split(",")):
+        name, _, value = option.partition("=")
+        if name == "size":
+            known["size"] = value
+        elif name == "mode" and value and not value.strip("01234567"):
+            known["mode"] = int(value, 8)
+        else:
+            raise InvalidArgument("tmpfs", argument, f"unknown option {option!r}: size= or mode= is needed")
+    return Tmpfs(target, **known)
+
+
+def check_mounts(
+    mounts: Iterable[Mount | str], tmpfs: Iterable[str], *, host_network: bool = False
+) -> tuple[tuple[Mount, bool], ...]:
+    """The mounts of a container, each with "is a directory".  Looks whether the sources are there.
+
+    On the host's network the files by which it finds names are added, where the caller mounts nothing.
+    Raises :class:`InvalidArgument`.
+    """
+    found: list[tuple[Mount, bool]] = []
+    every = [
+        parse_mount(each) if isinstance(each, str) else each
+        for each in several("mounts", mounts, "Bind, Tmpfs or 'source:target[:ro]'")
+    ]
+    every += [parse_tmpfs(each) for each in several("tmpfs", tmpfs, "'/path[:size=64m,mode=1777]'")]
+    for mount in every:
+        if isinstance(mount, Tmpfs):
+            found.append((mount, True))
+        elif not isinstance(mount, Bind):
+            raise InvalidArgument("mounts", mount, "a Bind, a Tmpfs or 'source:target[:ro]' is needed")
+        elif not os.path.exists(mount.source):
+            raise InvalidArgument("mounts", mount.source, "the source does not exist")
+        else:
+            found.append((mount, os.path.isdir(mount.source)))
+    targets = [os.path.normpath(mount.target) for mount, _ in found]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise InvalidArgument("mounts", target, "two mounts have this target")
+    if host_network and "/etc" not in targets:
+        found += [(bind, False) for bind in _name_service(targets)]
+    return tuple(found)
+
+
+def _name_service(taken: list[str]) -> list[Bind]:
+    places = [(path, os.path.realpath(path)) for path in _NAME_SERVICE if path not in taken]
+    # The host's own ids: the file systems below /etc and /run need not know id maps, and all may read these.
+    return [
+        Bind(source, path, read_only=True, idmap=False) for path, source in places if os.path.isfile(source)
+    ]

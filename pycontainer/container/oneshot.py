@@ -15,8 +15,9 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features
-from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.changes import Change
 from pycontainer.kernel.process import Process
+from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
 
 
@@ -34,7 +35,7 @@ class OneShot(Command):
         name = os.urandom(6).hex()
         upper = None
         if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
-            upper = self._workspace.make_folder(name)
+            upper = self._workspace.make_folder(name, other_users=True)
             self._stack.callback(self._workspace.remove_folder, name)
         layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
         launched = launch(self._workspace, self._spec, fds, name=name, layer=layer)
@@ -44,6 +45,7 @@ class OneShot(Command):
         if terminal is not None:
             self._stack.callback(terminal.close)
         self.process = Process.adopt(launched.pid, launched.pidfd)
+        reaper().guard(self.process)
         return terminal
 
     def _changes(self) -> list[Change] | None:
@@ -52,6 +54,7 @@ class OneShot(Command):
         if launched is None or upper is None:
             return None
         try:
-            return overlay_changes(upper, launched.lowers[::-1], upper_base=launched.upper_shift)
+            reach = self._workspace.reach
+            return reach.changes(upper, launched.lowers[::-1], launched.upper_shift, launched.marks)
         finally:
             os.close(upper)

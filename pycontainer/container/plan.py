@@ -279,7 +279,8 @@ class _Planner:
         for path in shape.read_only_paths:
             self.inner.append(op.read_only(path, at=ROOT, attributes=lib.MOUNT_ATTR_RDONLY | _QUIET))
         if shape.workdir not in (None, "/"):
-            self.inner.append(op.ensure(shape.workdir, at=ROOT, out=TARGET, mode=stat.S_IFDIR | 0o755))
+            place = op.ensure(shape.workdir, at=ROOT, out=TARGET, mode=stat.S_IFDIR | 0o755)
+            self.inner.append(attrs.evolve(place, text=f"find or make the working directory {shape.workdir}"))
         if shape.read_only:
             self.inner.append(op.set_attributes(ROOT, attributes=lib.MOUNT_ATTR_RDONLY, purpose="the root"))
 

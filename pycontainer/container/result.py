@@ -51,7 +51,12 @@ def _words(args: Iterable[str]) -> tuple[str, ...]:
     return tuple(args)
 
 
-def _listed(changes: Iterable[Change] | None) -> tuple[Change, ...] | None:
+def _listed(changes: Iterable[Change] | Exception | None) -> tuple[Change, ...] | Exception | None:
+    if isinstance(changes, Exception):
+        import copy
+
+        # Without the traceback, whose frames would keep alive all that a value must not hold.
+        return copy.copy(changes)
     return None if changes is None else tuple(changes)
 
 
@@ -80,14 +85,18 @@ class Result(Generic[AnyStr]):
     usage: Usage
     container_id: str | None = None
     container_name: str | None = None
-    _changes: tuple[Change, ...] | None = attrs.field(default=None, converter=_listed, alias="changes")
+    _changes: tuple[Change, ...] | Exception | None = attrs.field(
+        default=None, converter=_listed, alias="changes"
+    )
 
     def changes(self) -> list[Change]:
         """Return what the command changed in the file system, in the order of paths.
 
         Raises ``StateError`` where that was not recorded: for a command in a container that lives on, whose
-        own ``changes()`` tells.
+        own ``changes()`` tells; else what kept the changes from being collected after the command's end.
         """
+        if isinstance(self._changes, Exception):
+            raise self._changes.with_traceback(None)
         if self._changes is None:
             raise StateError("the file system of this command", "not recorded", "list its changes")
         return list(self._changes)

@@ -27,7 +27,9 @@ from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeou
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.process import LONGEST_POLL, Process
+from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
+from pycontainer.kernel.userns import release
 
 
 @attrs.define(eq=False)
@@ -90,6 +92,7 @@ class Running:
         self.cgroup = cgroup
         self.terminal = launched.take_terminal()
         self.main = Process.adopt(launched.pid, launched.pidfd)
+        reaper().guard(self.main)
         self._entered: list[Entered] = []
         self._waiting: list[int] = []
         self._lock = threading.Lock()
@@ -118,7 +121,14 @@ class Running:
             if cgroup is not None:
                 cgroup.close()
             raise
-        workspace.note_process(name, launched.pid)
+        try:
+            workspace.note_process(name, launched.pid)
+        except BaseException:
+            release(launched.pidfd)
+            launched.close()
+            if cgroup is not None:
+                cgroup.close()
+            raise
         return cls(launched, cgroup, note=name)
 
     def enter(

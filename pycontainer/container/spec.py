@@ -10,11 +10,21 @@ import os
 import re
 import resource
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
-from pycontainer.container.mounts import Bind, Mount, Tmpfs, parse_mount
+from pycontainer.container.arguments import (
+    account,
+    directory,
+    environment,
+    flag,
+    mapping,
+    several,
+    text,
+    words,
+)
+from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
@@ -25,7 +35,6 @@ from pycontainer.size import parse_size
 #: Docker's search path for images that set none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NETWORKS = ("none", "host")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
 
 #: ulimits by Docker's names.
@@ -68,7 +77,7 @@ def make_spec(
     *,
     entrypoint: Sequence[str] | str | None = None,
     env: Mapping[str, str] | Sequence[str] | None = None,
-    workdir: str | None = None,
+    workdir: str | os.PathLike[str] | None = None,
     user: str | int | None = None,
     hostname: str | None = None,
     mounts: Iterable[Mount | str] = (),
@@ -95,55 +104,72 @@ def make_spec(
     See :func:`pycontainer.run` for the arguments.
     """
     config = image.config
-    if privileged and security is not None:
-        raise InvalidArgument("privileged", privileged, "give either 'privileged' or 'security'")
-    chosen = Security.privileged() if privileged else security or Security.default()
-    if cap_add or cap_drop or userns is not None:
-        chosen = chosen.evolve(cap_add=cap_add, cap_drop=cap_drop, userns=userns)
     if network not in NETWORKS:
         raise InvalidArgument("network", network, f"one of {', '.join(NETWORKS)} is needed")
-    if hostname is not None and not _HOSTNAME.fullmatch(hostname):
-        raise InvalidArgument("hostname", hostname, "up to 64 letters, digits, '-' and '.' are needed")
     return Spec(
         image=image,
         argv=_argv(config, command, entrypoint),
         env=_env(config, env),
         workdir=directory(workdir if workdir is not None else config.workdir or "/"),
-        user=_text("user", str(user)) if user is not None else config.user or "",
-        hostname=hostname,
-        mounts=_mounts(mounts, tmpfs),
-        read_only=read_only,
-        tty=tty,
-        init=init,
+        user=account(user) if user is not None else config.user or "",
+        hostname=_hostname(hostname),
+        mounts=check_mounts(mounts, tmpfs, host_network=network == "host"),
+        read_only=flag("read_only", read_only),
+        tty=flag("tty", tty),
+        init=flag("init", init),
         network=network,
-        security=chosen,
-        ulimits=_ulimits(ulimits or {}),
+        security=_security(security, privileged, cap_add, cap_drop, userns),
+        ulimits=_ulimits(ulimits),
         size=None if size is None else parse_size("size", size),
         shm_size=parse_size("shm_size", shm_size),
-        stop_signal=signal_number(stop_signal or config.stop_signal or "TERM"),
-        labels=tuple(sorted({**dict(config.labels), **(labels or {})}.items())),
+        stop_signal=_stop_signal(stop_signal, config),
+        labels=_labels(config, labels),
         extra_fds=_extra_fds(extra_fds),
-        umask=umask,
+        umask=_umask(umask),
     )
 
 
-def _text(argument: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidArgument(argument, value, "text is needed")
-    if "\0" in value:
-        raise InvalidArgument(argument, value, "a NUL byte cannot be handed to the kernel")
-    return value
+#: Specifications made before, by what they were made from. Not those with what must be looked at each time.
+_made: dict[Any, Spec] = {}
+_MADE_LIMIT = 64
+_PLAIN = (str, int, bool, type(None), Security)
 
 
-def words(argument: str, value: Sequence[str] | str | os.PathLike[str]) -> tuple[str, ...]:
-    """A command as a tuple; a single string is one word, as in ``subprocess`` without a shell."""
-    if isinstance(value, (str, os.PathLike)):
-        value = [os.fspath(value)]
-    if isinstance(value, bytes):
-        raise InvalidArgument(argument, value, "a list of words is needed")
-    return tuple(
-        _text(argument, os.fspath(word) if isinstance(word, os.PathLike) else word) for word in value
-    )
+def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
+    """As :func:`make_spec`, which is asked once for equal arguments."""
+    key = _key(image, command, options)
+    try:
+        found = None if key is None else _made.get(key)
+    except TypeError:
+        # Something in a list cannot be hashed; make_spec knows whether it is wrong.
+        key = found = None
+    if found is None:
+        found = make_spec(image, command, **options)
+        if (
+            key is not None
+            and not found.extra_fds
+            and all(isinstance(each, Tmpfs) for each, _ in found.mounts)
+        ):
+            if len(_made) >= _MADE_LIMIT:
+                _made.clear()
+            _made[key] = found
+    return found
+
+
+def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What tells arguments apart, with their types: ``1`` equals ``True``, and only one of them is right."""
+    parts: list[Any] = [image]
+    for name, value in (("command", command), *options.items()):
+        kind = type(value)
+        if kind in _PLAIN:
+            parts += name, kind, value
+        elif kind is list or kind is tuple:
+            parts += name, kind, tuple(value), tuple(map(type, value))
+        elif kind is dict:
+            parts += name, kind, tuple(value.items()), tuple(map(type, value.values()))
+        else:
+            return None
+    return tuple(parts)
 
 
 def _argv(config: ImageConfig, command: Any, entrypoint: Any) -> tuple[str, ...]:
@@ -160,92 +186,98 @@ def _argv(config: ImageConfig, command: Any, entrypoint: Any) -> tuple[str, ...]
     return argv
 
 
-def environment(argument: str, env: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
-    """Variables from a mapping or from ``["NAME=value"]``, checked."""
-    if env is None:
-        return {}
-    if not isinstance(env, Mapping):
-        pairs = [_text(argument, item).partition("=") for item in words(argument, env)]
-        env = {name: value for name, _, value in pairs}
-    for name, value in env.items():
-        if not _text(argument, name) or "=" in name:
-            raise InvalidArgument(argument, name, "a variable's name is not empty and has no '='")
-        _text(f"{argument}[{name!r}]", value)
-    return dict(env)
-
-
 def _env(config: ImageConfig, env: Any) -> tuple[tuple[str, str], ...]:
     merged = {"PATH": DEFAULT_PATH, **environment("image env", config.env), **environment("env", env)}
     return tuple(merged.items())
 
 
-def directory(path: str) -> str:
-    """A working directory, checked."""
-    if not _text("workdir", path).startswith("/"):
-        raise InvalidArgument("workdir", path, "an absolute path is needed")
-    return os.path.normpath(path).replace("//", "/")
+def _hostname(name: Any) -> str | None:
+    if name is not None and not _HOSTNAME.fullmatch(text("hostname", name)):
+        raise InvalidArgument("hostname", name, "up to 64 letters, digits, '-' and '.' are needed")
+    return cast("str | None", name)
 
 
-def _mounts(mounts: Iterable[Mount | str], tmpfs: Iterable[str]) -> tuple[tuple[Mount, bool], ...]:
-    found: list[tuple[Mount, bool]] = []
-    if isinstance(mounts, (str, Bind, Tmpfs)):
-        raise InvalidArgument("mounts", mounts, "a list is needed")
-    every: list[Mount] = [parse_mount(each) if isinstance(each, str) else each for each in mounts]
-    every += [_parse_tmpfs(each) for each in tmpfs]
-    for mount in every:
-        if isinstance(mount, Tmpfs):
-            found.append((mount, True))
-        elif not isinstance(mount, Bind):
-            raise InvalidArgument("mounts", mount, "a Bind, a Tmpfs or 'source:target[:ro]' is needed")
-        elif not os.path.exists(mount.source):
-            raise InvalidArgument("mounts", mount.source, "the source does not exist")
-        else:
-            found.append((mount, os.path.isdir(mount.source)))
-    targets = [os.path.normpath(mount.target) for mount, _ in found]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise InvalidArgument("mounts", target, "two mounts have this target")
-    return tuple(found)
+def _security(
+    chosen: Any, privileged: bool, cap_add: Iterable[str], cap_drop: Iterable[str], userns: str | None
+) -> Security:
+    if chosen is not None and not isinstance(chosen, Security):
+        raise InvalidArgument(
+            "security", chosen, "a Security is needed: Security.default() or Security.privileged(), changed"
+        )
+    if flag("privileged", privileged):
+        if chosen is not None:
+            raise InvalidArgument("privileged", privileged, "give either 'privileged' or 'security'")
+        chosen = Security.privileged()
+    chosen = chosen or Security.default()
+    if cap_add or cap_drop or userns is not None:
+        add = several("cap_add", cap_add, "names of capabilities")
+        drop = several("cap_drop", cap_drop, "names of capabilities")
+        chosen = chosen.evolve(cap_add=add, cap_drop=drop, userns=userns)
+    return cast("Security", chosen)
 
 
-def _parse_tmpfs(text: str) -> Tmpfs:
-    """``docker run --tmpfs``: ``/path[:size=64m,mode=1777]``."""
-    target, _, options = _text("tmpfs", text).partition(":")
-    known: dict[str, Any] = {}
-    for option in filter(None, options.split(",")):
-        name, _, value = option.partition("=")
-        if name == "size":
-            known["size"] = value
-        elif name == "mode" and value.isdigit():
-            known["mode"] = int(value, 8)
-        else:
-            raise InvalidArgument("tmpfs", text, f"unknown option {option!r}: size= or mode= is needed")
-    return Tmpfs(target, **known)
-
-
-def _ulimits(ulimits: Mapping[str, int | tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
+def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple[int, int, int], ...]:
     """Core dumps off unless asked for; the rest is inherited."""
     found = {ULIMITS["core"]: (0, 0)}
-    for name, value in ulimits.items():
+    for name, value in mapping("ulimits", ulimits, "{'nofile': 64}").items():
         if name not in ULIMITS:
             raise InvalidArgument("ulimits", name, f"one of {', '.join(sorted(ULIMITS))} is needed")
-        soft, hard = (value, value) if isinstance(value, int) else value
-        unlimited = (1 << 64) - 1
-        pair = tuple(unlimited if each == -1 else each for each in (soft, hard))
-        if pair[0] > pair[1] or min(pair) < 0:
+        pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+        if len(pair) != 2 or any(isinstance(each, bool) or not isinstance(each, int) for each in pair):
+            raise InvalidArgument(
+                "ulimits", {name: value}, "a number, or the two numbers (soft, hard), are needed"
+            )
+        soft, hard = ((1 << 64) - 1 if each == -1 else each for each in pair)
+        if soft > hard or soft < 0 or hard >= 1 << 64:
             raise InvalidArgument("ulimits", {name: value}, "0 <= soft <= hard is needed; -1 is unlimited")
-        found[ULIMITS[name]] = (pair[0], pair[1])
+        found[ULIMITS[name]] = (soft, hard)
     return tuple((kind, soft, hard) for kind, (soft, hard) in found.items())
+
+
+def _stop_signal(signal: Any, config: ImageConfig) -> int:
+    if signal is None:
+        return signal_number(config.stop_signal or "TERM")
+    if isinstance(signal, bool) or not isinstance(signal, (int, str)):
+        raise InvalidArgument(
+            "stop_signal", signal, "a number or name of a signal is needed, such as 15 or 'TERM'"
+        )
+    try:
+        return signal_number(signal)
+    except InvalidArgument as error:
+        raise InvalidArgument("stop_signal", signal, error.reason) from None
+
+
+def _labels(config: ImageConfig, labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    given = mapping("labels", labels, "{'name': 'text'}")
+    for name, value in given.items():
+        text("labels", name)
+        text(f"labels[{name!r}]", value)
+    return tuple(sorted({**dict(config.labels), **given}.items()))
 
 
 def _extra_fds(fds: Mapping[int, int] | Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Pairs of a host fd and the number that the program sees it as; a sequence keeps the numbers."""
-    pairs = fds.items() if isinstance(fds, Mapping) else [(fd, fd) for fd in fds]
+    if isinstance(fds, Mapping):
+        pairs = list(fds.items())
+    else:
+        pairs = [(fd, fd) for fd in several("extra_fds", fds, "descriptors")]
     for host, target in pairs:
+        if any(isinstance(fd, bool) or not isinstance(fd, int) for fd in (host, target)):
+            raise InvalidArgument("extra_fds", {host: target}, "numbers of descriptors are needed")
         if target < 3 or target > 1 << 20 or host < 0:
             raise InvalidArgument("extra_fds", {host: target}, "an open fd and a number from 3 are needed")
         try:
             os.fstat(host)
         except OSError:
             raise InvalidArgument("extra_fds", host, "no such fd is open") from None
+    targets = [target for _, target in pairs]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise InvalidArgument("extra_fds", target, "two descriptors have this number inside")
     return tuple(pairs)
+
+
+def _umask(umask: Any) -> int:
+    if isinstance(umask, bool) or not isinstance(umask, int) or not 0 <= umask <= 0o777:
+        raise InvalidArgument("umask", umask, "a number from 0 to 0o777 is needed, such as 0o022")
+    return umask

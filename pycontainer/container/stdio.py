@@ -30,6 +30,18 @@ class HasFileno(Protocol):
         ...
 
 
+def check_stream(name: str, what: object) -> None:
+    """Raise ``InvalidArgument`` for what cannot be a stream: a path, ``STDOUT`` for stdin."""
+    special = (PIPE, STDOUT, DEVNULL) if name == "stderr" else (PIPE, DEVNULL)
+    if isinstance(what, int) and not isinstance(what, bool):
+        good = what >= 0 or what in special
+    else:
+        good = what is None or hasattr(what, "fileno")
+    if not good:
+        accepted = "PIPE, DEVNULL, STDOUT" if name == "stderr" else "PIPE, DEVNULL"
+        raise InvalidArgument(name, what, f"{accepted}, a file descriptor or an open file is accepted")
+
+
 class Stdio:
     """Descriptors for a command's stdin, stdout and stderr.
 
@@ -105,11 +117,8 @@ class Stdio:
             fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             self._childs.append(fd)
             return fd
-        fd = what if isinstance(what, int) else what.fileno()
-        if fd < 0:
-            accepted = "PIPE, DEVNULL, STDOUT" if name == "stderr" else "PIPE, DEVNULL"
-            raise InvalidArgument(name, what, f"{accepted}, a file descriptor or an open file is accepted")
-        return fd
+        check_stream(name, what)
+        return what if isinstance(what, int) else what.fileno()
 
     def close_child(self) -> None:
         """Close the program's ends, once it has its own: until then no end of file can come. Idempotent."""

@@ -19,17 +19,23 @@ import fcntl
 import os
 import signal
 import threading
+import time
 from functools import cache
 
+from pycontainer.container.reach import Reach
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
+from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import Cgroup, find_home
 from pycontainer.kernel.reaper import reaper
+from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
 
 _PREFIX = "pycontainer-"
+#: How old a folder without a lock is, in seconds, when nobody is about to lock it any more.
+_ABANDONED = 60
 
 
 class Workspace:
@@ -41,6 +47,7 @@ class Workspace:
         self.leases = Leases()
         self.exports = Exports()
         self.recipes = Recipes()
+        self.reach = Reach()
         self._lock = threading.Lock()
         self._skeletons: dict[tuple[int, int], str] = {}
         self._cgroup: Cgroup | None = None
@@ -53,10 +60,12 @@ class Workspace:
             self._sweep()
             self.name, self._held = self._claim()
         except BaseException:
+            self.reach.close()
             os.close(self._run)
             raise
         self.path = f"{root}/run/{self.name}"
-        self._registrations.append(reaper().register_tree(self._run, self.name, lock=self._held))
+        self._tree = reaper().register_tree(self._run, self.name, lock=self._held)
+        self._reaper_reaches_all = idmap.rules_host()
 
     def _claim(self) -> tuple[str, int]:
         """A new folder and its held lock. Another process may sweep it before it is locked: then once more."""
@@ -88,15 +97,20 @@ class Workspace:
                 self._skeletons[owner] = path
             return self._skeletons[owner]
 
-    def make_folder(self, name: str) -> str:
-        """A new folder of this process, removed by :meth:`remove_folder` or by the reaper."""
+    def make_folder(self, name: str, *, other_users: bool) -> str:
+        """A new folder of this process, removed by :meth:`remove_folder` or by the reaper.
+
+        ``other_users``: users other than the caller may come to have files in it.
+        """
+        if other_users and not self._reaper_reaches_all:
+            self._let_the_reaper_reach_all()
         path = f"{self.path}/{name}"
         os.mkdir(path, 0o755)
         return path
 
     def note_process(self, name: str, pid: int) -> None:
         """Note a container's first process, so that a sweep finds it when its reaper could not do its work."""
-        with open(f"{self.path}/{name}.pid", "w") as file:
+        with named(f"note the process of {name}"), open(f"{self.path}/{name}.pid", "w") as file:
             file.write(f"{pid} {started_at(pid)} {_boot_id()}")
 
     def forget_process(self, name: str) -> None:
@@ -108,9 +122,29 @@ class Workspace:
         """Remove a folder with all that is in it; idempotent."""
         fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            remove_tree(fd, name)
+            self.reach.remove(fd, name)
         finally:
             os.close(fd)
+
+    def _let_the_reaper_reach_all(self) -> None:
+        userns = self.reach.steward().userns
+        with self._lock:
+            if not self._reaper_reaches_all:
+                before = self._tree
+                self._tree = reaper().register_tree(self._run, self.name, lock=self._held, userns=userns)
+                reaper().forget(before)
+                self._reaper_reaches_all = True
+
+    def _remove_host(self, name: str) -> None:
+        """Remove the folder of a host process; the lock goes last, so that a sweep finds what is left."""
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._run)
+        try:
+            for each in os.listdir(fd):
+                if each != "lock":
+                    self.reach.remove(fd, each)
+        finally:
+            os.close(fd)
+        remove_tree(self._run, name)
 
     def cgroup(self, name: str) -> Cgroup:
         """A new cgroup for a container below this process's own. Raises :class:`NotSupported`."""
@@ -124,7 +158,7 @@ class Workspace:
 
     def close(self) -> None:
         """Remove everything; the containers must have been removed before."""
-        for number in self._registrations:
+        for number in (self._tree, *self._registrations):
             reaper().forget(number)
         self._registrations.clear()
         self.leases.close()
@@ -132,28 +166,45 @@ class Workspace:
         if self._cgroup is not None:
             self._cgroup.close()
             os.close(self._home)
-        remove_tree(self._run, self.name)
-        os.close(self._held)
-        os.close(self._run)
+        try:
+            self._remove_host(self.name)
+        finally:
+            self.reach.close()
+            os.close(self._held)
+            os.close(self._run)
 
     def _sweep(self) -> None:
         """Remove the folders of processes that are gone and could not be swept by their reaper."""
         for name in os.listdir(self._run):
-            try:
-                held = _lock(f"{self.root}/run/{name}/lock")
-            except (BlockingIOError, NotADirectoryError):
-                continue
-            except FileNotFoundError:
-                # Killed before it had a lock, or just about to have one: it notices and takes another name.
-                with contextlib.suppress(OSError):
-                    os.rmdir(name, dir_fd=self._run)
+            held = self._take_over(name)
+            if held is None:
                 continue
             try:
                 _end_noted(f"{self.root}/run/{name}")
                 _remove_cgroup(_PREFIX + name)
-                remove_tree(self._run, name)
+                self._remove_host(name)
             finally:
                 os.close(held)
+
+    def _take_over(self, name: str) -> int | None:
+        """The lock of a folder whose process is gone; ``None`` if it lives, or nothing is left to do."""
+        path = f"{self.root}/run/{name}/lock"
+        try:
+            return _lock(path)
+        except (BlockingIOError, NotADirectoryError):
+            return None
+        except FileNotFoundError:
+            pass
+        # Killed before it had a lock, or just about to have one: it notices and takes another name.
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=self._run)
+        try:
+            # Not empty: somebody removes it in this moment, or was ended while doing so.
+            if time.time() - os.stat(name, dir_fd=self._run).st_mtime < _ABANDONED:
+                return None
+            return _lock(path, os.O_CREAT)
+        except (BlockingIOError, FileNotFoundError):
+            return None
 
 
 def _lock(path: str, flags: int = 0) -> int:

@@ -55,8 +55,7 @@ def overlay_changes(
     :data:`~pycontainer.kernel.layers.Namespace`).
 
     An added directory is listed with its content, a deleted one alone; one that was only copied up to hold
-    changes is none itself, nor is its time.  A file whose content the caller may not read counts as
-    modified.  What has a path longer than the system's limit of 4096 bytes goes with its directory: no
+    changes is none itself, nor is its time.  What the caller may not read is an error.  What has a path longer than the system's limit of 4096 bytes goes with its directory: no
     program could name it.  The result is a true picture only while nobody writes to the container.
 
     Raises :class:`KernelError`, with ``EFBIG`` for more than ``limit`` changes, and
@@ -66,11 +65,10 @@ def overlay_changes(
     [Change(kind='added', path='/tmp/x')]
     """
     marks = Marks(namespace)
-    with named(_STEP):
-        if not os.listdir(upper) and not marks.opaque(upper):
+    with named(_STEP), Descent(os.open(".", OPEN_DIRECTORY, dir_fd=upper)) as walk:
+        if not os.listdir(walk.fd) and not marks.opaque(walk.fd):
             return []  # what most runs change
-    with named(_STEP), Lowers(lowers, marks) as below:
-        with Descent(os.open(".", OPEN_DIRECTORY, dir_fd=upper)) as walk:
+        with Lowers(lowers, marks) as below:
             comparison = _Comparison(walk=walk, below=below, marks=marks, base=upper_base, limit=limit)
             comparison.run()
     return sorted(comparison.changes, key=lambda change: change.path)

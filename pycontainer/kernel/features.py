@@ -12,7 +12,7 @@ from functools import cache
 from pycontainer.errors import KernelError
 from pycontainer.kernel import operation as op
 from pycontainer.kernel import userns
-from pycontainer.kernel.idmap import IdMap
+from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import apply
@@ -35,9 +35,8 @@ def overlay_takes_layers() -> bool:
         ),
     ]
     try:
-        userns.release(
-            userns.hold(lib.CLONE_NEWUSER | lib.CLONE_NEWNS, script=Script.of(inner=ops), slots=2)[1]
-        )
+        namespaces = lib.CLONE_NEWNS | (0 if rules_host() else lib.CLONE_NEWUSER)
+        userns.release(userns.hold(namespaces, script=Script.of(inner=ops), slots=2)[1])
     except KernelError as error:
         if error.op != len(ops) or error.errno not in (errno.EINVAL, errno.ENOTDIR, errno.ENOENT):
             raise

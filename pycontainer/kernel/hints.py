@@ -15,15 +15,16 @@ _USERNS = (
     "and kernel.apparmor_restrict_unprivileged_userns"
 )
 _PRIVILEGE = "CAP_SYS_ADMIN is missing: run as root, or in a user namespace"
+_NO_USERNS = "without a user namespace of its own (userns='host') a container needs root (CAP_SYS_ADMIN)"
 
 _STEPS = {
     (lib.PC_STEP_CLONE, errno.EPERM): _USERNS,
     (lib.PC_STEP_CLONE, errno.EUSERS): _USERNS,
     (lib.PC_STEP_CLONE, errno.ENOSPC): _USERNS + ", or the user.max_*_namespaces limit of another kind is reached",
-    (lib.PC_STEP_CLONE, errno.ENOSYS): "a call filter hides clone3 here: run outside of this sandbox, or relax it",
+    (lib.PC_STEP_CLONE, errno.ENOSYS): "a call filter hides clone3 here: run outside of what confines this process, or relax it",
     (lib.PC_STEP_CLONE, errno.EAGAIN): "the limit of processes is reached: pids.max, ulimit -u or kernel.pid_max",
     (lib.PC_STEP_CLONE, errno.EINVAL): "this kernel lacks one of the namespaces asked for",
-    (lib.PC_STEP_CLONE_OUTER, errno.ENOSYS): "a call filter hides clone3 here: run outside of this sandbox, or relax it",
+    (lib.PC_STEP_CLONE_OUTER, errno.ENOSYS): "a call filter hides clone3 here: run outside of what confines this process, or relax it",
     (lib.PC_STEP_CLONE_OUTER, errno.EAGAIN): "the limit of processes is reached: pids.max, ulimit -u or kernel.pid_max",
     (lib.PC_STEP_JOIN, errno.EPERM): _PRIVILEGE,
     (lib.PC_STEP_JOIN, errno.ESRCH): "the process whose namespaces were to be entered is gone",
@@ -36,6 +37,7 @@ _STEPS = {
 
 _OPERATIONS = {
     (lib.PC_OP_OPEN_TREE, errno.EPERM): _PRIVILEGE,
+    (lib.PC_OP_OPEN_TREE, errno.EINVAL): "there are mounts in it that only root may show: run as root, or take a directory without",
     (lib.PC_OP_FSOPEN, errno.EPERM): _PRIVILEGE,
     (lib.PC_OP_FSOPEN, errno.ENODEV): "this kernel lacks the file system: load its module",
     (lib.PC_OP_MOVE_MOUNT, errno.EPERM): _PRIVILEGE,
@@ -53,15 +55,23 @@ _MAPPED = (
     "its file system cannot be shown through an id map (ext4, xfs and btrfs can; overlayfs, NFS and FUSE mostly "
     "cannot): move it to one that can, or use userns='host', or Bind(..., idmap=False) for a mount"
 )
-_OVERLAY = "the writable layer cannot lie on overlayfs, NFS or FUSE: set PYCONTAINER_ROOT to a directory on ext4, xfs or btrfs"
+_OVERLAY = (
+    "the writable layer cannot lie on overlayfs, NFS or FUSE: set PYCONTAINER_ROOT to a directory on ext4, xfs or btrfs; "
+    "nor can an ordinary user have a root file system with mounts in it, such as '/': take a directory without, or run as root"
+)
 _PROC = (
     "/proc of this host is partly covered, as in an ordinary container: run where it is not "
     "(docker run --security-opt systempaths=unconfined)"
 )
 
 
-def of_step(step: int, error: int) -> str:
-    """What may be behind the refusal of a step of ``enum pc_step``; empty when nothing is known."""
+def of_step(step: int, error: int, *, in_userns: bool = True) -> str:
+    """What may be behind the refusal of a step of ``enum pc_step``; empty when nothing is known.
+
+    ``in_userns``: the process was to be in a user namespace of its own.
+    """
+    if step == lib.PC_STEP_CLONE and error == errno.EPERM and not in_userns:
+        return _NO_USERNS
     return _STEPS.get((step, error), "")
 
 
@@ -74,3 +84,12 @@ def of_operation(operation: Operation, error: int) -> str:
     if operation.kind == lib.PC_OP_FSMOUNT and "proc" in operation.text and error == errno.EPERM:
         return _PROC
     return _OPERATIONS.get((operation.kind, error), "")
+
+
+def of_program(name: str, error: int) -> str:
+    """What may be behind the refusal to execute the program that the user called ``name``."""
+    if error in (errno.ENOENT, errno.ENOTDIR):
+        if " " in name.strip():
+            return f"a string is one word, the program's name: for a program with arguments give a list, {name.split()!r}"
+        return "it is not in PATH, or its interpreter is missing"
+    return "made for another kind of machine, or a script without #!" if error == errno.ENOEXEC else ""

@@ -1,8 +1,9 @@
-"""Kinds of files, in words, and the refusal of all but regular ones."""
+"""What is at a name: nothing, or a file of some kind, in words; and the refusal of all but regular ones."""
 
 from __future__ import annotations
 
 import errno
+import os
 import stat
 
 from pycontainer.errors import KernelError
@@ -27,3 +28,11 @@ def check_regular(mode: int, step: str) -> None:
     if not stat.S_ISREG(mode):
         number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise KernelError(number, step, hint=f"it is {kind_of(mode)}, not a regular file")
+
+
+def status_of(dir_fd: int, name: str | bytes) -> os.stat_result | None:
+    """Return what is at ``name`` in an open directory, or ``None``; links are not followed."""
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

@@ -18,6 +18,7 @@ import attrs
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.kinds import status_of
 
 #: Whose xattrs carry the marks: ``user.overlay.*`` for an overlay mounted with ``userxattr``, as in a
 #: user namespace, or ``trusted.overlay.*``, which only the host's root reads and writes.
@@ -106,7 +107,7 @@ class Lowers:
     def lookup(self, name: str) -> Entry | None:
         """Return what the overlay shows of these layers at ``name`` here, or ``None``."""
         for walk in self._merged:
-            status = _lstat(walk.fd, name)
+            status = status_of(walk.fd, name)
             if status is not None:
                 hidden = self._marks.whiteout(walk.fd, name, status)
                 return None if hidden else Entry(walk.fd, name, status)
@@ -163,7 +164,7 @@ class Lowers:
         self._above.append(self._merged)
         merged = []
         for walk in self._merged:
-            status = _lstat(walk.fd, name)
+            status = status_of(walk.fd, name)
             if status is None:
                 continue
             if not stat.S_ISDIR(status.st_mode):
@@ -187,10 +188,3 @@ class Lowers:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-
-def _lstat(dir_fd: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

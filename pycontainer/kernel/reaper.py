@@ -14,6 +14,8 @@ import select
 import socket
 import struct
 import threading
+from typing import Protocol
+from weakref import WeakSet
 
 import attrs
 
@@ -40,6 +42,19 @@ class Registration:
         return _MESSAGE.pack(self.type, self.flags, self.id, self.name)
 
 
+class Guarded(Protocol):
+    """A process held by its pidfd."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pidfd is held no longer."""
+        ...
+
+    def fileno(self) -> int:
+        """The pidfd."""
+        ...
+
+
 class Reaper:
     """A running reaper and what it knows. Thread-safe. One is had by :func:`reaper`."""
 
@@ -47,6 +62,7 @@ class Reaper:
         self._lock = threading.Lock()
         self._registrations: dict[int, Registration] = {}
         self._next_id = 1
+        self._guarded: WeakSet[Guarded] = WeakSet()
         self._socket, self._pidfd = _start()
 
     def fileno(self) -> int:
@@ -78,6 +94,10 @@ class Reaper:
             del self._registrations[number]
             self._tell(Registration(type=lib.PC_REAPER_FORGET, id=number))
 
+    def guard(self, process: Guarded) -> None:
+        """Remember a process that has registered itself, for a successor; for as long as the object lives."""
+        self._guarded.add(process)
+
     def revive(self) -> None:
         """Start another reaper if this one takes no more, and tell it all that the old one was told."""
         with self._lock:
@@ -88,6 +108,9 @@ class Reaper:
             self._socket, self._pidfd = _start()
             for registration in self._registrations.values():
                 self._tell(registration)
+            for process in list(self._guarded):
+                if not process.closed:
+                    self._tell(Registration(type=lib.PC_REAPER_PROCESS, id=0, fds=(process.fileno(),)))
 
     def drop(self) -> None:
         """Close this process's fds without ending the reaper: for the child side of a fork."""

@@ -12,14 +12,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel import native
 from pycontainer.kernel.creation import creating_as, make_directory, replacement
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.kinds import check_regular
+from pycontainer.kernel.kinds import check_regular, status_of
 from pycontainer.kernel.native import lib
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ READ_LIMIT = 64 << 20
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _IN_ROOT = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
-#: openat2 answers EAGAIN when a rename anywhere raced a ".."; openat2(2) says: try again.
+#: openat2 answers EAGAIN when a rename anywhere raced a ".."; openat2(2) says: try again. So often at most.
 _ATTEMPTS = 64
 #: The kernel's own bound on the links of one path (path_resolution(7)).
 _LINKS = 40
@@ -49,13 +50,13 @@ def open_in_root(root: int, path: bytes, flags: int, mode: int = 0) -> int:
     # openat2(2) refuses what it would not use.
     mode = mode if flags & os.O_CREAT else 0
     flags |= 0 if flags & os.O_PATH else os.O_NOCTTY
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         try:
             return native.openat2(root, path, flags, mode, _IN_ROOT)
         except KernelError as error:
-            if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
+            if error.errno != errno.EAGAIN:
                 raise
-    raise AssertionError
+    return native.openat2(root, path, flags, mode, _IN_ROOT)
 
 
 @contextmanager
@@ -152,7 +153,7 @@ class Rooted:
             parent, name = self.locate(path)
             with parent:
                 ids = None if owner is None else self.host_ids(*owner)
-                if (old := self.entry(parent.fileno(), name)) is not None:
+                if (old := status_of(parent.fileno(), name)) is not None:
                     check_regular(old.st_mode, self.step("write", path))
                     mode = stat.S_IMODE(old.st_mode) if mode is None else mode
                     ids = (old.st_uid, old.st_gid) if ids is None else ids
@@ -169,14 +170,12 @@ class Rooted:
 
     def listdir(self, path: PathLike = "/", *, limit: int = 1_000_000) -> list[str]:
         """Return the names in a directory, sorted; ``EFBIG`` if there are more than ``limit``."""
-        names: list[str] = []
         with self.open_directory(path) as directory, named(self.step("list", path)):
             with os.scandir(directory.fileno()) as entries:
-                for entry in entries:
-                    if len(names) == limit:
-                        hint = f"it has more than limit={limit} entries"
-                        raise KernelError(errno.EFBIG, self.step("list", path), hint=hint)
-                    names.append(entry.name)
+                names = [entry.name for entry in islice(entries, limit + 1)]
+        if len(names) > limit:
+            hint = f"it has more than limit={limit} entries"
+            raise KernelError(errno.EFBIG, self.step("list", path), hint=hint)
         return sorted(names)
 
     def readlink(self, path: PathLike) -> str:
@@ -260,13 +259,6 @@ class Rooted:
             raw = link if link.startswith(b"/") else head + b"/" + link
         raise KernelError(errno.ELOOP, self.step("open", path))
 
-    def entry(self, parent: int, name: bytes) -> os.stat_result | None:
-        """Return what is at ``name`` in the directory ``parent``, or ``None``; links are not followed."""
-        try:
-            return os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
     def creating(self) -> AbstractContextManager[None]:
         """Make the container's root the owner of what this thread creates in the body."""
         return creating_as(*self.host_ids(0, 0))
@@ -293,10 +285,8 @@ class Rooted:
         """Open ``raw``, or the path by which the step is named."""
         raw = raw or self._raw(path)
         try:
-            if flags & os.O_CREAT:
-                with self.creating():
-                    return Fd(open_in_root(self._root, raw, flags, mode))
-            return Fd(open_in_root(self._root, raw, flags, mode))
+            with self.creating() if flags & os.O_CREAT else nullcontext():
+                return Fd(open_in_root(self._root, raw, flags, mode))
         except KernelError as error:
             raise KernelError(error.errno or errno.EIO, self.step(verb, path)) from None
 

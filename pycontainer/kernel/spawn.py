@@ -198,16 +198,23 @@ def failure(request: Spawn, step: int, error: int, op: int) -> KernelError:
     if step == lib.PC_STEP_WORKDIR and request.workdir is not None:
         step_text = f"{STEPS[step]} {request.workdir.decode(errors='replace')}"
         return KernelError(error, step_text, hint=hints.of_step(step, error))
-    return KernelError(error, STEPS[step], op=op + 1 if op >= 0 else None, hint=hints.of_step(step, error))
+    hint = hints.of_step(step, error, in_userns=_in_userns(request))
+    return KernelError(error, STEPS[step], op=op + 1 if op >= 0 else None, hint=hint)
+
+
+def _in_userns(request: Spawn) -> bool:
+    types = request.namespaces
+    for _, joined in request.joins:
+        types |= joined
+    return bool(types & lib.CLONE_NEWUSER)
 
 
 def exec_failure(error: int, name: str) -> KernelError:
     """The exception for a refused execve of the program that the user called ``name``."""
     step = f'execute "{name}"'
     if error in (errno.ENOENT, errno.ENOTDIR):
-        return CommandNotFound(error, step, hint="it is not in PATH, or its interpreter is missing")
-    hint = "made for another kind of machine, or a script without #!" if error == errno.ENOEXEC else ""
-    return CommandNotExecutable(error, step, hint=hint)
+        return CommandNotFound(error, step, hint=hints.of_program(name, error))
+    return CommandNotExecutable(error, step, hint=hints.of_program(name, error))
 
 
 def _strings(values: tuple[bytes, ...], keep: list[Any]) -> Any:

@@ -20,6 +20,7 @@ from pycontainer.errors import KernelError, NotSupported, PyContainerError
 from pycontainer.kernel import capabilities
 from pycontainer.kernel.changes import Change, overlay_changes
 from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted, write_all
@@ -34,9 +35,7 @@ DENIED = frozenset({errno.EACCES, errno.EPERM})
 ANSWER_LIMIT = 1 << 30
 
 # -I -S: nothing but the given path decides what is imported.
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[1:]; from pycontainer.kernel.steward import serve; serve()"
-)
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from pycontainer.kernel.steward import serve; serve()"
 _CAPABILITIES = frozenset(
     {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID"}
 )
@@ -59,9 +58,9 @@ class Steward:
     def __init__(self, userns: int) -> None:
         self.userns = userns
 
-    def changes(self, upper: int, lowers: Sequence[str], shift: int) -> list[Change]:
+    def changes(self, upper: int, lowers: Sequence[str], shift: int, marks: Namespace) -> list[Change]:
         """As :func:`~pycontainer.kernel.changes.overlay_changes`."""
-        found = self._ask("changes", (upper,), tuple(lowers), shift)
+        found = self._ask("changes", (upper,), tuple(lowers), shift, marks)
         return [Change(kind=kind, path=path) for kind, path in found]
 
     def remove(self, dir_fd: int, name: str) -> None:
@@ -90,7 +89,9 @@ class Steward:
         import pickle
 
         # Files in memory and no pipes: nobody has to pump them, and neither end waits for the other.
-        streams = [os.memfd_create(f"steward-{which}", os.MFD_CLOEXEC) for which in ("ask", "answer", "errors")]
+        streams = [
+            os.memfd_create(f"steward-{which}", os.MFD_CLOEXEC) for which in ("ask", "answer", "errors")
+        ]
         try:
             numbers = tuple(range(_FIRST_FD, _FIRST_FD + len(fds)))
             write_all(streams[0], pickle.dumps((name, (*numbers, *arguments))))
@@ -118,7 +119,9 @@ class Steward:
         mask = capabilities.mask(_CAPABILITIES)
         pid, pidfd = spawn_leashed(
             Spawn(
-                argv=tuple(os.fsencode(word) for word in (sys.executable, "-I", "-S", "-c", _PROGRAM, *_path())),
+                argv=tuple(
+                    os.fsencode(word) for word in (sys.executable, "-I", "-S", "-c", _PROGRAM, *_path())
+                ),
                 candidates=(os.fsencode(sys.executable),),
                 env=_environment(),
                 fds=(*fds, self.userns),
@@ -220,8 +223,8 @@ def _content(fd: int, limit: int) -> bytes:
 # -- in the process that is started ----------------------------------------------------------------
 
 
-def _changes(upper: int, lowers: Sequence[str], shift: int) -> list[tuple[str, str]]:
-    found = overlay_changes(upper, lowers, upper_base=shift)
+def _changes(upper: int, lowers: Sequence[str], shift: int, marks: Namespace) -> list[tuple[str, str]]:
+    found = overlay_changes(upper, lowers, upper_base=shift, namespace=marks)
     return [(change.kind, change.path) for change in found]
 
 

@@ -16,7 +16,7 @@ from pycontainer.errors import KernelError
 from pycontainer.kernel.creation import replacement
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.kinds import kind_of
+from pycontainer.kernel.kinds import kind_of, status_of
 from pycontainer.kernel.rooted import (
     OPEN_DIRECTORY,
     PathLike,
@@ -91,7 +91,7 @@ class _Copy:
 
     def make_directory(self, parent: int, name: str) -> bool:
         """Make a directory, private at first; ``False`` if there is one."""
-        there = self.target.entry(parent, os.fsencode(name))
+        there = status_of(parent, name)
         if there is None:
             with self.target.creating():
                 os.mkdir(name, stat.S_IRWXU, dir_fd=parent)
@@ -109,7 +109,7 @@ class _Copy:
 
     def entry(self, source: int, name: str, status: os.stat_result, parent: int, new_name: str) -> None:
         """Copy what is no directory, in place of what is no directory."""
-        there = self.target.entry(parent, os.fsencode(new_name))
+        there = status_of(parent, new_name)
         if there is not None and stat.S_ISDIR(there.st_mode):
             raise self.error(errno.EISDIR, f"{new_name} is a directory there")
         if stat.S_ISLNK(status.st_mode):

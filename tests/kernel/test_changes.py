@@ -326,6 +326,7 @@ class TestBounds:
         assert compare(upper, lower) == [("modified", "/f")]
 
     def test_a_lower_that_is_absent_is_an_error(self, upper: Path) -> None:
+        (upper / "f").touch()
         with pytest.raises(KernelError, match="compare with the layers below") as caught:
             compare(upper, upper / "nothing")
         assert caught.value.errno == errno.ENOENT
@@ -373,8 +374,10 @@ class TestOwners:
 
 
 @pytest.mark.needs("user")
-def test_content_that_may_not_be_read_counts_as_modified(upper: Path, lower: Path) -> None:
+def test_what_may_not_be_read_is_an_error(upper: Path, lower: Path) -> None:
     for top in (upper, lower):
         (top / "f").write_text("x")
     (upper / "f").chmod(0)
-    assert compare(upper, lower) == [("modified", "/f")]
+    with pytest.raises(KernelError) as caught:
+        compare(upper, lower)
+    assert caught.value.errno == errno.EACCES

@@ -24,8 +24,20 @@ def test_an_operation_says_where_it_stands_and_why():
 
 
 def test_a_step_says_why():
-    error = spawn.failure(spawn.Spawn(argv=(b"true",)), lib.PC_STEP_CLONE, errno.EPERM, -1)
+    request = spawn.Spawn(argv=(b"true",), joins=((0, lib.CLONE_NEWUSER),))
+    error = spawn.failure(request, lib.PC_STEP_CLONE, errno.EPERM, -1)
     assert str(error).startswith("clone into new namespaces: Operation not permitted; user namespaces are")
+
+
+def test_without_a_user_namespace_it_speaks_of_root():
+    error = spawn.failure(spawn.Spawn(argv=(b"true",)), lib.PC_STEP_CLONE, errno.EPERM, -1)
+    assert "needs root" in str(error)
+    assert "restricted" not in str(error)
+
+
+def test_a_string_is_one_word():
+    assert "['echo', 'hi']" in str(spawn.exec_failure(errno.ENOENT, "echo hi"))
+    assert "in PATH" in str(spawn.exec_failure(errno.ENOENT, "echo"))
 
 
 def test_what_is_not_known_is_not_guessed():

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import os
+from pathlib import Path
+
 import attrs
 import pytest
 
+from pycontainer.container.command import Exchange
+from pycontainer.container.container import Container
 from pycontainer.container.mounts import Bind, Tmpfs, parse_mount
+from pycontainer.container.options import KNOWN, ContainerOptions, ExchangeOptions
 from pycontainer.container.security import Security
-from pycontainer.container.spec import DEFAULT_PATH, make_spec
+from pycontainer.container.spec import DEFAULT_PATH, make_spec, spec_of
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
@@ -108,3 +116,118 @@ def test_values_are_frozen():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         spec.argv = ()
     assert hash(spec) == hash(make_spec(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"command": 5}, "command"),
+        ({"command": {"a": 1}}, "command"),
+        ({"entrypoint": 5}, "entrypoint"),
+        ({"umask": "022"}, "umask"),
+        ({"umask": 0o1000}, "umask"),
+        ({"security": "strict"}, "security"),
+        ({"labels": {"a": 1}}, "labels['a']"),
+        ({"labels": ["a"]}, "labels"),
+        ({"init": "yes"}, "init"),
+        ({"tty": 1}, "tty"),
+        ({"read_only": None}, "read_only"),
+        ({"privileged": "no"}, "privileged"),
+        ({"ulimits": {"nofile": "64"}}, "ulimits"),
+        ({"ulimits": {"nofile": (1, 2, 3)}}, "ulimits"),
+        ({"ulimits": {"nofile": True}}, "ulimits"),
+        ({"ulimits": [("nofile", 1)]}, "ulimits"),
+        ({"tmpfs": "/x"}, "tmpfs"),
+        ({"tmpfs": ["/x:mode=9"]}, "tmpfs"),
+        ({"mounts": {"/a": "/b"}}, "mounts"),
+        ({"mounts": "/a:/b"}, "mounts"),
+        ({"mounts": Tmpfs("/a")}, "mounts"),
+        ({"mounts": [5]}, "mounts"),
+        ({"workdir": "tmp"}, "workdir"),
+        ({"workdir": 5}, "workdir"),
+        ({"user": True}, "user"),
+        ({"user": 1.5}, "user"),
+        ({"hostname": 5}, "hostname"),
+        ({"cap_add": "NET_ADMIN"}, "cap_add"),
+        ({"cap_drop": 5}, "cap_drop"),
+        ({"stop_signal": 1.5}, "stop_signal"),
+        ({"stop_signal": 0}, "stop_signal"),
+        ({"stop_signal": "NOPE"}, "stop_signal"),
+        ({"extra_fds": 5}, "extra_fds"),
+        ({"extra_fds": {0: "x"}}, "extra_fds"),
+        ({"extra_fds": [(0, 1)]}, "extra_fds"),
+        ({"network": ["none"]}, "network"),
+        ({"size": True}, "size"),
+        ({"shm_size": None}, "shm_size"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(options, argument):
+    with pytest.raises(InvalidArgument) as caught:
+        make_spec(IMAGE, **options)
+    assert caught.value.argument == argument
+    assert str(caught.value).endswith(caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: Bind(5, "/a"), "source"),
+        (lambda: Bind("/a", 5), "target"),
+        (lambda: Bind("/a", "/b", read_only="yes"), "read_only"),
+        (lambda: Tmpfs("/a", mode="700"), "mode"),
+    ],
+)
+def test_wrong_mounts_are_refused_by_name(make, argument):
+    with pytest.raises(InvalidArgument) as caught:
+        make()
+    assert caught.value.argument == argument
+
+
+def test_paths_are_taken_as_paths():
+    assert make_spec(IMAGE, workdir=Path("/a/b")).workdir == "/a/b"
+    assert Bind(Path("/a"), Path("/b")) == Bind("/a", "/b")
+
+
+def test_one_list_of_options():
+    """The types, the checks and the defaults name the same arguments."""
+    assert list(inspect.signature(make_spec).parameters)[2:] == list(ContainerOptions.__annotations__)
+    fields = set(attrs.fields_dict(Exchange)) | {"encoding", "errors"}
+    assert set(ExchangeOptions.__annotations__) == fields
+    popen = inspect.signature(Container.popen).parameters
+    assert KNOWN["popen"] | {"self", "command", "unknown"} == set(popen)
+    entry = inspect.signature(Container.exec).parameters
+    assert KNOWN["exec"] == (set(entry) - {"self", "command", "exchange"}) | set(ExchangeOptions.__annotations__)
+
+
+def test_equal_arguments_are_checked_once():
+    options = {"env": {"A": "1"}, "cap_add": ["NET_ADMIN"], "ulimits": {"nofile": (1, 2)}, "labels": {"a": "b"}}
+    first = spec_of(IMAGE, ["c"], options)
+    assert first == make_spec(IMAGE, ["c"], **options)
+    assert spec_of(IMAGE, ["c"], copy.deepcopy(options)) is first
+    options["env"]["A"] = "2"
+    assert dict(spec_of(IMAGE, ["c"], options).env)["A"] == "2"
+    assert spec_of(IMAGE, "c", {}).argv == spec_of(IMAGE, ["c"], {}).argv
+
+
+def test_equal_values_of_another_type_are_checked():
+    assert spec_of(IMAGE, ["c"], {"init": True}).init
+    with pytest.raises(InvalidArgument, match="init"):
+        spec_of(IMAGE, ["c"], {"init": 1})
+    with pytest.raises(InvalidArgument, match="command"):
+        spec_of(IMAGE, ["c", ["d"]], {})
+    assert spec_of(IMAGE, ["c"], {"ulimits": {"nofile": [1, 2]}}).ulimits
+
+
+def test_what_may_vanish_is_looked_at_each_time(tmp_path):
+    (tmp_path / "a").mkdir()
+    options = {"mounts": [f"{tmp_path}/a:/a"]}
+    assert spec_of(IMAGE, ["c"], options).mounts
+    (tmp_path / "a").rmdir()
+    with pytest.raises(InvalidArgument, match="does not exist"):
+        spec_of(IMAGE, ["c"], options)
+    read, write = os.pipe()
+    os.close(write)
+    assert spec_of(IMAGE, ["c"], {"extra_fds": [read]}).extra_fds
+    os.close(read)
+    with pytest.raises(InvalidArgument, match="no such fd"):
+        spec_of(IMAGE, ["c"], {"extra_fds": [read]})

@@ -1,0 +1,81 @@
+"""Checks that several arguments share; each raises :class:`InvalidArgument` with the argument and its value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+from pycontainer.errors import InvalidArgument
+
+
+def text(argument: str, value: Any) -> str:
+    """Text that can be handed to the kernel."""
+    if not isinstance(value, str):
+        raise InvalidArgument(argument, value, "text is needed")
+    if "\0" in value:
+        raise InvalidArgument(argument, value, "a NUL byte cannot be handed to the kernel")
+    return value
+
+
+def flag(argument: str, value: Any) -> bool:
+    """``True`` or ``False``, and not what merely counts as one: the text "no" would be true."""
+    if value is not True and value is not False:
+        raise InvalidArgument(argument, value, "True or False is needed")
+    return value
+
+
+def several(argument: str, value: Any, of: str) -> list[Any]:
+    """The items of a list; ``of`` says what they are."""
+    if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidArgument(argument, value, f"a list of {of} is needed")
+    return list(value)
+
+
+def mapping(argument: str, value: Any, of: str) -> Mapping[Any, Any]:
+    """A mapping, of nothing for ``None``; ``of`` shows one."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(argument, value, f"a dictionary is needed, such as {of}")
+    return value
+
+
+def account(value: Any) -> str:
+    """A user as ``"name"``, ``"uid"``, ``"name:group"`` or a number; who that is, the image tells."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InvalidArgument(
+            "user", value, "a number, or text like 'name', '1000' or 'name:group', is needed"
+        )
+    return text("user", str(value))
+
+
+def directory(path: str | os.PathLike[str]) -> str:
+    """A working directory."""
+    found = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not text("workdir", found).startswith("/"):
+        raise InvalidArgument("workdir", path, "an absolute path is needed")
+    return os.path.normpath(found).replace("//", "/")
+
+
+def words(argument: str, value: Sequence[str] | str | os.PathLike[str]) -> tuple[str, ...]:
+    """A command as a tuple; a single string is one word, as in ``subprocess`` without a shell."""
+    if isinstance(value, (str, os.PathLike)):
+        value = [os.fspath(value)]
+    if isinstance(value, (bytes, Mapping, Set)) or not isinstance(value, Iterable):
+        raise InvalidArgument(argument, value, "a list of words is needed")
+    return tuple(text(argument, os.fspath(word) if isinstance(word, os.PathLike) else word) for word in value)
+
+
+def environment(argument: str, env: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    """Variables from a mapping or from ``["NAME=value"]``."""
+    if env is None:
+        return {}
+    if not isinstance(env, Mapping):
+        pairs = [item.partition("=") for item in words(argument, env)]
+        env = {name: value for name, _, value in pairs}
+    for name, value in env.items():
+        if not text(argument, name) or "=" in name:
+            raise InvalidArgument(argument, name, "a variable's name is not empty and has no '='")
+        text(f"{argument}[{name!r}]", value)
+    return dict(env)

@@ -1,0 +1,146 @@
+"""The optional arguments of the public calls: their types, for type checkers, and the refusal of unknown ones.
+
+What they mean is said once, in :func:`pycontainer.run`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from pycontainer.container.mounts import Mount
+    from pycontainer.container.security import Security
+
+
+class ExchangeOptions(TypedDict, total=False):
+    """What goes in and out of a command, and how long it may take."""
+
+    input: Any
+    stdin: Any
+    stdout: Any
+    stderr: Any
+    timeout: float | None
+    text: bool | None
+    encoding: str | None
+    errors: str | None
+    output_limit: int | str | None
+    on_output: Callable[[str, Any], object] | None
+
+
+class ContainerOptions(TypedDict, total=False):
+    """What a container is to be."""
+
+    entrypoint: Sequence[str] | str | None
+    env: Mapping[str, str] | Sequence[str] | None
+    workdir: str | os.PathLike[str] | None
+    user: str | int | None
+    hostname: str | None
+    mounts: Iterable[Mount | str]
+    tmpfs: Iterable[str]
+    read_only: bool
+    tty: bool
+    init: bool
+    network: str
+    security: Security | None
+    privileged: bool
+    cap_add: Iterable[str]
+    cap_drop: Iterable[str]
+    userns: str | None
+    ulimits: Mapping[str, int | tuple[int, int]] | None
+    size: int | str | None
+    shm_size: int | str
+    stop_signal: int | str | None
+    labels: Mapping[str, str] | None
+    extra_fds: Mapping[int, int] | Sequence[int]
+    umask: int
+
+
+class PrepareOptions(ContainerOptions, ExchangeOptions, total=False):
+    """A run that is not yet started."""
+
+    changes: bool
+
+
+class RunOptions(PrepareOptions, total=False):
+    """The arguments of ``run``."""
+
+    check: bool
+
+
+class CreateOptions(ContainerOptions, total=False):
+    """The arguments of ``Container.create``."""
+
+    name: str | None
+
+
+#: Names of a command's exchange; all others describe its container.
+EXCHANGE = frozenset(ExchangeOptions.__annotations__)
+CONTAINER = frozenset(ContainerOptions.__annotations__)
+#: The arguments of each call that has optional ones, as its user calls it.
+KNOWN: dict[str, frozenset[str]] = {
+    "run": EXCHANGE | CONTAINER | {"check", "changes"},
+    "create": CONTAINER | {"name", "engine"},
+    "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
+    "popen": frozenset(
+        {
+            "stdin",
+            "stdout",
+            "stderr",
+            "env",
+            "workdir",
+            "user",
+            "tty",
+            "text",
+            "encoding",
+            "errors",
+            "bufsize",
+        }
+    ),
+}
+#: Names of other libraries and of Docker's options, and ours.
+_ALIASES = {
+    "args": "command", "binds": "mounts", "cap": "cap_add", "cmd": "command", "cwd": "workdir", "environ": "env",
+    "environment": "env", "group": "user", "host": "hostname", "label": "labels", "max_output": "output_limit",
+    "net": "network", "network_mode": "network", "pass_fds": "extra_fds", "readonly": "read_only",
+    "security_opt": "security", "shm": "shm_size", "signal": "stop_signal", "storage_opt": "size",
+    "stop_timeout": "timeout", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
+    "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
+}  # fmt: skip
+_NOT_YET = frozenset(
+    "blkio_weight cpu cpu_shares cpus cpuset cpuset_cpus devices dns extra_hosts gpus healthcheck io log_driver mem_limit "
+    "memory memory_limit memory_swap networks pids pids_limit platform ports publish pull restart restart_policy "
+    "sysctls timens".split()
+)
+_WHY = {
+    "capture_output": "both outputs are captured unless told otherwise",
+    "detach": "use Container.create and start",
+    "remove": "what run makes is removed at its end",
+    "rm": "what run makes is removed at its end",
+    "shell": "there is no shell unless the command names one: ['sh', '-c', '...']",
+}
+
+
+def refuse_unknown(call: str, names: Collection[str]) -> None:
+    """Raise :class:`TypeError` in the name of ``call`` for the first of ``names`` that it does not know."""
+    known = KNOWN[call]
+    for name in names:
+        if name not in known:
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{_advice(call, name)}")
+
+
+def _advice(call: str, name: str) -> str:
+    """What the caller may have meant."""
+    known = KNOWN[call] | {"command"}
+    others = [f"{other}()" for other, names in KNOWN.items() if name in names]
+    if others:
+        return f": it belongs to {' and '.join(others)}"
+    if name in _NOT_YET:
+        return ": not there yet"
+    if name in _WHY:
+        return f": {_WHY[name]}"
+    from difflib import get_close_matches
+
+    meant = [_ALIASES[name]] if _ALIASES.get(name) in known else get_close_matches(name, known, n=1)
+    return f": did you mean {meant[0]!r}?" if meant else ""
