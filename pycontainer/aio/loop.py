@@ -16,7 +16,6 @@ _T = TypeVar("_T")
 #: What the loop throws into a task that is to end. On Python 3.10 Ctrl-C may arrive in any of them.
 _INTERRUPTS = (asyncio.CancelledError, KeyboardInterrupt)
 
-
 #: How many calls of a loop start something at once: its default executor has some threads more
 #: (``ThreadPoolExecutor``), so that what ends does not queue behind what is still to start.
 _STARTS = min(32, (os.cpu_count() or 1) + 4) - 2

@@ -108,7 +108,9 @@ def _check_input(data: Any, text: Text | None) -> None:
     if isinstance(data, str) and text is None:
         raise InvalidArgument("input", data[:40], "bytes are accepted; for str say text=True")
     if isinstance(data, Mapping) or not isinstance(data, (str, bytes, bytearray, memoryview, Iterable)):
-        raise InvalidArgument("input", data, "bytes, text (with text=True) or an iterable of pieces is accepted")
+        raise InvalidArgument(
+            "input", data, "bytes, text (with text=True) or an iterable of pieces is accepted"
+        )
 
 
 class Command(ABC):

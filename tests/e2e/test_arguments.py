@@ -156,22 +156,22 @@ def test_the_hosts_network_comes_with_its_names(path, tmp_path):
 def test_the_pid_of_what_does_not_run():
     with pc.Container.create("host:", ["true"]) as container:
         with pytest.raises(pc.StateError, match="created: cannot tell its pid"):
-            print(container.pid)
+            repr(container.pid)
         container.start()
         container.wait()
         with pytest.raises(pc.StateError, match="exited: cannot tell its pid"):
-            print(container.pid)
+            repr(container.pid)
 
 
 def test_a_terminals_last_output_can_be_read_after_the_end():
     with pc.Container.create("host:", ["echo", "last words"], tty=True) as container:
         with pytest.raises(pc.StateError, match="use its terminal"):
-            print(container.terminal)
+            repr(container.terminal)
         container.start()
         container.wait()
         assert container.terminal.read(100) == b"last words\r\n"
     with pytest.raises(pc.StateError, match="removed: cannot use its terminal"):
-        print(container.terminal)
+        repr(container.terminal)
 
 
 def test_the_default_engine_is_public():

@@ -163,7 +163,10 @@ def test_the_writable_layer_is_bounded_by_size():
 
 
 def test_a_bound_that_cannot_be_had_is_refused():
-    with pc.Container.create("host:", ["true"], size="4M") as container, pytest.raises(pc.NotSupported, match="size"):
+    with (
+        pc.Container.create("host:", ["true"], size="4M") as container,
+        pytest.raises(pc.NotSupported, match="size"),
+    ):
         container.start()
 
 

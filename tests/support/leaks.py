@@ -38,14 +38,30 @@ class Exemption:
 #: Made once for the whole process by the first container, and kept on purpose. Add here, and nowhere else.
 LAZY = [
     Exemption(kind="children", pattern=r" reaper\b", limit=1, reason="the leash of this process"),
-    Exemption(kind="fds", pattern=r"-> socket:", limit=33, reason="the leash, and sockets for fds that starts send back"),
+    Exemption(
+        kind="fds",
+        pattern=r"-> socket:",
+        limit=33,
+        reason="the leash, and sockets for fds that starts send back",
+    ),
     Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
     Exemption(kind="fds", pattern=r"-> /memfd:", limit=3, reason="the programs init, reaper and timens"),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
-    Exemption(kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"),
-    Exemption(kind="fds", pattern=r"-> /sys/fs/cgroup", limit=2, reason="this process's cgroup and its parent"),
-    Exemption(kind="cgroups", pattern=r"/pycontainer-\d+-[0-9a-f]{8}$", limit=1, reason="this process's cgroup"),
-    Exemption(kind="containers", pattern=r"/run/\d+-[0-9a-f]{8}(/lock|/skeleton-\d+)?$", limit=20, reason="the host image"),
+    Exemption(
+        kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"
+    ),
+    Exemption(
+        kind="fds", pattern=r"-> /sys/fs/cgroup", limit=2, reason="this process's cgroup and its parent"
+    ),
+    Exemption(
+        kind="cgroups", pattern=r"/pycontainer-\d+-[0-9a-f]{8}$", limit=1, reason="this process's cgroup"
+    ),
+    Exemption(
+        kind="containers",
+        pattern=r"/run/\d+-[0-9a-f]{8}(/lock|/skeleton-\d+)?$",
+        limit=20,
+        reason="the host image",
+    ),
     Exemption(kind="fds", pattern=r"-> {root}(/|$)", limit=8, reason="the engine's lock, leases and record"),
 ]
 

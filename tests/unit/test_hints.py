@@ -19,7 +19,9 @@ def test_an_operation_says_where_it_stands_and_why():
     error = spawn.failure(request, lib.PC_STEP_OPERATION, errno.EINVAL, 2)
     assert isinstance(error, KernelError)
     assert (error.errno, error.op, error.of) == (errno.EINVAL, 3, 3)
-    assert str(error).startswith("mount overlay on /: Invalid argument (operation 3 of 3); the writable layer")
+    assert str(error).startswith(
+        "mount overlay on /: Invalid argument (operation 3 of 3); the writable layer"
+    )
     assert "PYCONTAINER_ROOT" in str(error)
 
 

@@ -24,7 +24,9 @@ SHAPES = {
         send_upper=True,
     ),
     "user": Shape(layers=("/layer",), binds=("/usr",), make_devices=False, tty_group=False, masked=MASKED),
-    "host-ids": Shape(layers=("/a", "/b"), in_userns=False, upper="/folder", send_root=True, workdir="/srv/x"),
+    "host-ids": Shape(
+        layers=("/a", "/b"), in_userns=False, upper="/folder", send_root=True, workdir="/srv/x"
+    ),
     "rich": Shape(
         layers=("/layer",),
         mounts=(

@@ -25,7 +25,9 @@ from pycontainer.size import parse_size
 IMAGE = Image(
     name="test",
     layers=("/layer",),
-    config=ImageConfig(entrypoint=["/entry"], cmd=["a", "b"], env=["A=1", "PATH=/only"], workdir="/w", user="7:8"),
+    config=ImageConfig(
+        entrypoint=["/entry"], cmd=["a", "b"], env=["A=1", "PATH=/only"], workdir="/w", user="7:8"
+    ),
 )
 
 
@@ -86,7 +88,8 @@ def test_ulimits():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("64M", 64 << 20), ("1.5g", 3 << 29), ("512KiB", 512 << 10), ("10", 10), (7, 7), ("2kb", 2048)]
+    ("text", "size"),
+    [("64M", 64 << 20), ("1.5g", 3 << 29), ("512KiB", 512 << 10), ("10", 10), (7, 7), ("2kb", 2048)],
 )
 def test_sizes(text, size):
     assert parse_size("size", text) == size
@@ -196,11 +199,18 @@ def test_one_list_of_options():
     popen = inspect.signature(Container.popen).parameters
     assert KNOWN["popen"] | {"self", "command", "unknown"} == set(popen)
     entry = inspect.signature(Container.exec).parameters
-    assert KNOWN["exec"] == (set(entry) - {"self", "command", "exchange"}) | set(ExchangeOptions.__annotations__)
+    assert KNOWN["exec"] == (set(entry) - {"self", "command", "exchange"}) | set(
+        ExchangeOptions.__annotations__
+    )
 
 
 def test_equal_arguments_are_checked_once():
-    options = {"env": {"A": "1"}, "cap_add": ["NET_ADMIN"], "ulimits": {"nofile": (1, 2)}, "labels": {"a": "b"}}
+    options = {
+        "env": {"A": "1"},
+        "cap_add": ["NET_ADMIN"],
+        "ulimits": {"nofile": (1, 2)},
+        "labels": {"a": "b"},
+    }
     first = spec_of(IMAGE, ["c"], options)
     assert first == make_spec(IMAGE, ["c"], **options)
     assert spec_of(IMAGE, ["c"], copy.deepcopy(options)) is first
