@@ -57,6 +57,7 @@ class Workspace:
         make_private(f"{root}/run")
         self._run = os.open(f"{root}/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            reaper()  # before there is something that it would have to remove
             self._sweep()
             self.name, self._held = self._claim()
         except BaseException:

@@ -35,7 +35,9 @@ def inside(probe):
 
 def outside(probe: Path, *words: str) -> list[str]:
     """The same on the host, unconfined."""
-    done = subprocess.run([probe, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [probe, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True
+    )
     return done.stdout.splitlines()
 
 
@@ -68,7 +70,9 @@ def test_the_mounts_are_our_own(options):
     assert [place for _, place, _, _ in mounts].count("/") == 1
     for root, place, kind, source in mounts:
         assert kind in OUR_TYPES, text
-        if kind in {"overlay", "proc", "sysfs", "tmpfs", "devpts", "mqueue"} and not place.startswith("/dev/console"):
+        if kind in {"overlay", "proc", "sysfs", "tmpfs", "devpts", "mqueue"} and not place.startswith(
+            "/dev/console"
+        ):
             assert source == "none", text
         if kind == "devtmpfs":
             assert root.strip("/") in DEVICES, text
@@ -161,9 +165,12 @@ def test_the_scan_of_fds_would_find_one(probe, tmp_path):
 
 
 def test_no_fd_of_the_host_is_open_in_an_exec(probe, tmp_path):
-    with open(tmp_path / "secret", "w") as held, pc.Container.create(
-        "host:", ["/probe", "sleep"], mounts=[pc.Bind(probe, "/probe", read_only=True)]
-    ) as container:
+    with (
+        open(tmp_path / "secret", "w") as held,
+        pc.Container.create(
+            "host:", ["/probe", "sleep"], mounts=[pc.Bind(probe, "/probe", read_only=True)]
+        ) as container,
+    ):
         os.set_inheritable(held.fileno(), True)
         container.start()
         lines = container.exec(["/probe", "fds"], text=True, timeout=60).stdout.splitlines()
@@ -179,7 +186,10 @@ def test_no_fd_of_the_host_is_open_in_an_exec(probe, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"cap_add": ["SYS_PTRACE"]}, {"privileged": True}])
 def test_init_is_out_of_reach(inside, options):
     lines = [line for line in inside("fds", init=True, **options) if line.startswith("1 ")]
-    found = {line.split(" ", 2)[1] + " " + line.split(" ", 2)[2].rpartition(" ")[0]: line.rpartition(" ")[2] for line in lines}
+    found = {
+        line.split(" ", 2)[1] + " " + line.split(" ", 2)[2].rpartition(" ")[0]: line.rpartition(" ")[2]
+        for line in lines
+    }
     if not options:
         # Not dumpable: even its links cannot be read.
         assert {line.rpartition(" ")[2] for line in lines} == {"EACCES"}
@@ -188,7 +198,11 @@ def test_init_is_out_of_reach(inside, options):
     assert found["exe O_TRUNC"] in {"EACCES", "ETXTBSY", "EPERM"}
     assert found["exe chmod"] in {"EACCES", "EPERM"}
     # What it had is only what the program has, and is closed soon.
-    assert not any("/" in line.split(" ", 3)[3] and "/dev/" not in line for line in lines if line.startswith("1 fd ") and line.count(" ") > 2)
+    assert not any(
+        "/" in line.split(" ", 3)[3] and "/dev/" not in line
+        for line in lines
+        if line.startswith("1 fd ") and line.count(" ") > 2
+    )
 
 
 def test_an_executed_program_is_told_nothing_of_the_host(inside):
@@ -218,7 +232,10 @@ def test_host_root_is_never_mapped(inside, options):
 
 @pytest.mark.needs("root")
 def test_containers_at_the_same_time_have_disjoint_ids():
-    with pc.Container.create("host:", ["sleep", "100"]) as one, pc.Container.create("host:", ["sleep", "100"]) as two:
+    with (
+        pc.Container.create("host:", ["sleep", "100"]) as one,
+        pc.Container.create("host:", ["sleep", "100"]) as two,
+    ):
         one.start()
         two.start()
         maps = [Path(f"/proc/{c.pid}/uid_map").read_text().split() for c in (one, two)]
@@ -270,7 +287,12 @@ def test_root_of_a_container_is_dockers(inside, options):
     assert docker_mask() == "00000000a80425fb"
     assert (found["permitted"], found["effective"], found["bounding"]) == (docker_mask(),) * 3
     assert (found["inheritable"], found["ambient"]) == (NONE, NONE)
-    assert (found["no_new_privs"], found["seccomp"], found["keepcaps"], found["securebits"]) == ("1", "2", "0", "0")
+    assert (found["no_new_privs"], found["seccomp"], found["keepcaps"], found["securebits"]) == (
+        "1",
+        "2",
+        "0",
+        "0",
+    )
     assert found["core"] == "0:0"
     assert found["umask"] == ("077" if "umask" in options else "022")
     assert (found["handled"].strip(), found["blocked"]) == ("", NONE)
@@ -335,7 +357,10 @@ def test_host_root_is_held_by_the_filter_too(inside):
 @pytest.mark.needs("user")
 def test_the_calls_are_answered_otherwise_on_the_host(probe):
     outcomes = dict(line.split() for line in outside(probe, "calls"))
-    assert {outcomes[name] for name in ("keyctl", "af_vsock", "setns", "tiocsti")} & {"EPERM", "ENOSYS"} == set()
+    assert {outcomes[name] for name in ("keyctl", "af_vsock", "setns", "tiocsti")} & {
+        "EPERM",
+        "ENOSYS",
+    } == set()
 
 
 def test_nobody_of_the_container_owns_files_of_the_host(tmp_path):

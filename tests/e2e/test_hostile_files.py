@@ -93,9 +93,11 @@ def test_copying_out(swapping, tmp_path, rounds):
     place.mkdir()
 
     def attempt(number: int) -> None:
-        swapping.get(("/work/here/secret", "/work/here/.", "/work/here", "/work")[number % 4], place / str(number % 8))
+        # A new name each time: one that was a link before is the caller's own link, and followed.
+        swapping.get(
+            ("/work/here/secret", "/work/here/.", "/work/here", "/work")[number % 4], place / str(number)
+        )
 
-    (place / "0").mkdir()
     done, refused = tried(rounds, attempt)
     assert done > 0
     assert refused >= 0
@@ -127,7 +129,13 @@ def test_what_comes_out_is_written_where_it_was_asked_for(probe, tmp_path, outsi
     place = tmp_path / "place"
     with pc.Container.create("host:", ["sleep", "100"]) as container:
         container.start()
-        container.exec(["sh", "-c", f"mkdir /t; ln -s {outside} /t/x; ln -s {outside}/secret /t/y; ln -s ../outside /t/z"])
+        container.exec(
+            [
+                "sh",
+                "-c",
+                f"mkdir /t; ln -s {outside} /t/x; ln -s {outside}/secret /t/y; ln -s ../outside /t/z",
+            ]
+        )
         container.get("/t", place)
         script = "rm /t/*; mkdir /t/x; echo evil > /t/x/secret; echo evil > /t/y; mkdir /t/z; echo evil > /t/z/secret"
         container.exec(["sh", "-c", script])
@@ -162,7 +170,9 @@ def test_what_is_no_file_does_not_hang_a_copy(tmp_path, name):
 def test_a_tree_that_is_written_to_without_end_is_bounded(tmp_path):
     with pc.Container.create("host:", ["sleep", "100"]) as container:
         container.start()
-        container.exec(["sh", "-c", "mkdir /t; head -c 4000000 /dev/zero > /t/a; head -c 4000000 /dev/zero > /t/b"])
+        container.exec(
+            ["sh", "-c", "mkdir /t; head -c 4000000 /dev/zero > /t/a; head -c 4000000 /dev/zero > /t/b"]
+        )
         root = Rooted(container.alive("reach files").root)
         with pytest.raises(pc.KernelError):
             copy_out(root, "/t", tmp_path / "t", limit=5_000_000)
@@ -189,13 +199,26 @@ def test_a_deep_tree_of_one_run_is_no_trouble(probe):
     mounts = [pc.Bind(probe, "/probe", read_only=True)]
     result = pc.run("host:", ["/probe", "deep", "/root", "3000"], mounts=mounts, timeout=120)
     assert result.exit_code == 0
-    assert len(result.changes()) >= 3000
+    # Down to where no path can name it.
+    assert len(result.changes()) >= 2000
 
 
 def test_paths_that_are_none(tmp_path):
     with pc.Container.create("host:", ["sleep", "100"]) as container:
         container.start()
-        for path in ("", "a\0b", "/", "..", "/..", ".", "/" + "x" * 300, "/" + "d/" * 3000, "/proc/1/mem", "/proc/self/mem", "/dev/zero"):
+        for path in (
+            "",
+            "a\0b",
+            "/",
+            "..",
+            "/..",
+            ".",
+            "/" + "x" * 300,
+            "/" + "d/" * 3000,
+            "/proc/1/mem",
+            "/proc/self/mem",
+            "/dev/zero",
+        ):
             with pytest.raises(pc.PyContainerError):
                 container.write_bytes(path, b"")
             if path not in {"/proc/1/mem"}:

@@ -76,7 +76,9 @@ SUBSTITUTES: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, pytest.param({"userns": "host"}, marks=ROOT), {"tty": True}], ids=["auto", "host", "tty"])
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"userns": "host"}, marks=ROOT), {"tty": True}], ids=["auto", "host", "tty"]
+)
 @pytest.mark.parametrize("substitute", SUBSTITUTES)
 @pytest.mark.parametrize("name", ["proc", "dev", "sys", "etc", "tmp"])
 def test_a_directory_that_is_none(image, outside, name, substitute, options):
@@ -105,7 +107,9 @@ def test_a_device_that_is_none(image, outside, name, substitute):
         assert said is not None
         nodes = {line.split()[0]: line.split()[2] for line in said.replace("\r", "").splitlines()}
         assert nodes["/dev/null"] == "1:3"
-        assert set(nodes) - {"/dev/console"} == {f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty")}
+        assert set(nodes) - {"/dev/console"} == {
+            f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty")
+        }
 
 
 @pytest.mark.parametrize("name", ["proc/kcore", "proc/keys", "proc/sys", "sys/firmware", "proc/acpi"])
@@ -190,7 +194,9 @@ def test_device_nodes_of_an_image_do_not_open_with_the_hosts_ids(image):
     assert run(image, "sysctls", "/full", userns="host") == "tried 1\nsucceeded 0\n"
 
 
-@pytest.mark.parametrize("target", ["/data", "/a/link/data", "/link", "/file/data", "/loop", "/proc/self/root/data", "/proc/data"])
+@pytest.mark.parametrize(
+    "target", ["/data", "/a/link/data", "/link", "/file/data", "/loop", "/proc/self/root/data", "/proc/data"]
+)
 def test_mount_targets_through_links(image, outside, tmp_path, target):
     (image / "a").mkdir()
     (image / "a" / "link").symlink_to(outside)
@@ -224,7 +230,11 @@ def test_working_directories(image, outside, workdir):
         assert "unreachable" not in cwd
     with pc.Container.create(pc.Image.from_rootfs(image), ["/probe", "sleep"]) as container:
         container.start()
-        for number in [workdir, *(f"/proc/self/fd/{n}" for n in range(40)), *(f"/proc/1/fd/{n}" for n in range(3))]:
+        for number in [
+            workdir,
+            *(f"/proc/self/fd/{n}" for n in range(40)),
+            *(f"/proc/1/fd/{n}" for n in range(3)),
+        ]:
             try:
                 result = container.exec(["/probe", "report"], workdir=number, text=True, timeout=30)
             except pc.PyContainerError:
@@ -239,7 +249,10 @@ def container_view(container: pc.Container, path: str) -> str:
     return f"/proc/{container.pid}/root{path}"
 
 
-@pytest.mark.parametrize("words", [["/probe\n"], ["/probe", "a\nb"], ["/fifo"], ["/etc"], ["/link"], ["/loop"], ["/script"], ["/empty"]])
+@pytest.mark.parametrize(
+    "words",
+    [["/probe\n"], ["/probe", "a\nb"], ["/fifo"], ["/etc"], ["/link"], ["/loop"], ["/script"], ["/empty"]],
+)
 def test_programs_that_are_none(image, outside, words):
     os.mkfifo(image / "fifo", 0o777)
     (image / "link").symlink_to(outside / "canary")

@@ -17,7 +17,9 @@ def test_words_arrive_as_they_are():
     words = ["", " ", "a\nb", "$(id)", ";", "--", "-c", "=", "\\", "'\"", "*", "\x01\x7f", "ü", "\udcff"]
     result = pc.run("host:", ["sh", "-c", 'for w; do printf "%s\\0" "$w"; done', "sh", *words], timeout=60)
     assert result.stdout == b"".join(os.fsencode(word) + b"\0" for word in words)
-    below = pc.run("host:", ["sh", "-c", 'for w; do printf "%s\\0" "$w"; done', "sh", *words], timeout=60, init=True)
+    below = pc.run(
+        "host:", ["sh", "-c", 'for w; do printf "%s\\0" "$w"; done', "sh", *words], timeout=60, init=True
+    )
     assert below.stdout == result.stdout
 
 

@@ -158,7 +158,9 @@ ctypes.memmove(address, bytes.fromhex({secret.token!r}), 32)
 print("ready", flush=True)
 time.sleep(60)
 """
-    victim = subprocess.Popen([sys.executable, "-S", "-E", "-c", script], stdout=subprocess.PIPE, pass_fds=[FD], text=True)
+    victim = subprocess.Popen(
+        [sys.executable, "-S", "-E", "-c", script], stdout=subprocess.PIPE, pass_fds=[FD], text=True
+    )
     try:
         assert victim.stdout.readline() == "ready\n"
         for way in [*MEMORY, *TRACE, "fd", "getfd"]:
@@ -182,7 +184,9 @@ def test_a_container_that_stops_who_joins_does_not_hang_the_host(probe, secret):
     outcomes = []
     with pc.Container.create("host:", ["/probe", "sleep"], mounts=mounts) as container:
         container.start()
-        with container.popen(["/probe", "join", "0", "0", "stop"], stdin=pc.PIPE, stdout=pc.PIPE, text=True) as hunter:
+        with container.popen(
+            ["/probe", "join", "0", "0", "stop"], stdin=pc.PIPE, stdout=pc.PIPE, text=True
+        ) as hunter:
             assert hunter.stdout.readline() == "ready\n"
             while len(outcomes) < 20 and "refused" not in outcomes:
                 try:

@@ -75,7 +75,15 @@ def test_the_search_for_processes_finds_them(mounts):
 
 def test_processes_are_bounded_where_asked(mounts):
     # The bound counts all processes of the user on the host: with ids of its own, those of the container.
-    run = Watched(mounts, "/probe", "forks", "200", timeout=2, ulimits={"nproc": 50}, user="1000" if os.geteuid() == 0 else None)
+    run = Watched(
+        mounts,
+        "/probe",
+        "forks",
+        "200",
+        timeout=2,
+        ulimits={"nproc": 50},
+        user="1000" if os.geteuid() == 0 else None,
+    )
     if os.geteuid() == 0:
         made, reason = run.result.stdout.splitlines()[1].split()
         assert int(made) < 60
@@ -114,13 +122,21 @@ def outcomes(result: pc.Result[str]) -> dict[str, str]:
     return dict(line.split() for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("options", [{}, {"privileged": True}, {"cap_add": ["SYS_ADMIN"]}, {"read_only": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"privileged": True}, {"cap_add": ["SYS_ADMIN"]}, {"read_only": True}]
+)
 def test_the_next_container_finds_nothing(mounts, options):
     seen = set()
     for _ in range(3):
         left = outcomes(pc.run("host:", ["/probe", "leave"], mounts=mounts, text=True, timeout=60, **options))
         assert left["shm"] == left["sem"] == left["msg"] == left["mqueue"] == left["/dev/shm/trace"] == "done"
-        after = pc.run("host:", ["sh", "-c", "cat /proc/self/uid_map >&2; exec /probe find"], mounts=mounts, text=True, timeout=60)
+        after = pc.run(
+            "host:",
+            ["sh", "-c", "cat /proc/self/uid_map >&2; exec /probe find"],
+            mounts=mounts,
+            text=True,
+            timeout=60,
+        )
         seen.add(after.stderr.split()[1])
         found = outcomes(after)
         assert {name: outcome for name, outcome in found.items() if outcome == "done"} == {}
@@ -140,20 +156,23 @@ def test_what_is_left_is_found_where_it_was_left(mounts):
 @pytest.mark.needs("root")
 def test_ids_are_not_shared_with_one_that_could_leave_something(mounts):
     """Who may mount can hold on to its user namespace; the next container gets another one."""
-    namespaces = []
-    for _ in range(3):
-        script = "readlink /proc/self/ns/user"
-        result = pc.run("host:", ["sh", "-c", script], privileged=True, text=True, timeout=60)
-        namespaces.append(result.stdout)
-        namespaces.append(pc.run("host:", ["sh", "-c", script], text=True, timeout=60).stdout)
-    privileged, ordinary = set(namespaces[::2]), set(namespaces[1::2])
-    assert privileged & ordinary == set()
+    mark = "/proc/sys/user/max_inotify_watches"
+    for options in ({"privileged": True}, {"cap_add": ["ALL"], "userns": "auto"}):
+        script = f"echo 77 > {mark} || {{ mount -t proc proc /mnt && echo 77 > /mnt{mark[5:]}; }}; cat {mark}"
+        left = pc.run("host:", ["sh", "-c", script], text=True, timeout=60, **options)
+        assert left.stdout == "77\n", left.stderr
+        after = pc.run("host:", ["cat", mark], text=True, timeout=60)
+        assert after.stdout != "77\n"
 
 
 def test_a_kept_container_is_gone_with_its_layer(mounts):
     with pc.Container.create("host:", ["/probe", "sleep"], mounts=mounts) as container:
         container.start()
         outcomes(container.exec(["/probe", "leave"], text=True))
-        folder = [path for path in Path(os.environ["PYCONTAINER_ROOT"], "run").glob("*/*") if path.name == container.id[:12]]
+        folder = [
+            path
+            for path in Path(os.environ["PYCONTAINER_ROOT"], "run").glob("*/*")
+            if path.name == container.id[:12]
+        ]
         assert len(folder) == 1
     assert not folder[0].exists()

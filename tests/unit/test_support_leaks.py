@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pycontainer.home import make_private
 from tests.support import leaks, needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,8 @@ def test_thread(watch: leaks.Watch) -> None:
 
 def test_container_directory(watch: leaks.Watch) -> None:
     left = Path(os.environ["PYCONTAINER_ROOT"], "run", "host", "container")
+    make_private(str(left.parents[2]))
+    make_private(str(left.parents[1]))
     left.mkdir(parents=True)
     try:
         assert watch.leaks(timeout=0) == [f"containers: left behind: {left}"]
