@@ -97,12 +97,12 @@ int pc_set_file_ids(uint32_t uid, uint32_t gid)
         return (int)ret;
     }
     long old_gid = pc_raw1(__NR_setfsgid, gid), old_uid = pc_raw1(__NR_setfsuid, uid);
-    ret = pc_raw2(__NR_capset, as_long(&header), as_long(data));
+    /* With user 0 the kernel gives the capabilities for files back by itself (capabilities(7)). */
+    ret = uid == 0 ? 0 : pc_raw2(__NR_capset, as_long(&header), as_long(data));
     if (pc_raw1(__NR_setfsuid, -1) != (long)uid || pc_raw1(__NR_setfsgid, -1) != (long)gid) {
         ret = -1; /* EPERM: setfsuid(2) reports a refusal in no other way */
     }
     if (ret < 0) {
-        /* As it was. The kernel gives the capabilities for files back with user 0 (capabilities(7)). */
         pc_raw1(__NR_setfsgid, old_gid);
         pc_raw1(__NR_setfsuid, old_uid);
     }

@@ -19,7 +19,7 @@ FORBIDDEN = {
     r"^(<{7}|>{7}|\|{7}) ": "a merge conflict",
     r"\bbreakpoint\(\)|\bpdb\.set_trace\(": "a debugger",
     r"\b(?:issue|ticket|task|pull request)s? #?\d+\b|\b(?:closes|fixes|see) #\d+\b|\(#\d+\)": "a number in a tracker: say the reason itself",
-    r"/root/\.(?!(?:cache|config|local|docker|ssh|netrc|bashrc|profile)\b)": "somebody's home directory",
+    r"/root/\.(?!\.|(?:cache|config|local|docker|ssh|netrc|bashrc|profile)\b)": "somebody's home directory",
     r"\b(?:this|my|our) (?:workplace|sandbox|session)\b": "the place of writing",
 }
 SKIPPED = {".git", ".venv", "build", "dist", "site", "__pycache__"}

@@ -14,7 +14,7 @@ from functools import cache
 
 import attrs
 
-from pycontainer.errors import NotSupported
+from pycontainer.errors import KernelError, NotSupported
 
 #: Size of a block, and of the id space that images expect.
 BLOCK = 65536
@@ -105,7 +105,11 @@ def claim_block() -> Claim:
         except BlockingIOError:
             os.close(fd)
             continue
-        _end_orphans(base)
+        try:
+            _end_orphans(base)
+        except BaseException:
+            os.close(fd)
+            raise
         return Claim(base, fd)
     raise NotSupported("every block of host ids is in use", "end some containers")
 
@@ -120,6 +124,8 @@ def _end_orphans(base: int) -> None:
             pidfd = os.pidfd_open(int(name))
         except ProcessLookupError:
             continue
+        except OSError as error:
+            raise KernelError(error.errno or 0, f"open a pidfd of process {name}") from None
         try:
             with open(f"/proc/{name}/status") as file:
                 uid = next(int(line.split()[1]) for line in file if line.startswith("Uid:"))

