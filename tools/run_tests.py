@@ -82,8 +82,10 @@ def pytest(python: Path, name: str, arguments: list[str]) -> list[str]:
         command += ["--allow-missing", need]
     if name.startswith("vm-"):
         # An emulated processor: what asks nothing of the kernel has been tried here, twice.
-        command += ["-m", "not slow"]
+        command += ["-m", "not slow and not exhaustive"]
         arguments = arguments or ["tests/csrc", "tests/kernel", "tests/e2e"]
+    else:
+        command += ["-m", "not exhaustive"]
     return command + arguments
 
 

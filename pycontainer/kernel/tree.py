@@ -23,8 +23,10 @@ def remove_tree(dir_fd: int, name: str | bytes) -> None:
 
     Nothing happens if it is absent, so it can be repeated.  Links are not followed, and what is mounted
     below is not entered but refused (``EXDEV``, ``EBUSY``).  Directories without permissions are given
-    some first, as far as they are the caller's own.  Uses a few descriptors, whatever the depth.  A tree
-    that somebody goes on filling is given up (``ENOTEMPTY``).
+    some first, as far as they are the caller's own.  Uses a few descriptors, whatever the depth.
+
+    Somebody who goes on filling the tree can delay the end for as long as he fills it; mostly it is then
+    given up (``ENOTEMPTY``).  So end the processes of a container first.
 
     Raises :class:`KernelError` at the first thing that cannot be removed, such as the files of other users
     for an ordinary user; what was removed until then is gone.

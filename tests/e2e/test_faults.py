@@ -122,6 +122,7 @@ def faults(request, probe, tmp_path):
     return Faults(probe, tmp_path, request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_the_first_failures(faults, name):
     for number in (1, 2, 3):
@@ -129,7 +130,7 @@ def test_the_first_failures(faults, name):
             break
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CALLS)
 def test_every_failure(faults, name):
     number = 4
@@ -137,7 +138,7 @@ def test_every_failure(faults, name):
         number += 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scenario", ["init", "tty"])
 @pytest.mark.parametrize(
     "name",
