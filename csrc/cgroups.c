@@ -1,7 +1,8 @@
 /*
  * cgroups(7); Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/freezer-subsystem.rst of the kernel.
  *
- * Removal goes leaf by leaf.  ".." is safe here, unlike in a tree of files: no cgroup can be moved into another.
+ * Removal goes leaf by leaf.  ".." is safe here, unlike in a tree of files: no cgroup can be moved into
+ * another.
  */
 #include "cgroups.h"
 #include "freestanding.h"
@@ -143,10 +144,14 @@ static void kill_group(int group)
 void pc_cgroup_kill(int parent, const char *name)
 {
     long group = pc_open_directory(parent, name, O_RDONLY);
-    if (group >= 0) {
-        kill_group((int)group);
-        pc_close((int)group);
+    if (group < 0) {
+        return;
     }
+    if (!write_file((int)group, "cgroup.kill", "1", 1)) {
+        kill_members((int)group);
+        write_file((int)group, "freezer.state", "THAWED", 6);
+    }
+    pc_close((int)group);
 }
 
 /* Removes the groups directly in this one. An fd of the first that cannot be, or -ENOENT when none is left. */

@@ -10,7 +10,8 @@
 
 /*
  * Sends SIGKILL to the members of the group `name` in `parent`, in v2 of the whole subtree, and thaws it, as
- * what is frozen in v1 cannot die.  Returns at once; an absent group is no error.
+ * what is frozen in v1 cannot die.  Waits for nothing, so what forks at that moment may escape until
+ * pc_cgroup_remove; an absent group is no error.
  */
 void pc_cgroup_kill(int parent, const char *name);
 

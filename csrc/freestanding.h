@@ -55,8 +55,8 @@ struct pc_entry {
 enum { PC_DIRECTORY = 4 }; /* pc_entry.type: DT_DIR of readdir(3), which no header of the kernel has */
 
 /*
- * Opens the directory `name` (no '/') in `directory`.  No symbolic link and no mount leads away from it: -ELOOP,
- * -ENOTDIR, -EXDEV.
+ * Opens the directory `name` (no '/') in `directory`.  No symbolic link and no mount leads away from it:
+ * -ELOOP, -ENOTDIR, -EXDEV.
  */
 long pc_open_directory(int directory, const char *name, uint64_t flags);
 

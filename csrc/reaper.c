@@ -138,7 +138,8 @@ static void forget(struct reaper *reaper, uint64_t id)
 }
 
 /* 0, or -errno: then the fds are still the caller's. */
-static long keep(struct reaper *reaper, const struct pc_reaper_message *message, const int *fds, uint32_t fd_count)
+static long keep(struct reaper *reaper, const struct pc_reaper_message *message, const int *fds,
+                 uint32_t fd_count)
 {
     long position = pc_registry_add(&reaper->registry, message, fds, fd_count);
     if (position < 0) {
@@ -243,12 +244,20 @@ static void guard(struct reaper *reaper)
     }
 }
 
+static void kill_all(const struct reaper *reaper, uint32_t type)
+{
+    for (uint32_t i = 0; i < reaper->registry.used; i++) {
+        if (reaper->registry.table[i].type == type) {
+            kill_registered(&reaper->registry.table[i]);
+        }
+    }
+}
+
 static void collect(struct reaper *reaper)
 {
     reaper->ending = true;
-    for (uint32_t i = 0; i < reaper->registry.used; i++) {
-        kill_registered(&reaper->registry.table[i]);
-    }
+    kill_all(reaper, PC_REAPER_PROCESS);
+    kill_all(reaper, PC_REAPER_CGROUP);
     int64_t now = pc_now(), latest = now + COLLECTION, silent = now + SILENCE;
     while (!reaper->closed && now < latest && now < silent) {
         bool received = step(reaper, (silent < latest ? silent : latest) - now);

@@ -80,12 +80,10 @@ def pytest(python: Path, name: str, arguments: list[str]) -> list[str]:
     needs = MISSING[name] + ([] if name.startswith("vm-") else missing_here())
     for need in dict.fromkeys(needs):
         command += ["--allow-missing", need]
+    command += ["-m", "not slow and not exhaustive"]
     if name.startswith("vm-"):
         # An emulated processor: what asks nothing of the kernel has been tried here, twice.
-        command += ["-m", "not slow and not exhaustive"]
         arguments = arguments or ["tests/csrc", "tests/kernel", "tests/e2e"]
-    else:
-        command += ["-m", "not exhaustive"]
     return command + arguments
 
 

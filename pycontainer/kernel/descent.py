@@ -74,7 +74,7 @@ class Descent:
         """
         fd = native.openat2(self.fd, os.fsencode(name), _DIRECTORY, 0, self._resolve)
         self._above.append((name, self.status.st_dev, self.status.st_ino))
-        self._arrive(fd)
+        self._arrive(fd, os.fstat(fd))
 
     def up(self) -> str:
         """Return to the directory above and give the name of the one that was left."""
@@ -87,13 +87,13 @@ class Descent:
                 errno.ESTALE, f"return from {self.path()}", hint="the directory was moved meanwhile"
             )
         self._above.pop()
-        self._arrive(fd)
+        self._arrive(fd, status)
         return name
 
-    def _arrive(self, fd: int) -> None:
+    def _arrive(self, fd: int, status: os.stat_result) -> None:
         self._directory.close()
         self._directory = Fd(fd)
-        self.status = os.fstat(fd)
+        self.status = status
 
     def close(self) -> None:
         """Close the current directory; idempotent."""

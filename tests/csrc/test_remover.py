@@ -7,7 +7,6 @@ import random
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -266,7 +265,7 @@ def test_mounts_are_not_entered(reaper: Path, tmp_path: Path) -> None:
 def userns() -> Iterator[int]:
     """A user namespace of NOBODY's, with ids delegated to it."""
     holder = subprocess.Popen(
-        ["unshare", "--user", sys.executable, "-c", "print(flush=True); input()"],
+        ["unshare", "--user", "sh", "-c", "echo; read line"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         user=NOBODY,
@@ -275,7 +274,7 @@ def userns() -> Iterator[int]:
     )
     with holder:
         assert holder.stdout is not None
-        holder.stdout.readline()
+        assert holder.stdout.readline() == b"\n"
         for kind in ("uid", "gid"):
             Path(f"/proc/{holder.pid}/{kind}_map").write_text(f"0 {NOBODY} 1\n1 {DELEGATED} 65535\n")
         fd = os.open(f"/proc/{holder.pid}/ns/user", os.O_RDONLY)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import select
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,28 +74,43 @@ def attacked(probe, secret, ways, rounds, options, *, seconds=30.0, exec_options
         with container.popen(command, stdin=pc.PIPE, stdout=pc.PIPE, text=True) as hunter:
             assert hunter.stdout.readline() == "ready\n"
             deadline = time.monotonic() + seconds
-            for _ in range(rounds):
+            caught = False
+            said_something = select.poll()
+            said_something.register(hunter.stdout, select.POLLIN)
+            while not caught or (rounds > 0 and time.monotonic() < deadline):
                 try:
                     container.exec(["/probe", "idle"], timeout=5, **(exec_options or {}))
                 except pc.PyContainerError as error:
                     failures.append(error)
-                if time.monotonic() > deadline:
-                    break
+                rounds -= 1
+                # A busy machine may not let it run at the right moments for a while.
+                caught = caught or bool(said_something.poll(0))
+                assert caught or time.monotonic() < deadline + 60
             hunter.stdin.close()
             said = hunter.stdout.read()
     return said, failures
 
 
 def counts(said: str) -> dict[str, int]:
-    return {line.partition(" ")[2]: int(line.partition(" ")[0]) for line in said.splitlines()}
+    lines = [line for line in said.splitlines() if line != "caught"]
+    found = {line.partition(" ")[2]: int(line.partition(" ")[0]) for line in lines}
+    return found | {"caught": said.splitlines().count("caught")}
+
+
+#: What was ever taken: a second attempt that finds nothing does not undo it.
+taken: list[str] = []
+
+
+def secret_is_kept(said: str, secret: Secret) -> None:
+    taken.extend(line for line in said.splitlines() if secret.token in line)
+    assert taken == []
 
 
 def nothing_was_taken(said: str, secret: Secret) -> None:
     found = counts(said)
     # It did look, and before the program was executed.
-    assert found["seen"] >= 3
-    assert found["early"] >= 3
-    assert secret.token not in said
+    assert found["caught"] == 1
+    secret_is_kept(said, secret)
     for line in found:
         way, kind, *rest = line.split(" ", 2) if " " in line else (line, "")
         if kind == "link":
@@ -141,8 +158,8 @@ def test_nothing_can_be_taken_from_who_becomes_another_user(probe, secret, calle
     exec_options = {"user": "1000:1000"}
     said, failures = attacked(probe, secret, MEMORY, 150, options, seconds=10, exec_options=exec_options)
     assert failures == []
-    assert counts(said)["early"] >= 3
-    assert secret.token not in said
+    assert counts(said)["caught"] == 1
+    secret_is_kept(said, secret)
 
 
 def test_the_attacks_succeed_on_who_can_be_traced(probe, secret):
@@ -312,3 +329,37 @@ def test_a_fork_in_the_middle_can_be_traced():
         stop.set()
         thread.join()
     assert set(seen) == {1}
+
+
+def test_memory_stays_hidden_where_nobody_can_tell_that_it_is_alone():
+    """A filter of the host that denies the question must not be taken for the answer."""
+    script = """
+import ctypes, errno, pycontainer as pc
+from tests.support.refuse import refusing
+libc = ctypes.CDLL(None)
+pc.run("host:", ["true"])
+assert libc.prctl(3, 0, 0, 0, 0) == 1
+assert refusing(lambda: pc.run("host:", ["true"]), "process_vm_readv", errno.EPERM).exit_code == 0
+assert libc.prctl(3, 0, 0, 0, 0) == 0
+"""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60, cwd=root)
+
+
+def test_no_process_is_started_that_cannot_be_hidden():
+    script = """
+import ctypes, errno, pycontainer as pc
+from pycontainer.kernel.seccomp import Condition
+from tests.support.refuse import refusing
+libc = ctypes.CDLL(None)
+pc.run("host:", ["true"])
+try:
+    refusing(lambda: pc.run("host:", ["true"]), "prctl", errno.EPERM, Condition.low32(0, 4))
+except pc.KernelError as error:
+    assert error.errno == errno.EPERM and "hide" in str(error), error
+else:
+    raise AssertionError("it ran")
+assert libc.prctl(3, 0, 0, 0, 0) == 1
+"""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60, cwd=root)

@@ -4,7 +4,8 @@
  *
  * A process that is started in the container from outside shares the memory of the host's process until it
  * executes its program, and holds the host's fds a little longer.  ADDRESS is where the host keeps a secret in
- * its memory, FD the number of an open file of the host.  Runs until its stdin ends, then says what it got.
+ * its memory, FD the number of an open file of the host.  Says "caught" when it was early enough a few times; runs
+ * until its stdin ends, then says what it got.
  */
 #include "probe.h"
 
@@ -15,6 +16,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+
+#define ENOUGH 3
 
 static unsigned long address;
 static int wanted_fd;
@@ -266,6 +269,7 @@ int probe_join(int argc, char **argv)
     }
     printf("ready\n");
     fflush(stdout);
+    int early = 0;
     for (int pid = last_pid() + 1, late = 0; !finished();) {
         for (int turn = 0; kill(pid, 0) < 0 && errno == ESRCH; turn++) {
             if (turn % 64 == 63) {
@@ -280,12 +284,19 @@ int probe_join(int argc, char **argv)
             }
         }
         say("seen");
+        int was_early = 0;
         for (int more = 1; more >= 0 && (kill(pid, 0) == 0 || errno != ESRCH);) {
             more -= is_ours(pid);
             if (more == 1) {
                 say("early");
+                was_early = 1;
             }
             attack(pid, ways);
+        }
+        early += was_early;
+        if (was_early && early == ENOUGH) {
+            printf("caught\n");
+            fflush(stdout);
         }
         pid++;
     }
