@@ -16,7 +16,7 @@ import pytest
 from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.rooted import Rooted
-from tests.support.overlay import BASE, mounted
+from tests.support.overlay import BASE, mounted, own_ids
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def top(tmp_path: Path) -> Path:
 @pytest.fixture
 def files(top: Path) -> Iterator[Rooted]:
     fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
-    yield Rooted(fd)
+    yield Rooted(fd, ids=own_ids())
     os.close(fd)
     assert (top.parent / "canary").read_text() == "untouched"
     assert sorted(os.listdir(top.parent)) == ["canary", "root"]

@@ -16,7 +16,7 @@ from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.rooted import Rooted
 from pycontainer.kernel.transfer import copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
-from tests.support.overlay import BASE, mounted
+from tests.support.overlay import BASE, mounted, own_ids
 
 Copy: TypeAlias = Callable[[str, str], None]
 
@@ -37,7 +37,7 @@ def host(top: Path) -> Path:
 @pytest.fixture
 def files(top: Path) -> Iterator[Rooted]:
     fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
-    yield Rooted(fd)
+    yield Rooted(fd, ids=own_ids())
     os.close(fd)
     assert (top.parent / "canary").read_text() == "untouched"
     assert sorted(os.listdir(top.parent)) == ["canary", "host", "root"]
