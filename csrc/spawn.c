@@ -61,14 +61,52 @@ void pc_show_memory(int alone)
     pthread_mutex_unlock(&dumpable_lock);
 }
 
+/*
+ * Stacks for the two stages, kept for the next start: to unmap one would interrupt every processor on which
+ * this memory is in use.
+ */
+#define STACKS_BYTES ((size_t)2 * STACK_BYTES)
+#define STACKS_KEPT 16
+
+static pthread_mutex_t stacks_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *stacks_idle[STACKS_KEPT];
+static unsigned int stacks_count;
+
+static char *take_stacks(void)
+{
+    pthread_mutex_lock(&stacks_lock);
+    char *stacks = stacks_count > 0 ? stacks_idle[--stacks_count] : NULL;
+    pthread_mutex_unlock(&stacks_lock);
+    if (stacks == NULL) {
+        stacks = mmap(NULL, STACKS_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    }
+    return stacks == MAP_FAILED ? NULL : stacks;
+}
+
+static void give_stacks_back(char *stacks)
+{
+    pthread_mutex_lock(&stacks_lock);
+    int kept = stacks_count < STACKS_KEPT;
+    if (kept) {
+        stacks_idle[stacks_count++] = stacks;
+    }
+    pthread_mutex_unlock(&stacks_lock);
+    if (!kept) {
+        munmap(stacks, STACKS_BYTES);
+    }
+}
+
 /* A fork of the host has a copy of this state, but none of the children that share its memory. */
 static void before_fork(void)
 {
     pthread_mutex_lock(&dumpable_lock);
+    pthread_mutex_lock(&stacks_lock);
 }
 
 static void after_fork(void)
 {
+    pthread_mutex_unlock(&stacks_lock);
     pthread_mutex_unlock(&dumpable_lock);
 }
 
@@ -78,7 +116,7 @@ static void after_fork_in_child(void)
         pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     }
     dumpable_users = 0;
-    pthread_mutex_unlock(&dumpable_lock);
+    after_fork();
 }
 
 __attribute__((constructor)) static void watch_forks(void)
@@ -308,16 +346,15 @@ static int start(struct stage *stage, char *outer_stack)
 int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
 {
     *result = (struct pc_result){.pid = -1, .pidfd = -1, .op = -1};
-    char *stacks = mmap(NULL, (size_t)2 * STACK_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-    if (stacks == MAP_FAILED) {
+    char *stacks = take_stacks();
+    if (stacks == NULL) {
         return fail(result, PC_STEP_STACK, -12);
     }
     struct stage stage = {.spec = spec, .result = result, .stack = stacks};
     uint64_t all = ~0ULL, before = 0;
     long hidden = pc_hide_memory();
     if (hidden < 0) {
-        munmap(stacks, (size_t)2 * STACK_BYTES);
+        give_stacks_back(stacks);
         return fail(result, PC_STEP_HIDE, hidden);
     }
     /* No signal of the host may run a handler in a child that shares its memory. */
@@ -325,7 +362,7 @@ int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
     int ret = start(&stage, stacks + STACK_BYTES);
     pc_show_memory(ret != 0 || left_memory(result->pid)); /* a failed one is reaped */
     pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&before), 0, 8);
-    munmap(stacks, (size_t)2 * STACK_BYTES);
+    give_stacks_back(stacks);
     return ret;
 }
 

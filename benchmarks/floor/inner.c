@@ -41,7 +41,6 @@ _Noreturn void inner_start(const struct floor *floor, const struct identity *ide
 
 _Noreturn void inner_exec(const struct floor *floor, struct streams *streams)
 {
-    register_with_leash(floor->leash);
     if (floor->identity_count > 0) {
         become_root();
     }

@@ -78,7 +78,6 @@ class Container(Life):
         refuse_unknown("exec", exchange)
         argv = words("command", command)
         _check_entry(env, workdir, user, tty)
-        self.alive("exec")
 
         def begin(fds: Fds) -> Entered:
             return self._enter(argv, fds, env, workdir, user, {})

@@ -72,7 +72,10 @@ def _recipe(
         workdir=os.fsencode(workdir),
     )
     terminal = _TERMINAL if tty else None
-    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, cgroup=with_cgroup)
+    # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
+    return Recipe.make(
+        argv, env, fields, reserved=_SLOTS, terminal=terminal, cgroup=with_cgroup, leashed=False
+    )
 
 
 def _setup(*, tty: bool) -> Script:

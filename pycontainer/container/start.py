@@ -52,11 +52,12 @@ class Recipe:
         extra: tuple[tuple[int, int], ...] = (),
         init: bool = False,
         cgroup: bool = False,
+        leashed: bool = True,
     ) -> Recipe:
         """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
 
         With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
-        the program's numbers.
+        the program's numbers.  ``leashed``: it registers itself with the reaper.
         """
         table = FdTable(reserved)
         stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
@@ -71,7 +72,7 @@ class Recipe:
         else:
             fields = {**fields, **command(argv, env)}
         place = table.add(-1) if cgroup else -1
-        leash = table.add(-1)
+        leash = table.add(-1) if leashed else -1
         request = Spawn(**fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=place, leash=leash)
         return cls(
             template=Template(request),

@@ -24,9 +24,13 @@ def start_leashed(
 ) -> tuple[int, int]:
     """Start a template whose specification has a slot for the leash, which is filled in here.
 
-    A reaper that was killed is started anew, with all that it knew.  Otherwise as :meth:`Template.start`.
+    A reaper that was killed is started anew, with all that it knew.  One without such a slot ends with
+    something else that the reaper knows.  Otherwise as :meth:`Template.start`.
     """
     leash = template.request.leash
+    if leash < 0:
+        reaper().revive()
+        return template.start(fds, hostname=hostname, env=env)
     fds[leash] = reaper().fileno()
     try:
         return template.start(fds, hostname=hostname, env=env)

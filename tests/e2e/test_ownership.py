@@ -13,8 +13,10 @@ import pytest
 
 import pycontainer as pc
 
+#: Python has no handler for a SIGINT that is ignored when it starts, as in the background of a shell.
 SETUP = """
-import sys, threading, time, pycontainer as pc
+import signal, sys, threading, time, pycontainer as pc
+signal.signal(signal.SIGINT, signal.default_int_handler)
 engine = pc.Engine(sys.argv[1])
 """
 READY = """
@@ -44,7 +46,7 @@ def host(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.wait(timeout=60)
         process.stdout.close()
 
 
@@ -88,7 +90,7 @@ pids = [c.pid, p.pid, q.pid]
     )
     assert not any(gone(pid) for pid in pids)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     until(lambda: all(gone(pid) for pid in pids))
     until(lambda: left(host.root) == [])
     until(lambda: cgroups() <= before)
@@ -108,7 +110,7 @@ pids = []
 
     until(lambda: len(sleepers()) == 1)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     until(lambda: sleepers() == [])
     until(lambda: left(host.root) == [])
 
@@ -124,7 +126,7 @@ pids = [c.pid]
 """
     )
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     until(lambda: gone(pids[0]))
 
 
@@ -137,7 +139,7 @@ pids = [c.pid]
 """
     )
     process.send_signal(signal.SIGINT)
-    process.wait()
+    process.wait(timeout=60)
     until(lambda: gone(pids[0]))
     until(lambda: left(host.root) == [])
 
@@ -170,7 +172,7 @@ pids = [c.pid, d.pid]
 """
     )
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     until(lambda: all(gone(pid) for pid in pids))
     until(lambda: left(host.root) == [])
 
@@ -185,7 +187,7 @@ pids = [c.pid]
     )
     os.kill(reaper_of(process.pid), signal.SIGKILL)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     assert len(left(host.root)) == 1
     with pc.Engine(host.root) as engine:
         assert engine.run("host:", ["true"]).exit_code == 0

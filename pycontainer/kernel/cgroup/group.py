@@ -96,8 +96,7 @@ class Cgroup:
             for name in below:
                 os.rmdir(name, dir_fd=self._fd)
             self._remove()
-        os.close(self._fd)
-        self._fd = -1
+        self._forget()
 
     def dissolve(self) -> None:
         """Remove the cgroup; processes that are left move up to the one above. Idempotent."""
@@ -111,7 +110,14 @@ class Cgroup:
                 break
             for pid in pids:
                 _move(pid, above)
+        else:
+            self._forget()
+            return
         self.close()
+
+    def _forget(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
 
     def _remove_at_once(self) -> bool:
         try:
