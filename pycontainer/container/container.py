@@ -22,7 +22,6 @@ from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, Stdio
 from pycontainer.container.text import Text
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.accounts import identify_in
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.rooted import Rooted
@@ -133,7 +132,8 @@ class Container(Life):
     ) -> Entered:
         running = self.alive("exec")
         spec = self.spec
-        identity = identify_in(spec.user if user is None else account(user), self._rooted(running))
+        who = spec.user if user is None else account(user)
+        identity = running.accounts.identify(who, self._rooted(running))
         hostname = {"HOSTNAME": running.launched.hostname}
         variables = hostname | full_environment(spec, identity, environment("env", env))
         return running.enter(

@@ -24,7 +24,7 @@ from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
-from pycontainer.image.accounts import Identity
+from pycontainer.image.accounts import Accounts, Identity
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
@@ -70,7 +70,7 @@ class Execution(Command):
 
     def _launch(self, fds: Fds) -> Terminal | None:
         self._entered = self._begin(fds)
-        self._stack.callback(self._entered.close)
+        self._closers.append(self._entered.close)
         self.process = self._entered.process
         return self.process.terminal
 
@@ -90,6 +90,7 @@ class Running:
         self._note = note
         self.root = root
         self.cgroup = cgroup
+        self.accounts = Accounts()
         self.terminal = launched.take_terminal()
         self.main = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.main)
