@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.cgroup import Limits
 from pycontainer.size import parse_size
+
+#: How many processes and threads a container may have that was not told: a fork bomb ends there.
+DEFAULT_PIDS = 2048
 
 #: The kernel's limit -> the argument of ``run``.
 _ARGUMENTS = {
@@ -27,11 +32,36 @@ _ARGUMENTS = {
 ARGUMENTS = frozenset({*_ARGUMENTS.values(), "memory_swap"})
 
 
-def make_limits(given: Mapping[str, Any]) -> Limits:
-    """The limits that these arguments of ``run`` ask for; those that are absent or ``None`` are not limited.
+@attrs.frozen
+class Bounds:
+    """The limits of a container. Those in ``optional`` need not be had: defaults, or all with ``best_effort``."""
+
+    limits: Limits
+    optional: frozenset[str]
+
+    @property
+    def required(self) -> bool:
+        """Whether there is one that was asked for, and must hold."""
+        return not self.optional.issuperset(self.limits.names)
+
+
+def make_bounds(given: Mapping[str, Any], *, best_effort: bool = False) -> Bounds:
+    """The limits that these arguments of ``run`` ask for; those that are absent or ``None`` are the defaults.
 
     Raises :class:`InvalidArgument` naming the argument.
     """
+    asked = parse_limits(given)
+    limits = asked
+    if given.get("pids") is None:
+        limits = attrs.evolve(limits, pids_max=DEFAULT_PIDS)
+    if given.get("memory_swap") is None and limits.memory_max is not None:
+        # What must fit into the memory shall not go on in the swap.
+        limits = attrs.evolve(limits, memory_swap_max=0)
+    return Bounds(limits, frozenset(limits.names if best_effort else set(limits.names) - set(asked.names)))
+
+
+def parse_limits(given: Mapping[str, Any]) -> Limits:
+    """The limits that were asked for, alone. Raises :class:`InvalidArgument`, ``TypeError`` for unknown ones."""
     for argument in given.keys() - ARGUMENTS:
         raise TypeError(f"unexpected keyword argument {argument!r}")
     asked = {limit: given.get(argument) for limit, argument in _ARGUMENTS.items()}
@@ -49,5 +79,7 @@ def _swap(memory: Any, total: Any) -> int | None:
         raise InvalidArgument("memory_swap", total, "it is the sum of memory and swap: give 'memory', too")
     swap = parse_size("memory_swap", total) - parse_size("memory", memory)
     if swap < 0:
-        raise InvalidArgument("memory_swap", total, f"the sum of memory and swap is at least memory={memory!r}")
+        raise InvalidArgument(
+            "memory_swap", total, f"the sum of memory and swap is at least memory={memory!r}"
+        )
     return swap

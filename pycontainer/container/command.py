@@ -19,7 +19,14 @@ from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, Stdio, check_stream
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
 from pycontainer.container.text import Text
-from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, PyContainerError
+from pycontainer.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    InvalidArgument,
+    NotSupported,
+    PyContainerError,
+)
+from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.size import parse_size
@@ -167,6 +174,14 @@ class Command(ABC):
     def ended(self) -> None:
         """Note that the program has ended: its wall time ends here."""
         self._wall = time.monotonic() - self._started
+
+    def check_clock(self) -> None:
+        """Refuse a ``cpu_timeout`` that nobody can count. Raises :class:`NotSupported`."""
+        if self.exchange.cpu_timeout is not None and self.cgroup is None:
+            raise NotSupported(
+                "cpu_timeout: processor time cannot be counted without a cgroup",
+                "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)",
+            )
 
     def deadline(self) -> Deadline:
         """When its time is up, from now on."""

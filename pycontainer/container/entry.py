@@ -7,7 +7,7 @@ import os
 from pycontainer.container import slots
 from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
-from pycontainer.container.start import NOWHERE, Fds, Place, Recipe, start_and_receive
+from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -26,7 +26,7 @@ def enter(
     identity: Identity,
     env: dict[str, str],
     workdir: str,
-    place: Place = NOWHERE,
+    seat: Seat = NOWHERE,
 ) -> tuple[int, int, int | None]:
     """Start a further program in a running container: its pid, its pidfd and, on a terminal, the pty's master.
 
@@ -35,16 +35,16 @@ def enter(
     """
     spec, tty = running.spec, stdio is None
     recipes = running.workspace.recipes
-    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, place.shape)
+    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, seat.shape)
     recipe = recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, place=place.shape)
+        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, seat=seat.shape)
         recipes.put(key, spec, recipe)
     fds = {_TARGET: target}
     if not tty:
-        return *recipe.start(stdio, fds, place=place), None
+        return *recipe.start(stdio, fds, seat=seat), None
     exports = running.workspace.exports
-    pid, pidfd, received = start_and_receive(exports, recipe, None, fds, place=place, hostname=None)
+    pid, pidfd, received = start_and_receive(exports, recipe, None, fds, seat=seat, hostname=None)
     return pid, pidfd, received.get(slots.SENT_MASTER)
 
 
@@ -56,7 +56,7 @@ def _recipe(
     workdir: str,
     *,
     tty: bool,
-    place: tuple[bool, int],
+    seat: tuple[bool, int],
 ) -> Recipe:
     types = NAMESPACES
     types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
@@ -71,9 +71,7 @@ def _recipe(
     )
     terminal = _TERMINAL if tty else None
     # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
-    return Recipe.make(
-        argv, env, fields, reserved=_SLOTS, terminal=terminal, place=place, leashed=False
-    )
+    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, seat=seat, leashed=False)
 
 
 def _setup(*, tty: bool) -> Script:

@@ -17,7 +17,7 @@ from pycontainer.container import slots
 from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
-from pycontainer.container.start import NOWHERE, Fds, Place, Recipe, start_and_receive
+from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import NotSupported
 from pycontainer.image.accounts import Identity, identify
@@ -105,7 +105,7 @@ def launch(
     *,
     name: str,
     layer: Layer,
-    place: Place = NOWHERE,
+    seat: Seat = NOWHERE,
 ) -> Launch:
     """Start a container.  When this returns its program runs.
 
@@ -118,7 +118,7 @@ def launch(
         )
     lease = workspace.leases.take() if spec.security.userns == "auto" else None
     try:
-        return _launch(workspace, spec, stdio, lease, name, layer, place)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat)
     except BaseException:
         if lease is not None:
             workspace.leases.give_back(lease, reusable=False)
@@ -132,25 +132,25 @@ def _launch(
     lease: Lease | None,
     name: str,
     layer: Layer,
-    place: Place,
+    seat: Seat,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     identity = identify(spec.user, lowers) if spec.image.layers else _identify_on_host(spec.user, lowers)
     map_ = None if lease is None else lease.map
-    key = (id(spec), map_, lowers, layer, identity, place.shape)
+    key = (id(spec), map_, lowers, layer, identity, seat.shape)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, place=place.shape)
+        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
     received: dict[int, int] = {}
     if layer.send_upper or layer.send_root or spec.tty:
         pid, pidfd, received = start_and_receive(
-            workspace.exports, recipe, stdio, fds, place=place, hostname=hostname
+            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname
         )
     else:
-        pid, pidfd = recipe.start(stdio, fds, place=place, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
     return Launch(
         pid=pid,
         pidfd=pidfd,
@@ -171,7 +171,7 @@ def _recipe(
     lowers: tuple[str, ...],
     layer: Layer,
     *,
-    place: tuple[bool, int],
+    seat: tuple[bool, int],
 ) -> Recipe:
     plan = plans.plan(_shape(spec, map_, lowers, layer))
     fields = confinement(spec, identity, map_)
@@ -192,7 +192,7 @@ def _recipe(
         terminal=slots.TERMINAL if spec.tty else None,
         extra=spec.extra_fds,
         init=spec.init,
-        place=place,
+        seat=seat,
     )
 
 

@@ -24,13 +24,12 @@ from pycontainer.container.arguments import (
     text,
     words,
 )
-from pycontainer.container.bounds import make_limits
+from pycontainer.container.bounds import Bounds, make_bounds
 from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
-from pycontainer.kernel.cgroup import Limits
 from pycontainer.kernel.signals import signal_number
 from pycontainer.size import parse_size
 
@@ -65,8 +64,7 @@ class Spec:
     network: str
     security: Security
     ulimits: tuple[tuple[int, int, int], ...]
-    limits: Limits
-    best_effort: bool
+    bounds: Bounds
     size: int | None
     shm_size: int
     stop_signal: int
@@ -126,8 +124,7 @@ def make_spec(
         network=network,
         security=_security(security, privileged, cap_add, cap_drop, userns),
         ulimits=_ulimits(ulimits),
-        limits=make_limits(limits),
-        best_effort=flag("best_effort", best_effort),
+        bounds=make_bounds(limits, best_effort=flag("best_effort", best_effort)),
         size=None if size is None else parse_size("size", size),
         shm_size=parse_size("shm_size", shm_size),
         stop_signal=_stop_signal(stop_signal, config),

@@ -30,14 +30,14 @@ Fds = tuple[int, int, int] | None
 
 
 @attrs.frozen
-class Place:
+class Seat:
     """Where a process starts: the fd of a cgroup of version 2, and ``tasks`` files of version 1 that are open."""
 
     directory: int = -1
     tasks: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, cgroup: Cgroup | None) -> Place:
+    def of(cls, cgroup: Cgroup | None) -> Seat:
         """The place that a cgroup is; ``None`` is where the caller is."""
         return NOWHERE if cgroup is None else cls(cgroup.directory, cgroup.tasks)
 
@@ -47,7 +47,7 @@ class Place:
         return self.directory >= 0, len(self.tasks)
 
 
-NOWHERE = Place()
+NOWHERE = Seat()
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -74,13 +74,13 @@ class Recipe:
         terminal: int | None,
         extra: tuple[tuple[int, int], ...] = (),
         init: bool = False,
-        place: tuple[bool, int] = (False, 0),
+        seat: tuple[bool, int] = (False, 0),
         leashed: bool = True,
     ) -> Recipe:
         """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
 
         With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
-        the program's numbers.  ``place``: the shape of a :class:`Place`.  ``leashed``: it registers itself
+        the program's numbers.  ``seat``: the shape of a :class:`Seat`.  ``leashed``: it registers itself
         with the reaper.
         """
         table = FdTable(reserved)
@@ -95,10 +95,12 @@ class Recipe:
             fields = {**fields, **command_below_init(argv, env, table, number)}
         else:
             fields = {**fields, **command(argv, env)}
-        cgroup = table.add(-1) if place[0] else -1
-        tasks = tuple(table.add(-1) for _ in range(place[1]))
+        cgroup = table.add(-1) if seat[0] else -1
+        tasks = tuple(table.add(-1) for _ in range(seat[1]))
         leash = table.add(-1) if leashed else -1
-        request = Spawn(**fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=cgroup, tasks=tasks, leash=leash)
+        request = Spawn(
+            **fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=cgroup, tasks=tasks, leash=leash
+        )
         return cls(
             template=Template(request),
             table=request.fds,
@@ -111,7 +113,7 @@ class Recipe:
         )
 
     def start(
-        self, stdio: Fds, fds: Mapping[int, int], *, place: Place = NOWHERE, hostname: str | None = None
+        self, stdio: Fds, fds: Mapping[int, int], *, seat: Seat = NOWHERE, hostname: str | None = None
     ) -> tuple[int, int]:
         """Start with these fds in these slots: pid and pidfd. With an init, when the program itself runs."""
         table = list(self.table)
@@ -121,8 +123,8 @@ class Recipe:
             for slot, fd in zip(self.stdio, stdio, strict=True):
                 table[slot] = fd
         if self.cgroup >= 0:
-            table[self.cgroup] = place.directory
-        for slot, fd in zip(self.tasks, place.tasks, strict=True):
+            table[self.cgroup] = seat.directory
+        for slot, fd in zip(self.tasks, seat.tasks, strict=True):
             table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
@@ -208,13 +210,13 @@ class Exports:
 
 
 def start_and_receive(
-    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, place: Place, hostname: str | None
+    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, seat: Seat, hostname: str | None
 ) -> tuple[int, int, dict[int, int]]:
     """Start a recipe whose process sends fds back: pid, pidfd, and those by tag."""
     pair = exports.take()
     fds[slots.EXPORT] = pair[1].fileno()
     try:
-        pid, pidfd = recipe.start(stdio, fds, place=place, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
     except BaseException:
         exports.drop(pair)
         raise

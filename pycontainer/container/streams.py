@@ -243,9 +243,7 @@ def communicate(
     return limit
 
 
-def _pump(
-    poller: select.poll, streams: Streams, process: Process | None, deadline: Deadline | None
-) -> bool:
+def _pump(poller: select.poll, streams: Streams, process: Process | None, deadline: Deadline | None) -> bool:
     """Move bytes until the process ends (or, without one, all streams): True; or the deadline: False."""
     pidfd = -1 if process is None else process.fileno()
     while process is not None or not streams.done:

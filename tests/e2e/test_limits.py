@@ -120,7 +120,9 @@ def test_ulimits_that_end_a_program_are_named() -> None:
 
 
 def test_an_fd_flood_ends_at_its_ulimit() -> None:
-    script = "import os\ntry:\n    while True: last = os.dup(0)\nexcept OSError as error: print(last, error.errno)"
+    script = (
+        "import os\ntry:\n    while True: last = os.dup(0)\nexcept OSError as error: print(last, error.errno)"
+    )
     result = pc.run("host:", python(script), ulimits={"nofile": 64}, text=True)
     assert result.stdout == "63 24\n"
 
@@ -204,7 +206,10 @@ def test_cpu_timeout_of_an_exec(box: pc.Container) -> None:
 
 
 def test_limits_of_a_container_hold_for_all_that_run_in_it(box: pc.Container) -> None:
-    running = box.popen(python("import time; x = bytearray(150 << 20); print('ok', flush=True); time.sleep(60)"), stdout=pc.PIPE)
+    running = box.popen(
+        python("import time; x = bytearray(150 << 20); print('ok', flush=True); time.sleep(60)"),
+        stdout=pc.PIPE,
+    )
     assert running.stdout.readline() == b"ok\n"
     assert box.exec(python("x = bytearray(150 << 20)")).oom_killed or running.wait(10) == 137
     running.kill()

@@ -45,9 +45,7 @@ def exchange(
     stdio = Stdio.create(stdin=PIPE if "input" in options else None, stderr=stderr)
     streams = Streams(stdio, **options)
     with contextlib.closing(start(*argv, stdio=stdio)) as process:
-        limit = communicate(
-            process, streams, deadline=Deadline(timeout), on_timeout=on_timeout, grace=grace
-        )
+        limit = communicate(process, streams, deadline=Deadline(timeout), on_timeout=on_timeout, grace=grace)
     return process, streams, limit == "timeout"
 
 
@@ -333,7 +331,9 @@ def test_on_timeout_may_end_the_program_in_its_own_way() -> None:
     streams = Streams(stdio)
     script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.01; done"
     with contextlib.closing(start(*sh(script), stdio=stdio)) as process:
-        assert communicate(process, streams, deadline=Deadline(0.5), on_timeout=process.terminate) == "timeout"
+        assert (
+            communicate(process, streams, deadline=Deadline(0.5), on_timeout=process.terminate) == "timeout"
+        )
     assert (process.exit_code, streams.stdout) == (4, b"ready\nbye\n")
 
 
