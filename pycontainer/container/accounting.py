@@ -22,12 +22,17 @@ _SAME = (
     "io_write_ops",
     "oom_kills",
 )
-_BY_SIGNAL = {int(signal.SIGXCPU): "ulimits:cpu", int(signal.SIGXFSZ): "ulimits:fsize"}
+#: An init tells of a signal by the exit code alone.
+_BY_EXIT_CODE = {128 + signal.SIGXCPU: "ulimits:cpu", 128 + signal.SIGXFSZ: "ulimits:fsize"}
 
 
 def usage_of(ended: Ended, cgroup: Cgroup | None, *, wall: float) -> Usage:
     """What a command used: of all its processes where it has a cgroup, else of those that it waited for."""
-    of_process = {"cpu_user": ended.cpu_user, "cpu_system": ended.cpu_system, "memory_peak": ended.max_rss}
+    of_process: dict[str, Any] = {
+        "cpu_user": ended.cpu_user,
+        "cpu_system": ended.cpu_system,
+        "memory_peak": ended.max_rss,
+    }
     if cgroup is None:
         return Usage(wall=wall, **of_process)
     stat = cgroup.stat()
@@ -35,8 +40,8 @@ def usage_of(ended: Ended, cgroup: Cgroup | None, *, wall: float) -> Usage:
     for name, value in of_process.items():
         counted = getattr(stat, name)
         told[name] = value if counted is None else counted
-    if stat.pressure is not None:
-        told["pressure"] = {name: each.some.total for name, each in stat.pressure.items()}
+    if stat.pressure:
+        told["pressure"] = {name: each.some_total for name, each in stat.pressure.items()}
     return Usage(wall=wall, **told)
 
 
@@ -44,4 +49,4 @@ def limit_of(ended: Ended, usage: Usage) -> str | None:
     """Which limit of the kernel's ended a command, as far as its end tells."""
     if usage.oom_kills and ended.exit_code == 128 + signal.SIGKILL:
         return "memory"
-    return None if ended.signal is None else _BY_SIGNAL.get(ended.signal)
+    return _BY_EXIT_CODE.get(ended.exit_code)

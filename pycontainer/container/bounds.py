@@ -11,6 +11,9 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.cgroup import Limits
 from pycontainer.size import parse_size
 
+#: What to do where the host gives no cgroup.
+CGROUP_FIX = "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)"
+
 #: How many processes and threads a container may have that was not told: a fork bomb ends there.
 DEFAULT_PIDS = 2048
 
@@ -69,6 +72,26 @@ def parse_limits(given: Mapping[str, Any]) -> Limits:
     if swap is not None:
         asked["memory_swap_max"] = swap
     return Limits.parse(asked, _ARGUMENTS)
+
+
+def changed_limits(given: Mapping[str, Any], held: Limits) -> dict[str, Any]:
+    """The kernel's limits that a change by these arguments means; ``None`` is one to be taken away."""
+    if given.get("memory_swap") is not None and "memory" not in given:
+        given = {**given, "memory": held.memory_max}
+    parsed = parse_limits(given)
+    changes = {
+        limit: _raw(parsed, limit, given[argument])
+        for limit, argument in _ARGUMENTS.items()
+        if argument in given
+    }
+    if "memory_swap" in given:
+        changes["memory_swap_max"] = parsed.memory_swap_max
+    return changes
+
+
+def _raw(parsed: Limits, limit: str, value: Any) -> Any:
+    """Lists are parsed once more by whoever sets them."""
+    return value if limit in ("io_max", "hugetlb_max") else getattr(parsed, limit)
 
 
 def _swap(memory: Any, total: Any) -> int | None:

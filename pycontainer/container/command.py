@@ -14,6 +14,7 @@ import attrs
 
 from pycontainer.container.accounting import limit_of, usage_of
 from pycontainer.container.arguments import flag
+from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.deadline import Deadline
 from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, Stdio, check_stream
@@ -180,7 +181,7 @@ class Command(ABC):
         if self.exchange.cpu_timeout is not None and self.cgroup is None:
             raise NotSupported(
                 "cpu_timeout: processor time cannot be counted without a cgroup",
-                "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)",
+                CGROUP_FIX,
             )
 
     def deadline(self) -> Deadline:

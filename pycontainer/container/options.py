@@ -30,7 +30,24 @@ class ExchangeOptions(TypedDict, total=False):
     on_output: Callable[[str, Any], object] | None
 
 
-class ContainerOptions(TypedDict, total=False):
+class LimitOptions(TypedDict, total=False):
+    """What a container may use at most."""
+
+    memory: int | str | None
+    memory_swap: int | str | None
+    memory_high: int | str | None
+    memory_low: int | str | None
+    cpus: float | None
+    cpu_weight: int | None
+    cpuset_cpus: str | None
+    cpuset_mems: str | None
+    pids: int | str | None
+    io_max: Mapping[str, Mapping[str, int | str | None]] | None
+    io_weight: int | None
+    hugetlb: Mapping[str, int | str] | None
+
+
+class ContainerOptions(LimitOptions, total=False):
     """What a container is to be."""
 
     entrypoint: Sequence[str] | str | None
@@ -50,18 +67,6 @@ class ContainerOptions(TypedDict, total=False):
     cap_drop: Iterable[str]
     userns: str | None
     ulimits: Mapping[str, int | tuple[int, int]] | None
-    memory: int | str | None
-    memory_swap: int | str | None
-    memory_high: int | str | None
-    memory_low: int | str | None
-    cpus: float | None
-    cpu_weight: int | None
-    cpuset_cpus: str | None
-    cpuset_mems: str | None
-    pids: int | str | None
-    io_max: Mapping[str, Mapping[str, int | str | None]] | None
-    io_weight: int | None
-    hugetlb: Mapping[str, int | str] | None
     best_effort: bool
     size: int | str | None
     shm_size: int | str

@@ -18,15 +18,16 @@ import attrs
 
 from pycontainer.container import slots
 from pycontainer.container.accounting import COUNTED
+from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.entry import enter
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import KernelError, StateError, WaitTimeout
+from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
-from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.kernel.cgroup import Cgroup, CgroupStat
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
@@ -172,6 +173,34 @@ class Running:
             for fd in self._waiting:
                 os.eventfd_write(fd, 1)
         return entered
+
+    def update(self, given: Mapping[str, Any]) -> None:
+        """Change limits, by the arguments' names; ``None`` takes one away. Raises :class:`NotSupported`."""
+        changes = changed_limits(given, self._measured().limits)
+        self._measured().update(**changes)
+
+    def stats(self) -> CgroupStat:
+        """What the whole container has used. Raises :class:`NotSupported` without a cgroup."""
+        return self._measured().stat()
+
+    def stats_stream(self, interval: float) -> Iterator[CgroupStat]:
+        """The same every ``interval`` seconds, until the container has ended."""
+        self._measured()
+        while True:
+            try:
+                yield self.stats()
+            except StateError:  # removed meanwhile
+                return
+            try:
+                self.wait(interval)
+                return
+            except WaitTimeout:
+                continue
+
+    def _measured(self) -> Cgroup:
+        if self.cgroup is None:
+            raise NotSupported("there is no cgroup that would limit and count the container", CGROUP_FIX)
+        return self.cgroup
 
     def _collect(self) -> None:
         """Remove the cgroups of programs that have ended."""

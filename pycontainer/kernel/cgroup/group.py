@@ -12,13 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.kernel.cgroup import ending, making, v1
+from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
 from pycontainer.kernel.cgroup.members import Members
 from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.cgroup.removal import empty, move
 from pycontainer.kernel.reaper import reaper
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Cgroup(Members):
         if place not in self._parts.v1:
             directory = self.hierarchy(place)
             for pid in self.processes():
-                _move(directory, pid)
+                move(directory, pid)
 
     def _set(self, names: Iterable[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
         names = [name for name in names if name != "devices"]
@@ -250,7 +251,7 @@ class Cgroup(Members):
             return
         for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
             if directory is not None:
-                _empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
+                empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
         self.close()
 
     def _path_in(self, place: str) -> str:
@@ -291,54 +292,9 @@ class Cgroup(Members):
         self.close()
 
 
-def sweep(path: str) -> None:
-    """Kill what is in a cgroup directory of either version, and remove it with those below; nothing if absent.
-
-    Raises :class:`KernelError`, and :class:`WaitTimeout` for processes that do not end.
-    """
-    try:
-        directory = Directory.open(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"open the cgroup {path}") from None
-    try:
-        unified = directory.has("cgroup.events")
-        ending.kill(directory, unified=unified)
-        ending.wait_empty(directory, 10, unified=unified)
-        directory.remove_tree()
-    finally:
-        directory.close()
-
-
 def _check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
     """Raise the first reason of those that are not optional."""
     for name, reason in missing.items():
         if name not in optional:
             what = reason.what if name in reason.what else f"{name}: {reason.what}"
             raise NotSupported(what, reason.fix)
-
-
-def _move(directory: Directory, pid: int) -> None:
-    try:
-        directory.write("cgroup.procs", b"%d" % pid)
-    except ProcessLookupError:
-        return  # it has ended, which is as good
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory.path}") from None
-
-
-def _empty(directory: Directory, target: str) -> None:
-    """Move what is in it and below to another directory, until nothing is."""
-    with ending.refused("empty", directory):
-        if not (pids := [pid for each in directory.walk() for pid in each.processes()]):
-            return
-        other = Directory.open(target)
-    try:
-        while pids:
-            for pid in pids:
-                _move(other, pid)
-            with ending.refused("empty", directory):
-                pids = [pid for each in directory.walk() for pid in each.processes()]
-    finally:
-        other.close()
