@@ -4,8 +4,9 @@
 ``v2`` translate to files.
 """
 
+from pycontainer.kernel.cgroup.emptying import sweep
 from pycontainer.kernel.cgroup.events import Watch
-from pycontainer.kernel.cgroup.group import Cgroup, sweep
+from pycontainer.kernel.cgroup.group import Cgroup
 from pycontainer.kernel.cgroup.home import home
 from pycontainer.kernel.cgroup.limits import DeviceRule, IoLimit, Limits
 from pycontainer.kernel.cgroup.stat import CgroupStat, Pressure

@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.kernel.cgroup import ending, making, v1
+from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.emptying import empty_upwards, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
@@ -64,13 +65,18 @@ class Cgroup(Members):
         host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
 
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
-        and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set;
+        and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set, and where no cgroup
+        can be made at all the object has no directory: it counts nothing, and refuses to hold processes;
         :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
         making.check_name(name)
         parsed = Limits.of(**limits)
         try:
             return cls._create(name, home() if parent is None else parent, parsed, accounting, best_effort)
+        except NotSupported as reason:
+            if not best_effort:
+                raise
+            return cls._without_any(name, parsed, reason)
         except KernelError as error:
             if parent is not None or error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
@@ -85,17 +91,27 @@ class Cgroup(Members):
         needs = making.find_needs(above, limits, accounting)
         if needs.missing and not best_effort:
             raise _first(needs.missing)
-        parts = making.make_parts(above, name, needs.hierarchies)
+        parts, refused = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
         try:
-            group._missing = dict(needs.missing)
+            group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
+            if group._missing and not best_effort:
+                raise _first(group._missing)
             group._set(
-                [each for each in limits.names if each not in needs.missing], limits, Limits(), best_effort
+                [each for each in limits.names if each not in group._missing], limits, Limits(), best_effort
             )
         except BaseException:
             group.close()
             raise
+        return group
+
+    @classmethod
+    def _without_any(cls, name: str, limits: Limits, reason: NotSupported) -> Cgroup:
+        """What a best effort comes to where no cgroup can be made: no directory, nothing limited."""
+        group = cls(name, Layout(), making.Parts(), None)
+        group._limits = limits
+        group._missing = dict.fromkeys(limits.names, reason)
         return group
 
     @classmethod
@@ -155,6 +171,11 @@ class Cgroup(Members):
                     )
             return found
 
+    def joined(self) -> dict[str, Directory]:
+        """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
+        above = self._above.joined() if isinstance(self._above, Cgroup) else {}
+        return {**above, **self._parts.v1}
+
     def _enable_above(self, controllers: Collection[str]) -> None:
         if self._above is not None:
             self._above.enable(controllers)
@@ -178,7 +199,10 @@ class Cgroup(Members):
             uppers = self._above.places
         else:
             tree = self._above.tree
-            uppers = [*([] if tree is None else [tree.path]), *dict.fromkeys(self.layout.v1.values())]
+            # First those by which all can be killed.
+            freezer = self.layout.v1.get("freezer")
+            known = [None if tree is None else tree.path, freezer, *self.layout.v1.values()]
+            uppers = [upper for upper in dict.fromkeys(known) if upper is not None]
         return [f"{upper.rstrip('/')}/{self.name}" for upper in uppers]
 
     def update(self, **limits: Unpack[LimitOptions]) -> None:
@@ -194,11 +218,12 @@ class Cgroup(Members):
                 raise _first(needs.missing)
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
+        changed = [name for name in limits if name in before.names or name in after.names]
         try:
-            self._set(tuple(limits), after, before, best_effort=False)
+            self._set(changed, after, before, best_effort=False)
         except BaseException:
             with suppress(KernelError, NotSupported):
-                making.set_limits(self._parts, self.layout.v1, self._above, before, tuple(limits), after)
+                making.set_limits(self._parts, self.layout.v1, self._above, before, changed, after)
             raise
         self._limits = after
         for name in limits:
@@ -208,8 +233,10 @@ class Cgroup(Members):
         """Have a directory there, and our processes in it: those that are inside are not limited otherwise."""
         if place not in self._parts.v1:
             directory = self.hierarchy(place)
-            for pid in self.processes():
-                _move(directory, pid)
+            # Until none is found that was forked by one that had not been moved yet.
+            while strays := set(self.processes()) - set(directory.all_processes()) - {0}:
+                for pid in strays:
+                    move(directory, pid)
 
     def _set(self, names: Iterable[str], limits: Limits, before: Limits, best_effort: bool) -> None:
         names = [name for name in names if name != "devices"]
@@ -226,7 +253,7 @@ class Cgroup(Members):
             return
         for directory in (self._parts.tree, *self._parts.v1.values()):
             if directory is not None:
-                _empty_upwards(directory)
+                empty_upwards(directory)
         self.close()
 
     def close(self) -> None:
@@ -260,51 +287,6 @@ class Cgroup(Members):
         self.close()
 
 
-def sweep(path: str) -> None:
-    """Kill what is in a cgroup directory of either version, and remove it with those below; nothing if absent.
-
-    Raises :class:`KernelError`, and :class:`WaitTimeout` for processes that do not end.
-    """
-    try:
-        directory = Directory.open(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"open the cgroup {path}") from None
-    try:
-        unified = directory.has("cgroup.events")
-        ending.kill(directory, unified=unified)
-        ending.wait_empty(directory, 10, unified=unified)
-        directory.remove_tree()
-    finally:
-        directory.close()
-
-
 def _first(missing: Mapping[str, NotSupported]) -> NotSupported:
     name, reason = next(iter(missing.items()))
     return NotSupported(reason.what if name in reason.what else f"{name}: {reason.what}", reason.fix)
-
-
-def _move(directory: Directory, pid: int) -> None:
-    try:
-        directory.write("cgroup.procs", b"%d" % pid)
-    except ProcessLookupError:
-        return  # it has ended, which is as good
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory.path}") from None
-
-
-def _empty_upwards(directory: Directory) -> None:
-    """Move what is in it and below to the one above, until nothing is."""
-    with ending.refused("empty", directory):
-        if not (pids := [pid for each in directory.walk() for pid in each.processes()]):
-            return
-        above = Directory.open(os.path.dirname(directory.path))
-    try:
-        while pids:
-            for pid in pids:
-                _move(above, pid)
-            with ending.refused("empty", directory):
-                pids = [pid for each in directory.walk() for pid in each.processes()]
-    finally:
-        above.close()
