@@ -13,8 +13,7 @@ import pytest
 
 import pycontainer as pc
 from pycontainer.kernel.cgroup import home
-from pycontainer.kernel.cgroup.home import LEAF, Home
-from pycontainer.kernel.cgroup.layout import Layout
+from pycontainer.kernel.cgroup.home import LEAF
 from tests.support.native import until
 
 pytestmark = pytest.mark.needs("cgroup")
@@ -107,25 +106,6 @@ class TestHome:
         with pc.Cgroup.create(NAME, pids_max=5) as group:
             assert os.path.dirname(group.path) == home().layout.mount
             assert Path("/proc/self/cgroup").read_text() == own
-
-    @pytest.mark.needs("user")
-    def test_without_delegation(self) -> None:
-        """Where an ordinary user stands in a cgroup of root's: refused with the way out, or nothing by best effort."""
-        mount = home().layout.mount
-        assert mount is not None
-        place = Home(Layout(unified=mount, mount=mount))
-        with pytest.raises(pc.NotSupported, match=r"systemd-run --user --scope -p Delegate=yes"):
-            pc.Cgroup.create(NAME, parent=place, pids_max=5)
-        with pc.Cgroup.create(NAME, parent=place, pids_max=5, best_effort=True) as group:
-            assert (group.path, group.directory, group.tasks, group.paths) == ("", -1, (), {})
-            assert group.missing == {"pids_max"}
-            assert group.stat() == pc.CgroupStat()
-            for use in (group.kill, group.freeze, lambda: group.add(os.getpid()), lambda: group.child("x")):
-                with pytest.raises(pc.NotSupported):
-                    use()
-            with group.child("x", best_effort=True, memory_max="1M") as child:
-                assert child.missing == {"memory_max"}
-        place.close()
 
     @pytest.mark.needs("root", "cgroup2")
     def test_in_a_cgroup_namespace(self) -> None:

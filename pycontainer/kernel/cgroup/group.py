@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pycontainer.errors import KernelError, NotSupported
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.emptying import empty_upwards, move
@@ -48,6 +48,7 @@ class Cgroup(Members):
         self._limits = Limits()
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
+        self._counts_kills: bool = isinstance(above, Cgroup) and above._counts_kills
 
     @classmethod
     def create(
@@ -57,11 +58,12 @@ class Cgroup(Members):
         parent: Place | None = None,
         best_effort: bool = False,
         accounting: Collection[str] = (),
-        **limits: Unpack[LimitOptions],
+        limits: Limits | None = None,
+        **given: Unpack[LimitOptions],
     ) -> Cgroup:
         """Make the cgroup ``name`` below ``parent``, another :class:`Cgroup`, or in the caller's own place.
 
-        ``limits`` are those of :class:`Limits`. ``accounting`` names what :meth:`stat` should tell as far as the
+        The limits are those of :class:`Limits`, by name, or one such value as ``limits``. ``accounting`` names what :meth:`stat` should tell as far as the
         host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
 
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
@@ -70,7 +72,9 @@ class Cgroup(Members):
         :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
         making.check_name(name)
-        parsed = Limits.of(**limits)
+        if limits is not None and given:
+            raise InvalidArgument("limits", limits, f"it already says what {next(iter(given))} is: give one")
+        parsed = Limits.of(**given) if limits is None else limits
         try:
             return cls._create(name, home() if parent is None else parent, parsed, accounting, best_effort)
         except NotSupported as reason:
@@ -94,6 +98,7 @@ class Cgroup(Members):
         parts, refused = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
+        group._counts_kills |= "memory" in limits.controllers or "memory" in accounting
         try:
             group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
             if group._missing and not best_effort:
@@ -130,13 +135,16 @@ class Cgroup(Members):
         *,
         best_effort: bool = False,
         accounting: Collection[str] = (),
-        **limits: Unpack[LimitOptions],
+        limits: Limits | None = None,
+        **given: Unpack[LimitOptions],
     ) -> Cgroup:
         """Make a cgroup below this one, as :meth:`create` does.
 
         Version 2 has limits only below a cgroup that holds no processes itself (cgroups(7)).
         """
-        return Cgroup.create(name, parent=self, best_effort=best_effort, accounting=accounting, **limits)
+        return Cgroup.create(
+            name, parent=self, best_effort=best_effort, accounting=accounting, limits=limits, **given
+        )
 
     @property
     def limits(self) -> Limits:
@@ -276,7 +284,7 @@ class Cgroup(Members):
 
     def _hand_kills_up(self) -> None:
         memory = self._v1().get("memory")
-        if memory is not None and isinstance(self._above, Cgroup):
+        if memory is not None and isinstance(self._above, Cgroup) and self._above._counts_kills:
             self._above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
             self._kills_below = 0
 
