@@ -23,8 +23,11 @@ import threading
 import time
 from functools import cache
 
+from pycontainer.container.accounting import COUNTED
+from pycontainer.container.bounds import Bounds
 from pycontainer.container.reach import Reach
 from pycontainer.container.start import Exports, Recipes
+from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import Cgroup, sweep
@@ -145,12 +148,23 @@ class Workspace:
             os.close(fd)
         remove_tree(self._run, name)
 
-    def cgroup(self, name: str) -> Cgroup:
-        """A new cgroup for a container below this process's own. Raises :class:`NotSupported`."""
-        with self._lock:
-            if self._cgroup is None:
-                self._cgroup = self._make_cgroup()
-        return self._cgroup.child(name)
+    def cgroup(self, name: str, bounds: Bounds) -> Cgroup | None:
+        """A new cgroup for a container, below this process's own; ``None`` where the host gives none.
+
+        Raises :class:`NotSupported` when a limit that was asked for cannot be had.
+        """
+        try:
+            with self._lock:
+                if self._cgroup is None:
+                    self._cgroup = self._make_cgroup()
+            above = self._cgroup
+            return Cgroup.make(
+                name, bounds.limits, parent=above, accounting=COUNTED, optional=bounds.optional
+            )
+        except NotSupported:
+            if bounds.required:
+                raise
+            return None
 
     def _make_cgroup(self) -> Cgroup:
         group = Cgroup.create(_PREFIX + self.name)

@@ -112,6 +112,10 @@ def test_who_is_in_a_cgroup_below_is_limited_by_those_above(v1: Home) -> None:
         process = subprocess.Popen(["sleep", "1000"])
         child.add(process.pid)
         assert group.stat().pids_current == 1
+        with child.child("y") as lowest:
+            assert lowest.joined()[v1.layout.v1["pids"]].path == group.paths["pids"]
+            child.update(memory_max="64M")
+            assert lowest.joined()[v1.layout.v1["memory"]].path == child.paths["memory"]
         child.kill()
         process.wait()
         child.wait_empty()

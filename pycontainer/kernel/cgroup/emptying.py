@@ -1,8 +1,6 @@
-"""Getting processes out of cgroups: up into the one above, or out of the world with those that nobody owns."""
+"""Getting processes out of cgroups: into another one, or out of the world with those that nobody owns."""
 
 from __future__ import annotations
-
-import os
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel.cgroup import ending
@@ -39,17 +37,17 @@ def move(directory: Directory, pid: int) -> None:
         raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory.path}") from None
 
 
-def empty_upwards(directory: Directory) -> None:
-    """Move what is in it and below to the one above, until nothing is."""
+def empty(directory: Directory, target: str) -> None:
+    """Move what is in it and below to another directory, until nothing is."""
     with ending.refused("empty", directory):
         if not (pids := directory.all_processes()):
             return
-        above = Directory.open(os.path.dirname(directory.path))
+        other = Directory.open(target)
     try:
         while pids:
             for pid in pids:
-                move(above, pid)
+                move(other, pid)
             with ending.refused("empty", directory):
                 pids = directory.all_processes()
     finally:
-        above.close()
+        other.close()

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported
+from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.directory import Directory
-from pycontainer.kernel.cgroup.emptying import empty_upwards, move
+from pycontainer.kernel.cgroup.emptying import empty, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
@@ -48,7 +48,9 @@ class Cgroup(Members):
         self._limits = Limits()
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
-        self._counts_kills: bool = isinstance(above, Cgroup) and above._counts_kills
+        #: Does it limit or count anything itself?
+        self._is_used = True
+        self._handed_up = False
 
     @classmethod
     def create(
@@ -58,12 +60,11 @@ class Cgroup(Members):
         parent: Place | None = None,
         best_effort: bool = False,
         accounting: Collection[str] = (),
-        limits: Limits | None = None,
-        **given: Unpack[LimitOptions],
+        **limits: Unpack[LimitOptions],
     ) -> Cgroup:
         """Make the cgroup ``name`` below ``parent``, another :class:`Cgroup`, or in the caller's own place.
 
-        The limits are those of :class:`Limits`, by name, or one such value as ``limits``. ``accounting`` names what :meth:`stat` should tell as far as the
+        ``limits`` are those of :class:`Limits`. ``accounting`` names what :meth:`stat` should tell as far as the
         host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
 
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
@@ -71,40 +72,50 @@ class Cgroup(Members):
         can be made at all the object has no directory: it counts nothing, and refuses to hold processes;
         :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
-        making.check_name(name)
-        if limits is not None and given:
-            raise InvalidArgument("limits", limits, f"it already says what {next(iter(given))} is: give one")
-        parsed = Limits.of(**given) if limits is None else limits
+        parsed = Limits.of(**limits)
+        if not best_effort:
+            return cls.make(name, parsed, parent=parent, accounting=accounting)
         try:
-            return cls._create(name, home() if parent is None else parent, parsed, accounting, best_effort)
+            return cls.make(name, parsed, parent=parent, accounting=accounting, optional=parsed.names)
         except NotSupported as reason:
-            if not best_effort:
-                raise
             return cls._without_any(name, parsed, reason)
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        limits: Limits,
+        *,
+        parent: Place | None = None,
+        accounting: Collection[str] = (),
+        optional: Collection[str] = (),
+    ) -> Cgroup:
+        """The same for limits that are values already; those named in ``optional`` may be :attr:`missing`."""
+        making.check_name(name)
+        try:
+            return cls._make(name, home() if parent is None else parent, limits, accounting, optional)
         except KernelError as error:
             if parent is not None or error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
             # The process was moved, and its former place was removed.
             forget_home()
-            return cls._create(name, home(), parsed, accounting, best_effort)
+            return cls._make(name, home(), limits, accounting, optional)
 
     @classmethod
-    def _create(
-        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], best_effort: bool
+    def _make(
+        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
     ) -> Cgroup:
         needs = making.find_needs(above, limits, accounting)
-        if needs.missing and not best_effort:
-            raise _first(needs.missing)
+        _check_missing(needs.missing, optional)
         parts, refused = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
-        group._counts_kills |= "memory" in limits.controllers or "memory" in accounting
+        group._is_used = bool(limits.names or accounting)
         try:
             group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
-            if group._missing and not best_effort:
-                raise _first(group._missing)
+            _check_missing(group._missing, optional)
             group._set(
-                [each for each in limits.names if each not in group._missing], limits, Limits(), best_effort
+                [each for each in limits.names if each not in group._missing], limits, Limits(), optional
             )
         except BaseException:
             group.close()
@@ -135,16 +146,13 @@ class Cgroup(Members):
         *,
         best_effort: bool = False,
         accounting: Collection[str] = (),
-        limits: Limits | None = None,
-        **given: Unpack[LimitOptions],
+        **limits: Unpack[LimitOptions],
     ) -> Cgroup:
         """Make a cgroup below this one, as :meth:`create` does.
 
         Version 2 has limits only below a cgroup that holds no processes itself (cgroups(7)).
         """
-        return Cgroup.create(
-            name, parent=self, best_effort=best_effort, accounting=accounting, limits=limits, **given
-        )
+        return Cgroup.create(name, parent=self, best_effort=best_effort, accounting=accounting, **limits)
 
     @property
     def limits(self) -> Limits:
@@ -181,8 +189,12 @@ class Cgroup(Members):
 
     def joined(self) -> dict[str, Directory]:
         """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
-        above = self._above.joined() if isinstance(self._above, Cgroup) else {}
-        return {**above, **self._parts.v1}
+        above, found = self._above, self._parts.v1
+        while isinstance(above, Cgroup):
+            if above._is_used:
+                found = {**above._parts.v1, **found}
+            above = above._above
+        return found
 
     def _enable_above(self, controllers: Collection[str]) -> None:
         if self._above is not None:
@@ -222,13 +234,13 @@ class Cgroup(Members):
         before, after = self._limits, self._limits.replaced(parsed, limits)
         if self._above is not None:
             needs = making.find_needs(self._above, parsed, ())
-            if needs.missing:
-                raise _first(needs.missing)
+            _check_missing(needs.missing, ())
+            self._is_used |= bool(after.names)
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
         changed = [name for name in limits if name in before.names or name in after.names]
         try:
-            self._set(changed, after, before, best_effort=False)
+            self._set(changed, after, before, ())
         except BaseException:
             with suppress(KernelError, NotSupported):
                 making.set_limits(self._parts, self.layout.v1, self._above, before, changed, after)
@@ -246,23 +258,33 @@ class Cgroup(Members):
                 for pid in strays:
                     move(directory, pid)
 
-    def _set(self, names: Iterable[str], limits: Limits, before: Limits, best_effort: bool) -> None:
+    def _set(self, names: Iterable[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
         names = [name for name in names if name != "devices"]
         missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, names, before)
         if limits.devices is not None and "devices" not in self._missing:
             missing["devices"] = NotSupported("devices cannot be limited yet", "leave it out")
-        if missing and not best_effort:
-            raise _first(missing)
+        _check_missing(missing, optional)
         self._missing.update(missing)
 
-    def dissolve(self) -> None:
-        """Remove it and those below; processes that are left move up to the cgroup above. Idempotent."""
+    def dissolve(self, into: Cgroup | None = None) -> None:
+        """Remove it and those below; what still runs goes ``into`` that cgroup, or to the one above. Idempotent.
+
+        Version 2 takes no process into a cgroup that has controllers for those below it.
+        """
         if self._closed:
             return
-        for directory in (self._parts.tree, *self._parts.v1.values()):
-            if directory is not None:
-                empty_upwards(directory)
+        self._hand_kills_up()
+        for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
+            if directory is not None and not directory.remove():
+                empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
         self.close()
+
+    def _path_in(self, place: str) -> str:
+        """The directory for processes in a hierarchy of version 1, or for ``""`` in version 2's tree."""
+        directory = self.joined().get(place) if place else self._parts.tree
+        if directory is None:
+            raise NotSupported(f"the cgroup {self.name} has no directory in {place}", "dissolve it elsewhere")
+        return directory.path
 
     def close(self) -> None:
         """Remove it and those below, which must be empty of processes; one that was adopted stays. Idempotent.
@@ -283,10 +305,11 @@ class Cgroup(Members):
         self._leashed = None
 
     def _hand_kills_up(self) -> None:
-        memory = self._v1().get("memory")
-        if memory is not None and isinstance(self._above, Cgroup) and self._above._counts_kills:
-            self._above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
-            self._kills_below = 0
+        """Once: version 1 does not count in the cgroup above what happened in this one."""
+        memory, above = self._v1().get("memory"), self._above
+        if memory is not None and isinstance(above, Cgroup) and above._is_used and not self._handed_up:
+            above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
+            self._handed_up = True
 
     def __enter__(self) -> Cgroup:
         return self
@@ -295,6 +318,9 @@ class Cgroup(Members):
         self.close()
 
 
-def _first(missing: Mapping[str, NotSupported]) -> NotSupported:
-    name, reason = next(iter(missing.items()))
-    return NotSupported(reason.what if name in reason.what else f"{name}: {reason.what}", reason.fix)
+def _check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
+    """Raise the first reason of those that are not optional."""
+    for name, reason in missing.items():
+        if name not in optional:
+            what = reason.what if name in reason.what else f"{name}: {reason.what}"
+            raise NotSupported(what, reason.fix)

@@ -151,6 +151,9 @@ class Limits:
         return attrs.evolve(self, **{name: getattr(others, name) for name in names})
 
 
+NO_LIMITS = Limits()
+
+
 def controller_of(limit: str) -> str:
     """The controller that a limit needs."""
     return _FIELDS[limit][0]

@@ -15,7 +15,14 @@ from pycontainer.kernel.cgroup.events import Watch, watch
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.making import Parts
 from pycontainer.kernel.cgroup.place import NO_PLACE, Place
-from pycontainer.kernel.cgroup.stat import RESOURCES, CgroupStat, Pressure, read_pressure, read_stat
+from pycontainer.kernel.cgroup.stat import (
+    RESOURCES,
+    CgroupStat,
+    Pressure,
+    read_cpu_seconds,
+    read_pressure,
+    read_stat,
+)
 
 if TYPE_CHECKING:
     from pycontainer.kernel.process import Process
@@ -154,6 +161,11 @@ class Members(Place):
         """What it has used until now, in seconds and bytes."""
         self._check()
         return read_stat(self._parts.tree, self._v1(), kills_below=self._kills_below)
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used until now. Raises :class:`NotSupported` where it is not counted."""
+        self._check()
+        return read_cpu_seconds(self._parts.tree, self._v1())
 
     def pressure(self, resource: str) -> Pressure:
         """How much its processes wait for "cpu", "memory" or "io". Raises :class:`NotSupported` without PSI."""
