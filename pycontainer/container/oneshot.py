@@ -14,6 +14,7 @@ from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
+from pycontainer.container.start import Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features
 from pycontainer.kernel.changes import Change
@@ -39,7 +40,11 @@ class OneShot(Command):
             upper = self._workspace.make_folder(name, other_users=True)
             self._closers.append(partial(self._workspace.remove_folder, name))
         layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
-        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer)
+        cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
+        if cgroup is not None:
+            self._closers.append(cgroup.close)
+        self.check_clock()
+        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer, seat=Seat.of(cgroup))
         self._closers.append(launched.close)
         self._launched = launched
         terminal = launched.take_terminal()
