@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pycontainer.checkup import Feature as Feature
+    from pycontainer.checkup import HostFeatures as HostFeatures
+    from pycontainer.checkup import doctor as doctor
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import Tmpfs as Tmpfs
     from pycontainer.container.result import Result as Result
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.
 _HOMES = {
+    "checkup": ("Feature", "HostFeatures", "doctor"),
     "container.mounts": ("Bind", "Tmpfs"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),

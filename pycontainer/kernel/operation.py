@@ -233,9 +233,7 @@ def loopback() -> Operation:
 
 def netlink(family: int, message: bytes, *, purpose: str) -> Operation:
     """Send a netlink message (netlink(7)) in the current network namespace; fails as its acknowledgement says."""
-    return Operation(
-        text=purpose, kind=lib.PC_OP_NETLINK, name=message, arg=family, arg2=len(message)
-    )
+    return Operation(text=purpose, kind=lib.PC_OP_NETLINK, name=message, arg=family, arg2=len(message))
 
 
 def terminal_peer(master: int, *, out: int) -> Operation:
