@@ -97,7 +97,7 @@ def _overlay(host: Host) -> str:
     host.inside(ops, namespaces=lib.CLONE_NEWNS, slots=2)
     if not features.tmpfs_keeps_user_xattrs():
         return (
-            overlay_on_disk(host) + "; tmpfs keeps no user.* attributes, so every writable layer is on disk"
+            _overlay_on_disk(host) + "; tmpfs keeps no user.* attributes, so every writable layer is on disk"
         )
     return "works"
 

@@ -144,6 +144,15 @@ def _cgroup2() -> None:
     _cgroup_with_limits(2, "memory.max")
 
 
+def _cgroup2_tree() -> None:
+    """The tree of version 2, with or without controllers, where a cgroup can be made."""
+    for place in cgroup_places(2)[:1]:
+        os.mkdir(f"{place}/probe-{os.getpid()}")
+        os.rmdir(f"{place}/probe-{os.getpid()}")
+        return
+    raise Missing("no cgroup v2 tree is mounted")
+
+
 def _cgroup() -> None:
     reasons = []
     for probe in (_cgroup2, _cgroup1):
@@ -200,6 +209,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "cgroup": _cgroup,
     "cgroup1": _cgroup1,
     "cgroup2": _cgroup2,
+    "cgroup2_tree": _cgroup2_tree,
     "overlay": _overlay,
     "netns": _netns,
     "kvm": _kvm,
