@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pycontainer.checkup.feature import Lacking, Probes
-from pycontainer.checkup.host import Host, run, setting
+from pycontainer.checkup.host import Host, find, run, setting
 from pycontainer.errors import KernelError
 from pycontainer.kernel import native, seccomp, userns
 from pycontainer.kernel.native import lib
@@ -239,7 +239,9 @@ def _ebpf(_: Host) -> str:
     "criu",
     tries="ran criu check",
     needed_for="nothing yet; saving a running container and going on with it later",
-    fix="apt install criu (needs CAP_CHECKPOINT_RESTORE and a kernel with CONFIG_CHECKPOINT_RESTORE)",
+    fix="root or CAP_CHECKPOINT_RESTORE, a kernel with CONFIG_CHECKPOINT_RESTORE, a newer criu: criu check --all tells",
 )
 def _criu(_: Host) -> str:
+    if not find("criu"):
+        raise Lacking("there is no program criu", "apt install criu")
     return run("criu", "check") or "works"

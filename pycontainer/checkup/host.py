@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from pycontainer.checkup.feature import Lacking
 from pycontainer.errors import PyContainerError
+from pycontainer.kernel import operation as op
 from pycontainer.kernel import userns
 from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib, wait_usage
@@ -17,6 +18,21 @@ from pycontainer.kernel.spawn import Spawn, spawn
 
 #: A block of host ids that no container is ever given (idmap.LAST).
 _BLOCK = 0x7FFF_0000
+
+
+def scratch() -> list[Operation]:
+    """An empty tmpfs as slot 1 and current directory of a process in mount namespaces of its own; uses slot 2.
+
+    Attached, since before Linux 6.15 nothing can be bound from a detached mount.
+    """
+    return [
+        op.open_path("/", out=2, flags=os.O_PATH | os.O_DIRECTORY),
+        op.set_attributes(2, propagation=lib.MS_PRIVATE, recursive=True),
+        *op.new_mount("tmpfs", out=1),
+        op.move_mount(1, at=2, path="proc"),
+        op.close(2),
+        op.enter_directory(1),
+    ]
 
 
 class Host:
@@ -93,12 +109,12 @@ _PATIENCE = 0.5
 _MORE_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def find(name: str) -> str:
-    """The path of a program. Raises :class:`Lacking`."""
+def find(name: str) -> str | None:
+    """The path of a program, or ``None``."""
     for folder in f"{os.environ.get('PATH', '')}:{_MORE_FOLDERS}".split(":"):
         if folder.startswith("/") and os.access(f"{folder}/{name}", os.X_OK):
             return f"{folder}/{name}"
-    raise Lacking(f"there is no program {name}")
+    return None
 
 
 def run(name: str, *args: str, ids: tuple[int, int] | None = None) -> str:
@@ -107,6 +123,8 @@ def run(name: str, *args: str, ids: tuple[int, int] | None = None) -> str:
     Raises :class:`Lacking` with what it said.
     """
     path = find(name)
+    if path is None:
+        raise Lacking(f"there is no program {name}")
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     try:

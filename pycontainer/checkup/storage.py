@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pycontainer.checkup.feature import Lacking, Probes
-from pycontainer.checkup.host import Host
+from pycontainer.checkup.host import Host, scratch
 from pycontainer.kernel import features, idmap, mount, quota
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -31,7 +31,7 @@ def _directory(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def _scratch(host: Host) -> Iterator[int]:
+def _folder(host: Host) -> Iterator[int]:
     """A new directory on the engine root's file system, as an fd; removed with all that is in it."""
     with _directory(host.place) as place:
         name = f".pycontainer-doctor-{os.urandom(6).hex()}"
@@ -67,7 +67,7 @@ def _engine_root(host: Host) -> str:
         told = host.root
     else:
         told = f"{host.root} will be made"
-    with _scratch(host) as fd:
+    with _folder(host) as fd:
         free = os.fstatvfs(fd)
         kind = mount.file_system(fd) or "unknown file system"
     return f"{told}; {kind}, {free.f_bavail * free.f_frsize / (1 << 30):.1f} GiB free"
@@ -93,7 +93,7 @@ def _overlay_operations(*, userxattr: bool, out: int) -> list[Operation]:
     fix="Linux 5.11 with CONFIG_OVERLAY_FS: modprobe overlay",
 )
 def _overlay(host: Host) -> str:
-    ops = [*op.new_mount("tmpfs", out=1), op.enter_directory(1), *_overlay_operations(userxattr=True, out=2)]
+    ops = [*scratch(), *_overlay_operations(userxattr=True, out=2)]
     host.inside(ops, namespaces=lib.CLONE_NEWNS, slots=2)
     if not features.tmpfs_keeps_user_xattrs():
         return (
@@ -110,7 +110,7 @@ def _overlay(host: Host) -> str:
 )
 def _overlay_on_disk(host: Host) -> str:
     as_root = idmap.rules_host()
-    with _scratch(host) as fd:
+    with _folder(host) as fd:
         # By its path, in the new mount namespace: an overlay's directories lie in its own.
         place = op.open_path(os.readlink(f"/proc/self/fd/{fd}"), out=1, flags=os.O_PATH | os.O_DIRECTORY)
         ops = [place, op.enter_directory(1), *_overlay_operations(userxattr=not as_root, out=2)]

@@ -72,7 +72,7 @@ class TestText:
         ["", "c", "c 1", "x 1:3 r", "c 1:3 rwx", "c 1:3 rr", "c -1:3 r", "c 1:3 r w", "c 4096:0 r", "c 1:1048576", 7, None],
     )  # fmt: skip
     def test_that_is_none_is_refused_by_name(self, text: object) -> None:
-        with pytest.raises(InvalidArgument, match="^devices="):
+        with pytest.raises(InvalidArgument, match=r"^devices="):
             DeviceRule.parse("devices", text)
 
     @pytest.mark.parametrize("text", ["c 1:3 rwm", "b 8:* r", "a *:* rwm"])
