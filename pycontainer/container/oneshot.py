@@ -35,7 +35,7 @@ class OneShot(Command):
         name = os.urandom(6).hex()
         upper = None
         if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
-            upper = self._workspace.make_folder(name, other_users=True)
+            upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
             self._stack.callback(self._workspace.remove_folder, name)
         layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
         launched = launch(self._workspace, self._spec, fds, name=name, layer=layer)

@@ -28,6 +28,7 @@ from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import Cgroup, find_home
+from pycontainer.kernel.quota import Project
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
@@ -50,6 +51,7 @@ class Workspace:
         self.reach = Reach()
         self._lock = threading.Lock()
         self._skeletons: dict[tuple[int, int], str] = {}
+        self._projects: dict[str, Project] = {}
         self._cgroup: Cgroup | None = None
         self._registrations: list[int] = []
         self._home = -1
@@ -98,15 +100,22 @@ class Workspace:
                 self._skeletons[owner] = path
             return self._skeletons[owner]
 
-    def make_folder(self, name: str, *, other_users: bool) -> str:
+    def make_folder(self, name: str, *, other_users: bool, size: int | None = None) -> str:
         """A new folder of this process, removed by :meth:`remove_folder` or by the reaper.
 
-        ``other_users``: users other than the caller may come to have files in it.
+        ``other_users``: users other than the caller may come to have files in it.  ``size`` bounds what it may
+        hold, in bytes, by a project quota.  Raises :class:`NotSupported` with nothing made.
         """
         if other_users and not self._reaper_reaches_all:
             self._let_the_reaper_reach_all()
         path = f"{self.path}/{name}"
         os.mkdir(path, 0o755)
+        if size is not None:
+            try:
+                self._projects[name] = _bound(path, size, in_userns=other_users)
+            except BaseException:
+                os.rmdir(path)
+                raise
         return path
 
     def note_process(self, name: str, pid: int) -> None:
@@ -126,6 +135,9 @@ class Workspace:
             self.reach.remove(fd, name)
         finally:
             os.close(fd)
+        project = self._projects.pop(name, None)
+        if project is not None:
+            project.close()
 
     def _let_the_reaper_reach_all(self) -> None:
         userns = self.reach.steward().userns
@@ -206,6 +218,22 @@ class Workspace:
             return _lock(path, os.O_CREAT)
         except (BlockingIOError, FileNotFoundError):
             return None
+
+
+def _bound(path: str, size: int, *, in_userns: bool) -> Project:
+    """Bound what a new folder may hold to ``size`` bytes."""
+    if not in_userns:
+        raise NotSupported(
+            f"size={size} does not bind root of the host, which a container with userns='host' has",
+            "leave userns at 'auto', or use a one-shot run",
+        )
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return Project.create(fd, size)
+    except NotSupported as error:
+        raise NotSupported(f"size={size} of a writable layer on disk: {error.what}", error.fix) from None
+    finally:
+        os.close(fd)
 
 
 def _lock(path: str, flags: int = 0) -> int:

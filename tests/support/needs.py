@@ -194,6 +194,16 @@ def _tmpfs_xattr() -> None:
         os.setxattr(file.fileno(), "user.probe", b"1")
 
 
+def _prjquota() -> None:
+    """An ext4 file system with project quotas, mounted from a file in a mount namespace of its own."""
+    script = (
+        'cd "$1"; truncate -s 16M i; mkfs.ext4 -q -O quota,project -E quotatype=prjquota i; mkdir m;'
+        "modprobe -q quota_v2 || true; mount -o loop,prjquota i m"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        _attempt("unshare", "--mount", "sh", "-ec", script, "sh", place)
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -213,6 +223,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "overlay": _overlay,
     "netns": _netns,
     "kvm": _kvm,
+    "prjquota": _prjquota,
     "psi": _psi,
     "tmpfs_xattr": _tmpfs_xattr,
     "busybox": _program("busybox", "true"),
