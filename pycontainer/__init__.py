@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from pycontainer.image.config import ImageConfig as ImageConfig
     from pycontainer.image.image import Image as Image
     from pycontainer.kernel.cgroup import Cgroup as Cgroup
+    from pycontainer.kernel.cgroup import CgroupStat as CgroupStat
+    from pycontainer.kernel.cgroup import Limits as Limits
+    from pycontainer.kernel.cgroup import Pressure as Pressure
     from pycontainer.kernel.changes import Change as Change
     from pycontainer.kernel.idmap import IdMap as IdMap
     from pycontainer.kernel.namespace import Namespace as Namespace
@@ -66,7 +69,7 @@ _HOMES = {
     ),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
-    "kernel.cgroup": ("Cgroup",),
+    "kernel.cgroup": ("Cgroup", "CgroupStat", "Limits", "Pressure"),
     "kernel.changes": ("Change",),
     "kernel.idmap": ("IdMap",),
     "kernel.namespace": ("Namespace", "NamespaceSet"),

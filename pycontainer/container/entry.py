@@ -42,7 +42,7 @@ def enter(
         recipe = _recipe(running, argv, identity, env, workdir, tty=tty, with_cgroup=cgroup is not None)
         recipes.put(key, spec, recipe)
     fds = {_TARGET: target}
-    place = -1 if cgroup is None else cgroup.fileno()
+    place = -1 if cgroup is None else cgroup.directory
     if not tty:
         return *recipe.start(stdio, fds, cgroup=place), None
     exports = running.workspace.exports

@@ -139,7 +139,7 @@ def _launch(
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
-    place = -1 if cgroup is None else cgroup.fileno()
+    place = -1 if cgroup is None else cgroup.directory
     received: dict[int, int] = {}
     if layer.send_upper or layer.send_root or spec.tty:
         pid, pidfd, received = start_and_receive(

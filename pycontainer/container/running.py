@@ -150,7 +150,7 @@ class Running:
         if self.cgroup is not None:
             with self._lock:
                 self._count += 1
-                cgroup = Cgroup.create(self.cgroup.path, f"exec-{self._count}")
+                cgroup = self.cgroup.child(f"exec-{self._count}")
         try:
             pid, pidfd, master = enter(
                 self.launched,

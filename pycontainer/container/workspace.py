@@ -4,6 +4,7 @@ Below the engine root::
 
     <root>/run/<host>/          one folder for each host process, locked by it (flock) while it lives
         lock
+        cgroups                 where this process's cgroup may be: a line for each directory
         skeleton-<uid>/         the host image's tree, owned by a container's root
         <container id>/         the writable layer of a kept container
         <container id>.pid      who runs in it
@@ -27,7 +28,7 @@ from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
-from pycontainer.kernel.cgroup import Cgroup, find_home
+from pycontainer.kernel.cgroup import Cgroup, sweep
 from pycontainer.kernel.quota import Project
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
@@ -53,8 +54,6 @@ class Workspace:
         self._skeletons: dict[tuple[int, int], str] = {}
         self._projects: dict[str, Project] = {}
         self._cgroup: Cgroup | None = None
-        self._registrations: list[int] = []
-        self._home = -1
         make_private(root)
         make_private(f"{root}/run")
         self._run = os.open(f"{root}/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -163,22 +162,27 @@ class Workspace:
         """A new cgroup for a container below this process's own. Raises :class:`NotSupported`."""
         with self._lock:
             if self._cgroup is None:
-                home = find_home()
-                self._cgroup = Cgroup.create(home, _PREFIX + self.name)
-                self._home = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                self._registrations.append(reaper().register_cgroup(self._home, _PREFIX + self.name))
-        return Cgroup.create(self._cgroup.path, name)
+                self._cgroup = self._make_cgroup()
+        return self._cgroup.child(name)
+
+    def _make_cgroup(self) -> Cgroup:
+        group = Cgroup.create(_PREFIX + self.name)
+        try:
+            with named("note the cgroups"), open(f"{self.path}/cgroups", "w") as file:
+                file.write("\n".join(group.places))
+            group.leash()
+        except BaseException:
+            group.close()
+            raise
+        return group
 
     def close(self) -> None:
         """Remove everything; the containers must have been removed before."""
-        for number in (self._tree, *self._registrations):
-            reaper().forget(number)
-        self._registrations.clear()
+        reaper().forget(self._tree)
         self.leases.close()
         self.exports.close()
         if self._cgroup is not None:
             self._cgroup.close()
-            os.close(self._home)
         try:
             self._remove_host(self.name)
         finally:
@@ -194,7 +198,7 @@ class Workspace:
                 continue
             try:
                 _end_noted(f"{self.root}/run/{name}")
-                _remove_cgroup(_PREFIX + name)
+                _remove_cgroups(f"{self.root}/run/{name}")
                 self._remove_host(name)
             finally:
                 os.close(held)
@@ -277,15 +281,8 @@ def _end_noted(folder: str) -> None:
                 os.close(pidfd)
 
 
-def _remove_cgroup(name: str) -> None:
-    try:
-        path = f"{find_home()}/{name}"
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (NotSupported, FileNotFoundError):
-        return
-    with Cgroup(path, fd) as group:
-        group.kill()
-        group.wait_empty()
-        for entry in os.scandir(path):
-            if entry.is_dir():
-                Cgroup(entry.path, os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)).close()
+def _remove_cgroups(folder: str) -> None:
+    """Kill and remove the cgroups that the process of this folder noted."""
+    with contextlib.suppress(FileNotFoundError), open(f"{folder}/cgroups") as file:
+        for path in file.read().splitlines():
+            sweep(path)

@@ -11,6 +11,7 @@ import pytest
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel import operation as op
+from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.cgroup.device_program import DeviceProgram, load
 from pycontainer.kernel.cgroup.devices import DEFAULT, DeviceRule, write_rules
 from pycontainer.kernel.native import lib, wait_usage
@@ -42,9 +43,9 @@ def rules(*texts: str) -> tuple[DeviceRule, ...]:
 class Place:
     """A cgroup's directory, and how a process gets into it and rules onto it."""
 
-    def __init__(self, path: str, version: int) -> None:
-        self.version = version
+    def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.version = 1 if os.path.exists(f"{path}/tasks") else 2
         self.program: DeviceProgram | None = None
 
     def limit(self, wanted: Sequence[DeviceRule]) -> None:
@@ -122,7 +123,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     path = f"{above}/devices-{os.getpid()}"
     os.mkdir(path)
     try:
-        made = Place(path, request.param)
+        made = Place(path)
         try:
             yield made
         finally:
@@ -273,3 +274,50 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_a_program_that_the_verifier_refuses_is_an_error() -> None:
     with pytest.raises(OSError, match="load an eBPF program"):
         load(bytes(8), lib.BPF_PROG_TYPE_CGROUP_DEVICE)
+
+
+@pytest.mark.needs("cgroup2_tree")
+class TestCgroup:
+    """The public part, on whichever version has device limits here."""
+
+    @staticmethod
+    def allowed(group: Cgroup) -> set[str]:
+        place = Place(group.paths.get("devices") or group.path)
+        try:
+            return place.allowed()
+        finally:
+            place.close()
+
+    def test_is_limited_from_the_start(self) -> None:
+        with Cgroup.create(f"devices-{os.getpid()}", devices=["c 1:3 r"]) as group:
+            assert self.allowed(group) == {"read null"}
+            assert group.limits.devices == rules("c 1:3 r")
+
+    def test_without_any_device(self) -> None:
+        with Cgroup.create(f"devices-{os.getpid()}", devices=()) as group:
+            assert self.allowed(group) == set()
+
+    def test_takes_rules_as_values(self) -> None:
+        refused = DeviceRule(kind="c", major=1, minor=5, allow=False)
+        with Cgroup.create(f"devices-{os.getpid()}", devices=[DeviceRule(kind="a"), refused]) as group:
+            assert self.allowed(group) == ALL - {"read zero"}
+
+    def test_is_updated_and_set_free(self) -> None:
+        with Cgroup.create(f"devices-{os.getpid()}", devices=["c 1:3 r"]) as group:
+            group.update(devices=["c 1:5 r"])
+            assert self.allowed(group) == {"read zero"}
+            group.update(devices=None)
+            assert self.allowed(group) == ALL
+
+    def test_that_had_no_rules_gets_some(self) -> None:
+        with Cgroup.create(f"devices-{os.getpid()}") as group:
+            group.update(devices=["c 1:7 r"])
+            assert self.allowed(group) == {"read full"}
+
+    def test_in_one_that_allows_less_is_refused_with_nothing_left(self) -> None:
+        with Cgroup.create(f"devices-{os.getpid()}", devices=["c 1:3 r"]) as group:
+            if "devices" not in group.paths:
+                pytest.skip("version 2 takes every rule, and allows what both do")
+            with pytest.raises(NotSupported, match="cgroup above"):
+                group.child("below", devices=["c 1:5 r"])
+            assert not os.path.exists(f"{group.paths['devices']}/below")

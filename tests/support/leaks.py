@@ -51,10 +51,19 @@ LAZY = [
         kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"
     ),
     Exemption(
-        kind="fds", pattern=r"-> /sys/fs/cgroup", limit=2, reason="this process's cgroup and its parent"
+        kind="fds",
+        pattern=r"-> /sys/fs/cgroup",
+        limit=20,
+        reason="this process's place in each hierarchy, and its own cgroup there",
     ),
     Exemption(
-        kind="cgroups", pattern=r"/pycontainer-\d+-[0-9a-f]{8}$", limit=1, reason="this process's cgroup"
+        kind="cgroups", pattern=r"/pycontainer-\d+-[0-9a-f]{8}$", limit=9, reason="this process's cgroup"
+    ),
+    Exemption(
+        kind="cgroups",
+        pattern=r"/pycontainer\.host$",
+        limit=1,
+        reason="where a delegated cgroup's processes go",
     ),
     Exemption(
         kind="containers",

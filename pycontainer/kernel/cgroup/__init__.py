@@ -1,5 +1,14 @@
-"""Control groups: so far the version 2 tree, for placing, freezing and killing; limits come with it."""
+"""Control groups: limits, accounting, freezing and killing, with version 2, version 1 or both.
 
-from pycontainer.kernel.cgroup.group import Cgroup, find_home
+``group`` is the public part; ``home`` finds where groups can be made; ``limits`` are values, which ``v1`` and
+``v2`` translate to files.
+"""
 
-__all__ = ["Cgroup", "find_home"]
+from pycontainer.kernel.cgroup.devices import DeviceRule
+from pycontainer.kernel.cgroup.events import Watch
+from pycontainer.kernel.cgroup.group import Cgroup, sweep
+from pycontainer.kernel.cgroup.home import home
+from pycontainer.kernel.cgroup.limits import IoLimit, Limits
+from pycontainer.kernel.cgroup.stat import CgroupStat, Pressure
+
+__all__ = ["Cgroup", "CgroupStat", "DeviceRule", "IoLimit", "Limits", "Pressure", "Watch", "home", "sweep"]

@@ -11,15 +11,20 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 
+if TYPE_CHECKING:
+    from pycontainer.kernel.cgroup.device_program import DeviceProgram
+
 _TEXT = re.compile(r"([abc])(?: +(\d+|\*):(\d+|\*)(?: +([rwm]{1,3}))?)?")
 ROOT_NEEDED = "run as root: limiting devices needs CAP_SYS_ADMIN, and CAP_BPF on version 2"
 #: The kernel's dev_t has 12 bits of major and 20 of minor (linux/kdev_t.h).
 _MAJORS, _MINORS = 1 << 12, 1 << 20
+_KINDS = ("a", "b", "c")
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +41,15 @@ class DeviceRule:
     access: str = "rwm"
     allow: bool = True
 
+    def __attrs_post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise InvalidArgument("kind", self.kind, "'a', 'b' or 'c' is needed")
+        if not self.access or len(set(self.access)) != len(self.access) or set(self.access) - set("rwm"):
+            raise InvalidArgument("access", self.access, "letters of 'rwm', each once, are needed")
+        for name, number, end in (("major", self.major, _MAJORS), ("minor", self.minor, _MINORS)):
+            if number is not None and not 0 <= number < end:
+                raise InvalidArgument(name, number, f"None or a number below {end} is needed")
+
     @classmethod
     def parse(cls, argument: str, text: object, *, allow: bool = True) -> DeviceRule:
         """A rule as the devices controller writes them: ``"c 1:3 rwm"``, ``"b 8:* r"``, or ``"a"`` for all.
@@ -50,11 +64,10 @@ class DeviceRule:
         if match is None or (match[1] != "a" and match[2] is None) or len(set(access)) != len(access):
             raise InvalidArgument(argument, text, "a rule like 'c 1:3 rwm', 'b 8:* r' or 'a' is needed")
         major, minor = (None if part in {None, "*"} else int(part) for part in (match[2], match[3]))
-        if (major or 0) >= _MAJORS or (minor or 0) >= _MINORS:
-            raise InvalidArgument(
-                argument, text, f"a major number is below {_MAJORS}, a minor one below {_MINORS}"
-            )
-        return cls(kind=match[1], major=major, minor=minor, access=access, allow=allow)
+        try:
+            return cls(kind=match[1], major=major, minor=minor, access=access, allow=allow)
+        except InvalidArgument as error:
+            raise InvalidArgument(argument, text, f"{error.argument}: {error.reason}") from None
 
     def covers(self, other: DeviceRule) -> bool:
         """Are the devices of ``other`` among those of this rule?"""
@@ -78,6 +91,36 @@ DEFAULT = _rules(
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
     "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
+
+
+class DeviceLimit:
+    """The device rules of one cgroup, whichever version has them. ``close`` changes nothing in the cgroup."""
+
+    def __init__(self) -> None:
+        self._program: DeviceProgram | None = None
+
+    def set(self, directory: int, rules: Sequence[DeviceRule] | None, *, unified: bool) -> None:
+        """Let ``rules`` hold in the cgroup ``directory``; ``None``: all that the cgroup above allows.
+
+        ``unified``: it is of version 2.  Raises :class:`NotSupported`, :class:`KernelError`.
+        """
+        if not unified:
+            write_rules(directory, (DeviceRule(kind="a"),) if rules is None else rules)
+        elif rules is not None and self._program is not None:
+            self._program.replace(directory, rules)
+        elif rules is not None:
+            from pycontainer.kernel.cgroup.device_program import DeviceProgram
+
+            self._program = DeviceProgram.attach(directory, rules)
+        elif self._program is not None:
+            self._program.detach(directory)
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the program; idempotent."""
+        program, self._program = self._program, None
+        if program is not None:
+            program.close()
 
 
 def write_rules(directory: int, rules: Sequence[DeviceRule]) -> None:

@@ -1,182 +1,272 @@
-"""A cgroup of the version 2 tree (cgroups(7), the kernel's admin-guide/cgroup-v2.rst).
+"""A cgroup that this process made, in every tree that it needs: version 2, version 1, or both.
 
-Works on a version 2 host, and on a hybrid one where the tree is mounted without controllers: placing,
-freezing (Linux 5.2) and killing (Linux 5.14) need none.
+Source: cgroups(7), the kernel's admin-guide/cgroup-v2.rst and admin-guide/cgroup-v1/.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import select
-import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from pycontainer.errors import KernelError, NotSupported, WaitTimeout
+from pycontainer.errors import KernelError, NotSupported
+from pycontainer.kernel.cgroup import ending, making, v1
+from pycontainer.kernel.cgroup.devices import DeviceLimit, DeviceRule
+from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.home import forget_home, home
+from pycontainer.kernel.cgroup.layout import Layout
+from pycontainer.kernel.cgroup.limits import Limits
+from pycontainer.kernel.cgroup.members import Members
+from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.reaper import reaper
 
-_FIX = "run as root, or from a cgroup that is delegated to you (systemd-run --user --scope -p Delegate=yes)"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-
-def find_home() -> str:
-    """The directory of the caller's own version 2 cgroup. Raises :class:`NotSupported` where there is none."""
-    with open("/proc/self/cgroup") as file:
-        own = [line[3:].rstrip("\n") for line in file if line.startswith("0::")]
-    with open("/proc/self/mountinfo") as file:
-        fields = [line.split() for line in file if " - cgroup2 " in line]
-    if not own or not fields:
-        raise NotSupported(
-            "no cgroup version 2 tree is mounted", "mount one: mount -t cgroup2 none /sys/fs/cgroup"
-        )
-    root, place = fields[0][3], fields[0][4]
-    below = own[0].removeprefix(root.rstrip("/"))
-    return (place + below).rstrip("/")
+    from pycontainer.kernel.cgroup.limits import LimitOptions
 
 
-class Cgroup:
-    """A cgroup that this object made, held by its directory's fd. ``close`` removes it; idempotent.
+class Cgroup(Members):
+    """A group of processes that is limited, measured, frozen and killed together.
 
-    >>> with Cgroup.create(find_home(), "job-7") as group:  # doctest: +SKIP
-    ...     group.freeze(); group.thaw(); group.kill()
+    Made by :meth:`create`, :meth:`child` or :meth:`adopt`. ``close`` removes it with those below, which must
+    be empty of processes; idempotent.  Where version 1 has the controllers it is a directory in each hierarchy
+    that it needs, else one in the tree of version 2.
+
+    >>> with Cgroup.create("job-7", memory_max="64M", pids_max=32, cpu_max=0.5) as group:  # doctest: +SKIP
+    ...     group.add(pid)
+    ...     group.stat().memory_peak
+    ...     group.kill()
+    ...     group.wait_empty()
     """
 
-    __slots__ = ("_fd", "path")
-
-    def __init__(self, path: str, fd: int) -> None:
-        self.path = path
-        self._fd = fd
+    def __init__(self, name: str, layout: Layout, parts: making.Parts, above: Place | None) -> None:
+        super().__init__(name, layout, parts)
+        self._above = above
+        self._limits = Limits()
+        self._missing: dict[str, NotSupported] = {}
+        self._leashed: list[int] | None = None
+        self._devices = DeviceLimit()
 
     @classmethod
-    def create(cls, parent: str, name: str) -> Cgroup:
-        """Make the cgroup ``name`` in the directory ``parent``.
+    def create(
+        cls,
+        name: str,
+        *,
+        parent: Place | None = None,
+        best_effort: bool = False,
+        accounting: Collection[str] = (),
+        **limits: Unpack[LimitOptions],
+    ) -> Cgroup:
+        """Make the cgroup ``name`` below ``parent``, another :class:`Cgroup`, or in the caller's own place.
 
-        Raises :class:`NotSupported` where the caller may not make one, :class:`KernelError` otherwise.
+        ``limits`` are those of :class:`Limits`. ``accounting`` names what :meth:`stat` should tell as far as the
+        host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
+
+        Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
+        and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set;
+        :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
-        path = f"{parent}/{name}"
+        making.check_name(name)
+        parsed = Limits.of(**limits)
         try:
-            os.mkdir(path, 0o755)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise NotSupported(f"no cgroup can be made in {parent}", _FIX) from None
-            raise KernelError(error.errno or 0, f"make the cgroup {path}") from None
+            return cls._create(name, home() if parent is None else parent, parsed, accounting, best_effort)
+        except KernelError as error:
+            if parent is not None or error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            # The process was moved, and its former place was removed.
+            forget_home()
+            return cls._create(name, home(), parsed, accounting, best_effort)
+
+    @classmethod
+    def _create(
+        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], best_effort: bool
+    ) -> Cgroup:
+        needs = making.find_needs(above, limits, accounting)
+        if needs.missing and not best_effort:
+            raise _first(needs.missing)
+        parts = making.make_parts(above, name, needs.hierarchies)
+        group = cls(name, above.layout, parts, above)
+        group._limits = limits
         try:
-            return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        except OSError as error:
-            os.rmdir(path)
-            raise KernelError(error.errno or 0, f"open the cgroup {path}") from None
+            group._missing = dict(needs.missing)
+            group._set(
+                [each for each in limits.names if each not in needs.missing], limits, Limits(), best_effort
+            )
+        except BaseException:
+            group.close()
+            raise
+        return group
 
-    def fileno(self) -> int:
-        """The directory's fd, for CLONE_INTO_CGROUP; stays owned here."""
-        if self._fd < 0:
-            raise ValueError("operation on a removed cgroup")
-        return self._fd
+    @classmethod
+    def adopt(cls, path: str | Mapping[str, str]) -> Cgroup:
+        """A cgroup that exists: by its directory in version 2's tree, or by one for each controller (version 1).
 
-    def freeze(self, timeout: float = 10.0) -> None:
-        """Stop every process of the cgroup and below, and wait until all stand. Raises :class:`WaitTimeout`."""
-        self._write("cgroup.freeze", b"1")
-        self._await("frozen", b"1", timeout)
+        ``close`` leaves it where it is.  Raises :class:`KernelError` if there is none.
+        """
+        layout, parts = making.open_parts(path)
+        some = next(iter(path.values())) if not isinstance(path, str) else path
+        return cls(os.path.basename(some.rstrip("/")), layout, parts, None)
 
-    def thaw(self) -> None:
-        """Let the processes go on."""
-        self._write("cgroup.freeze", b"0")
+    def child(
+        self,
+        name: str,
+        *,
+        best_effort: bool = False,
+        accounting: Collection[str] = (),
+        **limits: Unpack[LimitOptions],
+    ) -> Cgroup:
+        """Make a cgroup below this one, as :meth:`create` does.
 
-    def kill(self) -> None:
-        """Kill every process of the cgroup and below, in one step that no fork can escape (Linux 5.14)."""
-        self._write("cgroup.kill", b"1")
+        Version 2 has limits only below a cgroup that holds no processes itself (cgroups(7)).
+        """
+        return Cgroup.create(name, parent=self, best_effort=best_effort, accounting=accounting, **limits)
 
-    def wait_empty(self, timeout: float = 10.0) -> None:
-        """Wait until no process is left in the cgroup and below. Raises :class:`WaitTimeout`."""
-        self._await("populated", b"0", timeout)
+    @property
+    def limits(self) -> Limits:
+        """The limits as they were asked for."""
+        return self._limits
 
-    def close(self) -> None:
-        """Remove the cgroup and those below it, which must be empty of processes. Idempotent."""
-        if self._fd < 0:
-            return
-        if not self._remove_at_once():
-            with os.scandir(self._fd) as entries:
-                below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-            for name in below:
-                os.rmdir(name, dir_fd=self._fd)
-            self._remove()
-        self._forget()
+    @property
+    def missing(self) -> frozenset[str]:
+        """The limits that were asked for with ``best_effort`` and are not set."""
+        return frozenset(self._missing)
+
+    def hierarchy(self, name: str) -> Directory:
+        """The directory in a hierarchy of version 1, made now if it was not needed before."""
+        with self._lock:
+            self._check()
+            found = self._parts.v1.get(name)
+            if found is None:
+                if self._above is None:
+                    raise NotSupported(
+                        f"the adopted cgroup {self.name} has no directory in {name}", "adopt it, too"
+                    )
+                try:
+                    found = making.add_hierarchy(self._parts, self._above, self.name, name)
+                except BaseException:
+                    made = self._parts.v1.pop(name, None)
+                    if made is not None:
+                        made.remove_tree()
+                    raise
+                if self._leashed is not None:
+                    self._leashed.append(
+                        reaper().register_cgroup(self._above.hierarchy(name).fileno(), self.name)
+                    )
+            return found
+
+    def _enable_above(self, controllers: Collection[str]) -> None:
+        if self._above is not None:
+            self._above.enable(controllers)
+
+    def leash(self) -> None:
+        """Have the reaper kill and remove it when this process dies, however that happens. Idempotent."""
+        self._check()
+        if self._leashed is None and self._above is not None:
+            above = self._above
+            uppers = [above.hierarchy(place) for place in self._parts.v1]
+            if above.tree is not None:
+                uppers.append(above.tree)
+            self._leashed = [reaper().register_cgroup(upper.fileno(), self.name) for upper in uppers]
+
+    @property
+    def places(self) -> list[str]:
+        """Every directory that it is, or may become when something else is limited in it or below."""
+        if self._above is None:
+            return [each.path for each in (self._parts.tree, *self._parts.v1.values()) if each is not None]
+        if isinstance(self._above, Cgroup):
+            uppers = self._above.places
+        else:
+            tree = self._above.tree
+            uppers = [*([] if tree is None else [tree.path]), *dict.fromkeys(self.layout.v1.values())]
+        return [f"{upper.rstrip('/')}/{self.name}" for upper in uppers]
+
+    def update(self, **limits: Unpack[LimitOptions]) -> None:
+        """Change the limits that are named; ``None`` takes one away. On failure those before hold again.
+
+        Raises as :meth:`create` does.
+        """
+        parsed = Limits.of(**limits)
+        before, after = self._limits, self._limits.replaced(parsed, limits)
+        if self._above is not None:
+            needs = making.find_needs(self._above, parsed, ())
+            if needs.missing:
+                raise _first(needs.missing)
+            for place in needs.hierarchies:
+                self._join_hierarchy(place)
+        try:
+            self._set(tuple(limits), after, before, best_effort=False)
+        except BaseException:
+            with suppress(KernelError, NotSupported):
+                making.set_limits(self._parts, self.layout.v1, self._above, before, tuple(limits), after)
+            raise
+        self._limits = after
+        for name in limits:
+            self._missing.pop(name, None)
+
+    def _join_hierarchy(self, place: str) -> None:
+        """Have a directory there, and our processes in it: those that are inside are not limited otherwise."""
+        if place not in self._parts.v1:
+            directory = self.hierarchy(place)
+            for pid in self.processes():
+                _move(directory, pid)
+
+    def _set(self, names: Collection[str], limits: Limits, before: Limits, best_effort: bool) -> None:
+        plain = [name for name in names if name != "devices"]
+        missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, plain, before)
+        if missing and not best_effort:
+            raise _first(missing)
+        if "devices" in names:
+            # The last: with the others it would have to be taken back.
+            try:
+                self._set_devices(limits.devices)
+            except NotSupported as reason:
+                if not best_effort:
+                    raise
+                missing["devices"] = reason
+        self._missing.update(missing)
+
+    def _set_devices(self, rules: Sequence[DeviceRule] | None) -> None:
+        directory = self._v1().get("devices", self._parts.tree)
+        if directory is None:
+            raise NotSupported("the controller devices is mounted nowhere", "mount it")
+        self._devices.set(directory.fileno(), rules, unified=directory is self._parts.tree)
 
     def dissolve(self) -> None:
-        """Remove the cgroup; processes that are left move up to the one above. Idempotent."""
-        if self._fd < 0:
+        """Remove it and those below; processes that are left move up to the cgroup above. Idempotent."""
+        if self._closed:
             return
-        while not self._remove_at_once():
-            above = os.path.dirname(self.path)
-            with open(f"{self.path}/cgroup.procs") as file:
-                pids = file.read().split()
-            if not pids:
-                break
-            for pid in pids:
-                _move(pid, above)
-        else:
-            self._forget()
-            return
+        for directory in (self._parts.tree, *self._parts.v1.values()):
+            if directory is not None:
+                _empty_upwards(directory)
         self.close()
 
-    def _forget(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
+    def close(self) -> None:
+        """Remove it and those below, which must be empty of processes; one that was adopted stays. Idempotent.
 
-    def _remove_at_once(self) -> bool:
-        try:
-            os.rmdir(self.path)
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise KernelError(error.errno or 0, f"remove the cgroup {self.path}") from None
-            return False
-        return True
+        Raises :class:`KernelError` (``EBUSY``) with processes left in it; it can be repeated.
+        """
+        if self._closed:
+            return
+        self._close_tasks()
+        self._devices.close()
+        if self._above is None or (isinstance(self._above, Cgroup) and self._above._closed):
+            self._parts.close()  # not ours, or gone with the one above
+        else:
+            self._hand_kills_up()
+            self._parts.remove()
+        self._closed = True
+        for number in self._leashed or ():
+            reaper().forget(number)
+        self._leashed = None
 
-    def _remove(self) -> None:
-        deadline = time.monotonic() + 2
-        while True:
-            try:
-                os.rmdir(self.path)
-                return
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                # A zombie that its parent has just reaped can still count for a moment.
-                if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                    raise KernelError(error.errno or 0, f"remove the cgroup {self.path}") from None
-            time.sleep(0.001)
-
-    def _await(self, key: str, value: bytes, timeout: float) -> None:
-        """Wait until ``key`` of cgroup.events, which polls as POLLPRI when it changes, has ``value``."""
-        fd = self._open("cgroup.events", os.O_RDONLY)
-        try:
-            poller = select.poll()
-            poller.register(fd, select.POLLPRI)
-            deadline = time.monotonic() + timeout
-            while (
-                dict(line.split() for line in os.pread(fd, 4096, 0).splitlines()).get(key.encode()) != value
-            ):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise WaitTimeout(
-                        f"cgroup {self.path} was not {key}={value.decode()} within {timeout:g} s"
-                    )
-                poller.poll(left * 1000)
-        finally:
-            os.close(fd)
-
-    def _open(self, name: str, flags: int) -> int:
-        try:
-            return os.open(name, flags | os.O_CLOEXEC, dir_fd=self.fileno())
-        except OSError as error:
-            raise KernelError(error.errno or 0, f"open {name} of the cgroup {self.path}") from None
-
-    def _write(self, name: str, data: bytes) -> None:
-        fd = self._open(name, os.O_WRONLY)
-        try:
-            os.write(fd, data)
-        except OSError as error:
-            raise KernelError(error.errno or 0, f"write {name} of the cgroup {self.path}") from None
-        finally:
-            os.close(fd)
+    def _hand_kills_up(self) -> None:
+        memory = self._v1().get("memory")
+        if memory is not None and isinstance(self._above, Cgroup):
+            self._above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
+            self._kills_below = 0
 
     def __enter__(self) -> Cgroup:
         return self
@@ -185,11 +275,51 @@ class Cgroup:
         self.close()
 
 
-def _move(pid: str, directory: str) -> None:
+def sweep(path: str) -> None:
+    """Kill what is in a cgroup directory of either version, and remove it with those below; nothing if absent.
+
+    Raises :class:`KernelError`, and :class:`WaitTimeout` for processes that do not end.
+    """
     try:
-        with open(f"{directory}/cgroup.procs", "w") as file:
-            file.write(pid)
+        directory = Directory.open(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"open the cgroup {path}") from None
+    try:
+        unified = directory.has("cgroup.events")
+        ending.kill(directory, unified=unified)
+        ending.wait_empty(directory, 10, unified=unified)
+        directory.remove_tree()
+    finally:
+        directory.close()
+
+
+def _first(missing: Mapping[str, NotSupported]) -> NotSupported:
+    name, reason = next(iter(missing.items()))
+    return NotSupported(reason.what if name in reason.what else f"{name}: {reason.what}", reason.fix)
+
+
+def _move(directory: Directory, pid: int) -> None:
+    try:
+        directory.write("cgroup.procs", b"%d" % pid)
     except ProcessLookupError:
         return  # it has ended, which is as good
     except OSError as error:
-        raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory}") from None
+        raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory.path}") from None
+
+
+def _empty_upwards(directory: Directory) -> None:
+    """Move what is in it and below to the one above, until nothing is."""
+    with ending.refused("empty", directory):
+        if not (pids := [pid for each in directory.walk() for pid in each.processes()]):
+            return
+        above = Directory.open(os.path.dirname(directory.path))
+    try:
+        while pids:
+            for pid in pids:
+                _move(above, pid)
+            with ending.refused("empty", directory):
+                pids = [pid for each in directory.walk() for pid in each.processes()]
+    finally:
+        above.close()

@@ -1,0 +1,199 @@
+"""What is done with the processes of a cgroup: moving, counting, stopping and ending them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pycontainer.errors import InvalidArgument, StateError
+from pycontainer.kernel.cgroup import ending
+from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.events import Watch, watch
+from pycontainer.kernel.cgroup.layout import Layout
+from pycontainer.kernel.cgroup.making import Parts
+from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.cgroup.stat import RESOURCES, CgroupStat, Pressure, read_pressure, read_stat
+
+if TYPE_CHECKING:
+    from pycontainer.kernel.process import Process
+
+#: What the owner of a cgroup may write, where the kernel does not tell it (/sys/kernel/cgroup/delegate).
+_DELEGATED = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n"
+#: The same in version 1.
+_DELEGATED_V1 = ("cgroup.procs", "tasks")
+
+
+class Members(Place):
+    """The directories of a cgroup, and what they can do to the processes in it and below."""
+
+    def __init__(self, name: str, layout: Layout, parts: Parts) -> None:
+        self.name = name
+        self.layout = layout
+        self._parts = parts
+        self._tasks: dict[str, int] = {}
+        #: Kills in cgroups below that are removed: version 1 forgets them.
+        self._kills_below = 0
+        self._closed = False
+        self._lock = threading.RLock()
+
+    @property
+    def tree(self) -> Directory | None:  # type: ignore[override]
+        """The directory in version 2's tree."""
+        return self._parts.tree
+
+    @property
+    def path(self) -> str:
+        """The directory in version 2's tree, or ``""``."""
+        return "" if self._parts.tree is None else self._parts.tree.path
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Controller -> directory. Version 2's directory is told for those that it has."""
+        found = {}
+        if self._parts.tree is not None:
+            told = self._parts.tree.find("cgroup.controllers") or b""
+            found.update(dict.fromkeys(told.decode().split(), self._parts.tree.path))
+        found.update((controller, each.path) for controller, each in self._v1().items())
+        return found
+
+    def _v1(self) -> dict[str, Directory]:
+        """The directories in hierarchies of version 1, by controller."""
+        found = self._parts.v1
+        return {name: found[place] for name, place in self.layout.v1.items() if place in found}
+
+    @property
+    def directory(self) -> int:
+        """The fd of version 2's directory, for ``CLONE_INTO_CGROUP``, or -1; stays owned here."""
+        self._check()
+        return -1 if self._parts.tree is None else self._parts.tree.fileno()
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """Open ``tasks`` files of version 1: a process that writes "0" into each is in. They stay owned here."""
+        self._check()
+        with self._lock:
+            for place, directory in self._parts.v1.items():
+                if place not in self._tasks:
+                    with ending.refused("open tasks of", directory):
+                        self._tasks[place] = directory.open_file("tasks", os.O_WRONLY)
+            return tuple(self._tasks.values())
+
+    def fileno(self) -> int:
+        """The fd of the directory that stands for the whole cgroup: version 2's, else one of version 1."""
+        return self._main.fileno()
+
+    @property
+    def _main(self) -> Directory:
+        self._check()
+        found = self._parts.tree
+        if found is not None:
+            return found
+        places = self._v1()
+        return places["freezer"] if "freezer" in places else next(iter(places.values()))
+
+    @property
+    def _unified(self) -> bool:
+        return self._parts.tree is not None
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StateError("the cgroup", "removed", "be used")
+
+    def add(self, process: int | Process) -> None:
+        """Move a process with all its threads in. What it has used so far stays counted where it was.
+
+        Raises :class:`KernelError`: ``ESRCH`` when it has ended, ``EBUSY`` when processes cannot be in this
+        cgroup because those below have controllers (cgroups(7), "no internal processes").
+        """
+        self._check()
+        pid = process if isinstance(process, int) else process.pid
+        for directory in (self._parts.tree, *self._parts.v1.values()):
+            if directory is not None:
+                with ending.refused(f"move process {pid} to", directory):
+                    directory.write("cgroup.procs", b"%d" % pid)
+
+    def processes(self) -> list[int]:
+        """The processes in it and below; 0 is one of a pid namespace that is not shown here."""
+        with ending.refused("read the processes of", self._main):
+            return [pid for each in self._main.walk() for pid in each.processes()]
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop every process in it and below, and wait until all stand. Raises :class:`WaitTimeout`, thawed."""
+        ending.freeze(self._main, timeout, unified=self._unified)
+
+    def thaw(self) -> None:
+        """Let the processes go on."""
+        ending.thaw(self._main, unified=self._unified)
+
+    def kill(self) -> None:
+        """Kill every process in it and below, frozen ones too; no fork escapes. ``wait_empty`` waits for the end.
+
+        One step since Linux 5.14 with version 2's tree; else they are frozen, killed and thawed until none is left.
+        """
+        ending.kill(self._main, unified=self._unified)
+
+    def wait_empty(self, timeout: float = 10.0) -> None:
+        """Wait until no process is left in it and below. Raises :class:`WaitTimeout`."""
+        ending.wait_empty(self._main, timeout, unified=self._unified)
+
+    def stat(self) -> CgroupStat:
+        """What it has used until now, in seconds and bytes."""
+        self._check()
+        return read_stat(self._parts.tree, self._v1(), kills_below=self._kills_below)
+
+    def pressure(self, resource: str) -> Pressure:
+        """How much its processes wait for "cpu", "memory" or "io". Raises :class:`NotSupported` without PSI."""
+        if resource not in RESOURCES:
+            raise InvalidArgument("resource", resource, f"one of {', '.join(RESOURCES)} is needed")
+        self._check()
+        return read_pressure(self._parts.tree, resource)
+
+    def watch(self, event: str) -> Watch:
+        """An fd that polls readable (POLLIN) when something happened; its ``read`` tells what, and rearms it.
+
+        "oom": memory ran out at a limit, in it or, with version 2, below; version 1 tells it just before
+        it kills, and once more when the cgroup is removed. "populated": the first process came or the last one
+        went, in it and below.  Raises :class:`NotSupported` where the kernel does not tell.
+
+        >>> with group.watch("populated") as watch:         # doctest: +SKIP
+        ...     select.select([watch], [], [], 5)
+        ...     watch.read()
+        """
+        self._check()
+        return watch(event, self._parts.tree, self._v1().get("memory"))
+
+    def delegate(self, uid: int, gid: int) -> None:
+        """Let a user make cgroups in it and move processes between them; its own limits stay out of reach.
+
+        Processes come in only from where that user may take them (cgroups(7), "Delegation containment").
+        """
+        for argument, value in (("uid", uid), ("gid", gid)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < (1 << 32) - 1:
+                raise InvalidArgument(argument, value, "an id is needed")
+        self._check()
+        for directory in (self._parts.tree, *self._parts.v1.values()):
+            if directory is None:
+                continue
+            names = _delegated() if directory is self._parts.tree else _DELEGATED_V1
+            with ending.refused("delegate", directory):
+                os.chown(directory.fileno(), uid, gid)
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        os.chown(name, uid, gid, dir_fd=directory.fileno())
+
+    def _close_tasks(self) -> None:
+        with self._lock:
+            while self._tasks:
+                os.close(self._tasks.popitem()[1])
+
+
+def _delegated() -> list[str]:
+    try:
+        with open("/sys/kernel/cgroup/delegate") as file:
+            names = file.read()
+    except OSError:
+        names = _DELEGATED
+    # The last is a limit of the cgroup itself.
+    return [name for name in names.split() if name != "memory.oom.group"]

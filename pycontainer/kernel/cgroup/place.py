@@ -1,0 +1,97 @@
+"""Where cgroups can be made: in the caller's own place, or in a cgroup that was made there.
+
+A place is a directory in the tree of version 2, and one in each hierarchy of version 1 in which something
+is limited.  The latter are made when first needed: each costs as much as the cgroup itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection
+
+from pycontainer.errors import KernelError, NotSupported
+from pycontainer.kernel.cgroup import v2
+from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.layout import Layout
+
+_DELEGATE = "systemd-run --user --scope -p Delegate=yes COMMAND"
+NO_PLACE = f"run as root, or in a cgroup that is delegated to you ({_DELEGATE})"
+_FULL_DELEGATION = (
+    "have it delegated: systemctl edit user@.service, [Service] Delegate=cpu cpuset io memory pids, "
+    f"then log in again and use {_DELEGATE}"
+)
+
+
+class Place:
+    """A directory for each tree. ``tree`` is that of version 2; ``layout`` says what there is on this host."""
+
+    layout: Layout
+    tree: Directory | None
+
+    def hierarchy(self, name: str) -> Directory:
+        """The directory in the hierarchy of version 1 that has the caller at ``name``. Raises ``OSError``."""
+        raise NotImplementedError
+
+    def enable(self, controllers: Collection[str]) -> dict[str, NotSupported]:
+        """Have version 2 controllers for what is made in here; those that cannot be had, with the reason."""
+        if not controllers:
+            return {}
+        if self.tree is None:
+            fix = "mount it, or boot without cgroup_disable="
+            return {
+                name: NotSupported(f"the controller {name} is mounted nowhere", fix) for name in controllers
+            }
+        try:
+            enabled = self.tree.read("cgroup.subtree_control").decode().split()
+            lacking = [name for name in controllers if name not in enabled]
+            if not lacking:
+                return {}
+            there = self.tree.read("cgroup.controllers").decode().split()
+            above = [name for name in lacking if name not in there]
+            if above:
+                self._enable_above(above)
+                there = self.tree.read("cgroup.controllers").decode().split()
+        except OSError as error:
+            raise KernelError(
+                error.errno or 0, f"enable controllers in the cgroup {self.tree.path}"
+            ) from None
+        absent = [name for name in lacking if name not in there]
+        refused: dict[str, int] = {}
+        if len(absent) < len(lacking):
+            refused = self._enable_here(self.tree, [name for name in lacking if name in there])
+        reasons = {name: self._absence(self.tree, name) for name in absent}
+        reasons.update((name, self._refusal(self.tree, name, number)) for name, number in refused.items())
+        return reasons
+
+    def _enable_above(self, controllers: Collection[str]) -> None:
+        """Ask the place above for controllers that are not here."""
+
+    def _enable_here(self, tree: Directory, controllers: Collection[str]) -> dict[str, int]:
+        return v2.enable(tree, controllers)
+
+    @staticmethod
+    def _absence(tree: Directory, controller: str) -> NotSupported:
+        if tree.has("cgroup.type"):
+            return NotSupported(f"the cgroup {tree.path} has no {controller} controller", _FULL_DELEGATION)
+        return NotSupported(
+            f"the kernel has no {controller} controller",
+            "use a kernel built with it, without cgroup_disable=",
+        )
+
+    @staticmethod
+    def _refusal(tree: Directory, controller: str, number: int) -> NotSupported:
+        what = (
+            f"the controller {controller} cannot be enabled in the cgroup {tree.path}: {os.strerror(number)}"
+        )
+        if number == errno.EBUSY:
+            # cgroups(7), "no internal processes".
+            return NotSupported(what, "move the processes that are in it to a cgroup below")
+        return NotSupported(what, NO_PLACE)
+
+
+def cannot_make(error: OSError, path: str) -> NotSupported | KernelError:
+    """The error for a directory that cannot be made."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotSupported(f"no cgroup can be made in {os.path.dirname(path)}", NO_PLACE)
+    return KernelError(error.errno or 0, f"make the cgroup {path}")
