@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
-from pycontainer.checkup.feature import Feature, HostFeatures
+from pycontainer.checkup.feature import Feature, HostFeatures, Probe
 from pycontainer.home import default_root
 
 __all__ = ["Feature", "HostFeatures", "doctor"]
@@ -21,12 +22,18 @@ def doctor(root: str | os.PathLike[str] | None = None) -> HostFeatures:
     ...     print(feature.name, feature.detail, feature.fix, sep="; ")
     pasta; there is no program pasta; apt install passt
     """
-    from pycontainer.checkup import calls, cgroups, namespaces, network, storage
     from pycontainer.checkup.host import Host
 
     host = Host(os.path.abspath(os.fspath(root)) if root is not None else default_root())
-    modules = (namespaces, calls, storage, cgroups, network)
     try:
-        return HostFeatures(features=(probe.run(host) for module in modules for probe in module.PROBES))
+        return HostFeatures(features=(probe.run(host) for probe in probes()))
     finally:
         host.close()
+
+
+def probes() -> Iterator[Probe]:
+    """Every probe, in the order of the report."""
+    from pycontainer.checkup import calls, cgroups, namespaces, network, storage
+
+    for module in (namespaces, calls, storage, cgroups, network):
+        yield from module.PROBES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import signal
 import struct
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pycontainer.checkup.feature import Lacking, Probes
-from pycontainer.checkup.host import Host, find, run, setting
+from pycontainer.checkup.host import Host, ended_within, find, run, setting
 from pycontainer.errors import KernelError
 from pycontainer.kernel import native, seccomp, userns
 from pycontainer.kernel.native import lib
@@ -72,7 +71,7 @@ def _pidfd(_: Host) -> str:
         ours = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(ours, 0)
-            if select.select([ours], [], [], 0)[0] or native.wait_usage(theirs, os.WEXITED | os.WNOHANG):
+            if ended_within(ours, 0) or native.wait_usage(theirs, os.WEXITED | os.WNOHANG):
                 raise Lacking("the pidfd of a process that runs polls as if it had ended")
         finally:
             os.close(ours)

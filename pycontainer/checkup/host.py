@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from pycontainer.checkup.feature import Lacking
 from pycontainer.errors import PyContainerError
@@ -103,6 +103,13 @@ def setting(name: str) -> str | None:
     return None
 
 
+def ended_within(pidfd: int, seconds: float) -> bool:
+    """Has a process ended, or does it within so many seconds?"""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
 #: How long a program may take, in seconds.
 _PATIENCE = 0.5
 #: Where programs lie that an ordinary user's PATH leaves out.
@@ -125,9 +132,9 @@ def run(name: str, *args: str, ids: tuple[int, int] | None = None) -> str:
     path = find(name)
     if path is None:
         raise Lacking(f"there is no program {name}")
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    output = os.memfd_create("output", os.MFD_CLOEXEC)
-    try:
+    with ExitStack() as stack:
+        null = _owned(stack, os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        output = _owned(stack, os.memfd_create("output", os.MFD_CLOEXEC))
         request = Spawn(
             argv=tuple(os.fsencode(word) for word in (name, *args)),
             env=(b"LC_ALL=C",),
@@ -139,15 +146,17 @@ def run(name: str, *args: str, ids: tuple[int, int] | None = None) -> str:
             groups=None if ids is None else (),
         )
         _, pidfd = spawn(request)
-        if not select.select([pidfd], [], [], _PATIENCE)[0]:
+        if not ended_within(pidfd, _PATIENCE):
             userns.release(pidfd)
             raise Lacking(f"{path} {' '.join(args)}: did not end within {_PATIENCE:g} s")
         ended = wait_usage(pidfd, os.WEXITED)
         os.close(pidfd)
         lines = os.pread(output, 4096, 0).decode(errors="replace").splitlines() or [""]
-    finally:
-        os.close(null)
-        os.close(output)
     if ended is None or ended.status != 0:
         raise Lacking(f"{path} {' '.join(args)}: {lines[-1] or 'failed without a word'}")
     return lines[0]
+
+
+def _owned(stack: ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
+    return fd

@@ -78,8 +78,9 @@ def _user_namespaces_for_all(host: Host) -> str:
     needed_for="more than one user in a container",
     fix="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, and apt install uidmap",
 )
-def _subordinate_ids(_: Host) -> str:
+def _subordinate_ids(host: Host) -> str:
     if idmap.rules_host():
+        host.userns()
         return f"root takes blocks of {idmap.BLOCK} ids that nobody has"
     map_ = idmap.user_map()
     if map_.is_single:
