@@ -275,7 +275,11 @@ class TestInAContainer:
         result = pc.run(
             "host:",
             [python, "-m", "pycontainer", "doctor", "--json"],
-            mounts=[pc.Bind(str(ROOT), "/tree", read_only=True), pc.Bind(packages, "/packages", read_only=True)],
+            mounts=[
+                # A checkout can lie on a file system that no id map can be laid over.
+                pc.Bind(str(ROOT), "/tree", read_only=True, idmap=False),
+                pc.Bind(packages, "/packages", read_only=True, idmap=False),
+            ],
             env={"PYTHONPATH": "/tree:/packages"},
             text=True,
         )  # fmt: skip
