@@ -5,6 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import subprocess
+from collections.abc import Sequence
+
+import attrs
 
 from benchmarks.benchmark import BenchmarkError
 from benchmarks.contender import Program
@@ -15,6 +18,16 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _SOURCES = f"{_HERE}/floor"
 _BINARY = f"{os.path.dirname(_HERE)}/build/benchmarks/floor"
 _FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pthread"]
+
+
+@attrs.frozen(kw_only=True)
+class Spot:
+    """A directory in which each round makes a cgroup, the files that are written there, and those that are read."""
+
+    directory: str
+    unified: bool
+    limits: tuple[tuple[str, str], ...] = ()
+    counters: tuple[str, ...] = ()
 
 
 def build() -> str:
@@ -36,7 +49,7 @@ def start_floor(
     network: str = "none",
     userns: str = "auto",
     container: int | None = None,
-    cgroup: str | None = None,
+    spots: Sequence[Spot] = (),
     name: str = "floor (C)",
 ) -> Program:
     """The floor, ready for commands; with as many identities as the material has."""
@@ -55,6 +68,8 @@ def start_floor(
         settings += [f"identity={each.base:#x}:{each.skeleton}" for each in material.identities]
     if container is not None:
         settings.append(f"container={container}")
-    if cgroup is not None:
-        settings.append(f"cgroup={cgroup}")
+    for spot in spots:
+        settings.append(f"{'tree' if spot.unified else 'hierarchy'}={spot.directory}")
+        settings += [f"limit={file}={value}" for file, value in spot.limits]
+        settings += [f"counter={file}" for file in spot.counters]
     return Program(name, [build(), *settings])

@@ -10,6 +10,7 @@
 #include "child.h"
 #include "rawsys.h"
 
+#include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
 #include <linux/prctl.h>
@@ -128,6 +129,7 @@ struct stage {
     const struct pc_spawn *spec;
     struct pc_result *result;
     char *stack; /* the inner stage's */
+    int done[2]; /* a pipe on which the outer stage says that it has done its work */
 };
 
 static long as_long(const void *pointer)
@@ -221,6 +223,11 @@ static void outer_entry(void *argument)
     if (ret < 0) {
         pc_child_fail(stage->result, PC_STEP_CLONE, ret, -1);
     }
+    /*
+     * A pipe's writer hands its processor on to the reader.  The end of this process alone would wake the caller
+     * on the processor that it slept on, where the started program now runs: it would wait for that one.
+     */
+    pc_raw3(__NR_write, stage->done[1], as_long(""), 1);
     for (;;) {
         pc_raw1(__NR_exit_group, 0);
     }
@@ -233,14 +240,15 @@ static void reap(long pid)
 }
 
 /*
- * Waits for the end of the outer stage, which waits for the inner one to execute.
+ * Waits for the end of the outer stage, which waits for the inner one to execute; an outer one that is killed lets
+ * go of the pipe, as the inner one does before it executes.
  *
  * The inner one can be seen inside the container that it joins, and no process can block SIGSTOP: its wait would
  * never end, and no signal would end this thread's either.  So who is found stopped is killed.
  */
-static int await_outer(long outer, int pidfd, struct pc_result *result)
+static int await_outer(long outer, int done, struct pc_result *result)
 {
-    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    struct pollfd end = {.fd = done, .events = POLLIN};
     int stopped = 0;
     for (;;) {
         struct timespec patience = {.tv_nsec = STOPPED_CHECK_NSEC};
@@ -258,7 +266,6 @@ static int await_outer(long outer, int pidfd, struct pc_result *result)
             pc_raw2(__NR_kill, inner, SIGKILL);
         }
     }
-    pc_raw1(__NR_close, pidfd);
     reap(outer);
     return stopped;
 }
@@ -298,6 +305,26 @@ static int fail(struct pc_result *result, enum pc_step step, long error)
     return -1;
 }
 
+/* Makes the outer stage and waits until it has done its work; negative when it cannot be made. */
+static long start_outer(struct stage *stage, char *stack)
+{
+    long outer = pc_raw2(__NR_pipe2, as_long(stage->done), O_CLOEXEC);
+    if (outer < 0) {
+        return outer;
+    }
+    struct clone_args args = {.flags = CLONE_VM | CLONE_CLEAR_SIGHAND,
+                              .stack = (uint64_t)(uintptr_t)stack,
+                              .stack_size = STACK_BYTES};
+    outer = clone_onto(&args, outer_entry, stage);
+    pc_raw1(__NR_close, stage->done[1]);
+    if (outer >= 0 && await_outer(outer, stage->done[0], stage->result) &&
+        stage->result->step == PC_STEP_NONE) {
+        fail(stage->result, PC_STEP_STOPPED, -PC_EINTR);
+    }
+    pc_raw1(__NR_close, stage->done[0]);
+    return outer;
+}
+
 static int start(struct stage *stage, char *outer_stack)
 {
     const struct pc_spawn *spec = stage->spec;
@@ -309,17 +336,9 @@ static int start(struct stage *stage, char *outer_stack)
         }
         result->pid = (int32_t)pid;
     } else {
-        int pidfd = -1;
-        struct clone_args args = {.flags = CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-                                  .pidfd = (uint64_t)(uintptr_t)&pidfd,
-                                  .stack = (uint64_t)(uintptr_t)outer_stack,
-                                  .stack_size = STACK_BYTES};
-        long outer = clone_onto(&args, outer_entry, stage);
-        if (outer < 0) {
-            return fail(result, PC_STEP_CLONE_OUTER, outer);
-        }
-        if (await_outer(outer, pidfd, result) && result->step == PC_STEP_NONE) {
-            fail(result, PC_STEP_STOPPED, -PC_EINTR);
+        long error = start_outer(stage, outer_stack);
+        if (error < 0) {
+            return fail(result, PC_STEP_CLONE_OUTER, error);
         }
     }
     if (result->step == PC_STEP_NONE && result->pid > 0) {

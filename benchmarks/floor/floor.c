@@ -37,6 +37,12 @@ static void add_identity(struct floor *floor, const char *value)
     identity->userns = make_userns(identity->base);
 }
 
+static struct spot *last_spot(struct floor *floor)
+{
+    must(floor->spot_count > 0 ? 0 : -1, "a limit or counter of no tree");
+    return &floor->spots[floor->spot_count - 1];
+}
+
 static void set(struct floor *floor, const char *key, const char *value)
 {
     if (strcmp(key, "identity") == 0) {
@@ -63,8 +69,15 @@ static void set(struct floor *floor, const char *key, const char *value)
         floor->own_network = *value == '1';
     } else if (strcmp(key, "container") == 0) {
         floor->container = (int)SYS(pidfd_open, atoi(value), 0);
-    } else if (strcmp(key, "cgroup") == 0) {
-        floor->cgroup = (int)must(open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC), value);
+    } else if (strcmp(key, "tree") == 0 || strcmp(key, "hierarchy") == 0) {
+        must(floor->spot_count < SPOTS ? 0 : -1, "too many trees");
+        struct spot *spot = &floor->spots[floor->spot_count++];
+        spot->parent = (int)must(open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC), value);
+        spot->unified = *key == 't';
+    } else if (strcmp(key, "limit") == 0) {
+        append(&last_spot(floor)->limits, value);
+    } else if (strcmp(key, "counter") == 0) {
+        append(&last_spot(floor)->counters, value);
     } else {
         dprintf(2, "floor: what is %s?\n", key);
         exit(1);
@@ -116,7 +129,7 @@ static void storm(const struct floor *floor, size_t threads, int count)
 
 int main(int count, char **arguments)
 {
-    static struct floor floor = {.hostname = "floor", .own_network = 1, .container = -1, .cgroup = -1};
+    static struct floor floor = {.hostname = "floor", .own_network = 1, .container = -1};
     char line[256];
     for (int i = 1; i < count; i++) {
         char *value = strchr(arguments[i], '=');

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOST = 64 };
+enum { MOST = 64, SPOTS = 8 };
 
 /* A block of host ids, the user namespace that maps it, and the lowest layer, owned by its root. */
 struct identity {
@@ -25,6 +25,22 @@ struct identity {
 struct list {
     const char *items[MOST];
     size_t count;
+};
+
+/* A directory in which each round makes a cgroup: "file=value" is written there, counters are read at the end. */
+struct spot {
+    int parent;
+    int unified; /* in the tree of version 2? */
+    struct list limits;
+    struct list counters;
+};
+
+/* The cgroup of one round, in each spot. */
+struct seat {
+    int dirs[SPOTS];
+    int tasks[SPOTS];
+    int unified; /* the directory for CLONE_INTO_CGROUP, or -1 */
+    char name[32];
 };
 
 struct floor {
@@ -42,7 +58,8 @@ struct floor {
     int own_network;
     int leash;     /* socket of the process that ends what is left when this one dies */
     int container; /* pidfd of the one that `exec` enters */
-    int cgroup;    /* directory in which `exec` makes a cgroup for its program, or -1 */
+    struct spot spots[SPOTS];
+    size_t spot_count;
 };
 
 /* What the program gets as 0, 1, 2, the other ends of 1 and 2, and a socket for the writable layer's fd. */
@@ -51,6 +68,7 @@ struct streams {
     int out;
     int err;
     int exports[2]; /* ours, the child's */
+    struct seat seat;
 };
 
 /* prepare.c: what is made once, before the first round. */
@@ -65,7 +83,13 @@ void exec_round(const struct floor *floor);
 /* outer.c: the short-lived process with the host's view; never returns. */
 _Noreturn void outer_start(const struct floor *floor, const struct identity *identity, struct streams *streams,
                            int *pid);
-_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid, int cgroup);
+_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid);
+
+/* cgroups.c: the cgroup of a round, made before the clone, joined in the child, read and removed at the end. */
+void take_seat(const struct floor *floor, struct seat *seat);
+void start_in(struct clone_args *args, const struct seat *seat);
+void sit_down(const struct floor *floor, const struct seat *seat);
+void leave_seat(const struct floor *floor, const struct seat *seat);
 
 /* inner.c: the container's first process, or a later one; tree.c: the file system; confine.c: on to execve. */
 _Noreturn void inner_start(const struct floor *floor, const struct identity *identity, struct streams *streams,

@@ -28,6 +28,7 @@ _Noreturn void inner_start(const struct floor *floor, const struct identity *ide
                            int layer, int usr, int dev)
 {
     register_with_leash(floor->leash);
+    sit_down(floor, &streams->seat);
     if (identity != NULL) {
         become_root();
     }
@@ -41,6 +42,7 @@ _Noreturn void inner_start(const struct floor *floor, const struct identity *ide
 
 _Noreturn void inner_exec(const struct floor *floor, struct streams *streams)
 {
+    sit_down(floor, &streams->seat);
     if (floor->identity_count > 0) {
         become_root();
     }

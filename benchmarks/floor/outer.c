@@ -24,6 +24,7 @@ _Noreturn void outer_start(const struct floor *floor, const struct identity *ide
     int dev = make_dev(identity);
     must(setns(identity->userns, CLONE_NEWUSER), "setns");
     struct clone_args args = {.flags = SHARED | CLONE_PARENT | inner_namespaces(floor)};
+    start_in(&args, &streams->seat);
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
         inner_start(floor, identity, streams, layer, usr, dev);
@@ -33,15 +34,12 @@ _Noreturn void outer_start(const struct floor *floor, const struct identity *ide
     __builtin_unreachable();
 }
 
-_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid, int cgroup)
+_Noreturn void outer_exec(const struct floor *floor, struct streams *streams, int *pid)
 {
     umask(0);
     must(setns(floor->container, ENTERED | (floor->own_network ? CLONE_NEWNET : 0)), "setns");
     struct clone_args args = {.flags = SHARED | CLONE_PARENT};
-    if (cgroup >= 0) {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = (__u64)cgroup;
-    }
+    start_in(&args, &streams->seat);
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
         inner_exec(floor, streams);

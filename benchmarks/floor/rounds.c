@@ -111,9 +111,13 @@ void start_round(const struct floor *floor, const struct identity *identity)
     int pid = -1, status;
     struct streams streams = open_streams(), childs;
     must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, streams.exports), "socketpair");
+    take_seat(floor, &streams.seat);
     childs = streams;
     uint64_t before = guard();
     struct clone_args args = {.flags = SHARED | (identity == NULL ? inner_namespaces(floor) : 0)};
+    if (identity == NULL) {
+        start_in(&args, &streams.seat);
+    }
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
         if (identity == NULL) {
@@ -130,29 +134,25 @@ void start_round(const struct floor *floor, const struct identity *identity)
     }
     unguard(before);
     finish(&streams, pid);
+    leave_seat(floor, &streams.seat);
     read_changes(&streams);
 }
 
 void exec_round(const struct floor *floor)
 {
-    int pid = -1, status, cgroup = -1;
-    struct streams streams = open_streams(), childs = streams;
-    if (floor->cgroup >= 0) {
-        must(mkdirat(floor->cgroup, "floor", 0755), "mkdir");
-        cgroup = (int)must(openat(floor->cgroup, "floor", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat");
-    }
+    int pid = -1, status;
+    struct streams streams = open_streams(), childs;
+    take_seat(floor, &streams.seat);
+    childs = streams;
     uint64_t before = guard();
     struct clone_args args = {.flags = SHARED};
     long child = clone_shared(&args, sizeof args);
     if (child == 0) {
-        outer_exec(floor, &childs, &pid, cgroup);
+        outer_exec(floor, &childs, &pid);
     }
     reap(P_PID, (int)must_raw(child, "clone3"), &status);
     must(status == 0 ? 0 : -1, "the outer process");
     unguard(before);
     finish(&streams, pid);
-    if (cgroup >= 0) {
-        must(unlinkat(floor->cgroup, "floor", AT_REMOVEDIR), "rmdir");
-        close(cgroup);
-    }
+    leave_seat(floor, &streams.seat);
 }

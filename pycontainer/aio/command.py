@@ -28,7 +28,7 @@ async def complete(prepare: Callable[[], Command]) -> Result[Any]:
         except UNEXECUTABLE as error:
             return command.unexecutable(error)
         try:
-            timed_out = await _communicate(command)
+            limit = await _communicate(command)
         except BaseException:
             command.kill()  # now: the executor may be busy
             await to_the_end(command.abort)
@@ -36,14 +36,15 @@ async def complete(prepare: Callable[[], Command]) -> Result[Any]:
         finally:
             command.streams.close()
         command.ended()
-        return await in_thread(partial(command.finish, timed_out=timed_out))
+        return await in_thread(partial(command.finish, limit=limit))
     finally:
         await to_the_end(command.close)
 
 
-async def _communicate(command: Command) -> bool:
-    """Move bytes until the program has ended and its output is drained; whether it timed out."""
-    process, bell = command.process, Bell()
+async def _communicate(command: Command) -> str | None:
+    """Move bytes until the program has ended and its output is drained; which deadline passed, if one did."""
+    process, bell, deadline = command.process, Bell(), command.deadline()
+    limit = None
     with _Pump(command.streams, bell) as pump:
 
         def poll() -> int | None:
@@ -54,13 +55,16 @@ async def _communicate(command: Command) -> bool:
         def pollable() -> list[int]:
             return [process.fileno()]
 
-        timed_out = await bell.until(poll, pollable, command.exchange.timeout) is None
-        if timed_out:
+        while await bell.until(poll, pollable, deadline.left()) is None:
+            if deadline.left() > 0:
+                continue
+            limit = deadline.passed()
             command.kill()
             if await bell.until(poll, pollable, KILLED_SECONDS) is None:
                 raise WaitTimeout(f"process {process.pid} runs on {KILLED_SECONDS:g} s after it was killed")
+            break
     command.streams.program_ended()
-    return timed_out
+    return limit
 
 
 class _Pump:

@@ -8,17 +8,26 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import attrs
 
+from pycontainer.container.accounting import limit_of, usage_of
 from pycontainer.container.arguments import flag
+from pycontainer.container.bounds import CGROUP_FIX
+from pycontainer.container.deadline import Deadline
 from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, Stdio, check_stream
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
 from pycontainer.container.text import Text
-from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, PyContainerError
+from pycontainer.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    InvalidArgument,
+    NotSupported,
+    PyContainerError,
+)
+from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.size import parse_size
@@ -36,6 +45,7 @@ class Exchange:
     stdout: Any = PIPE
     stderr: Any = PIPE
     timeout: float | None = None
+    cpu_timeout: float | None = None
     text: Text | None = None
     output_limit: int | None = None
     on_output: Callable[[str, Any], object] | None = None
@@ -58,8 +68,10 @@ class Exchange:
             if self.stdin is not None:
                 raise InvalidArgument("stdin", self.stdin, "give either 'input' or 'stdin'")
             _check_input(self.input, self.text)
-        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
-            raise InvalidArgument("timeout", self.timeout, "a positive number of seconds is needed")
+        for name in ("timeout", "cpu_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
+                raise InvalidArgument(name, seconds, "a positive number of seconds is needed")
         if self.on_output is not None and not callable(self.on_output):
             raise InvalidArgument("on_output", self.on_output, "a function of (name, data) is needed")
         for name in ("stdin", "stdout", "stderr"):
@@ -118,12 +130,15 @@ class Command(ABC):
 
     process: Process
     streams: Streams
+    #: Where it runs, if the host gives cgroups: a leaf of its own.
+    cgroup: Cgroup | None = None
 
     def __init__(self, argv: tuple[str, ...], exchange: Exchange, *, tty: bool) -> None:
         self.argv = argv
         self.exchange = exchange
         self._tty = tty
-        self._stack = ExitStack()
+        # Not an ExitStack, which costs as much as three system calls.
+        self._closers: list[Callable[[], object]] = []
         self._started = 0.0
         self._wall = 0.0
 
@@ -132,10 +147,10 @@ class Command(ABC):
         stdio = None
         if not self._tty:
             stdio = self.exchange.open()
-            self._stack.callback(stdio.close)
+            self._closers.append(stdio.close)
         self._started = time.monotonic()
         terminal = self._launch(None if stdio is None else stdio.child)
-        self._stack.callback(self.process.close)
+        self._closers.append(self.process.close)
         try:
             if stdio is not None:
                 stdio.close_child()
@@ -161,24 +176,36 @@ class Command(ABC):
         """Note that the program has ended: its wall time ends here."""
         self._wall = time.monotonic() - self._started
 
-    def finish(self, *, timed_out: bool) -> Result[Any]:
-        """The result, once the program has ended and its streams are drained."""
+    def check_clock(self) -> None:
+        """Refuse a ``cpu_timeout`` that nobody can count. Raises :class:`NotSupported`."""
+        if self.exchange.cpu_timeout is not None and self.cgroup is None:
+            raise NotSupported(
+                "cpu_timeout: processor time cannot be counted without a cgroup",
+                CGROUP_FIX,
+            )
+
+    def deadline(self) -> Deadline:
+        """When its time is up, from now on."""
+        exchange, cgroup = self.exchange, self.cgroup
+        used = None if cgroup is None else cgroup.cpu_seconds
+        return Deadline(exchange.timeout, exchange.cpu_timeout, used)
+
+    def finish(self, *, limit: str | None) -> Result[Any]:
+        """The result, once the program has ended and its streams are drained; ``limit`` is what ended it."""
         ended = self.process.ended
         assert ended is not None  # noqa: S101  whoever drives this waits for the end
+        usage = usage_of(ended, self.cgroup, wall=self._wall)
         return Result(
             args=self.argv,
             exit_code=ended.exit_code,
             signal=ended.signal,
             stdout=self.streams.stdout,
             stderr=self.streams.stderr,
-            timed_out=timed_out,
+            timed_out=limit is not None,
+            oom_killed=bool(usage.oom_kills),
+            limit=limit or limit_of(ended, usage),
             truncated=self.streams.truncated,
-            usage=Usage(
-                wall=self._wall,
-                cpu_user=ended.cpu_user,
-                cpu_system=ended.cpu_system,
-                memory_peak=ended.max_rss,
-            ),
+            usage=usage,
             changes=self._changes_or_error(),
         )
 
@@ -206,7 +233,12 @@ class Command(ABC):
 
     def close(self) -> None:
         """Let go of everything; idempotent. The program must have ended or not have been started."""
-        self._stack.close()
+        while self._closers:
+            try:
+                self._closers.pop()()
+            except BaseException:
+                self.close()
+                raise
 
 
 def complete(command: Command) -> Result[Any]:
@@ -216,14 +248,14 @@ def complete(command: Command) -> Result[Any]:
             command.start()
         except UNEXECUTABLE as error:
             return command.unexecutable(error)
-        timed_out = communicate(
+        limit = communicate(
             command.process,
             command.streams,
-            timeout=command.exchange.timeout,
+            deadline=command.deadline(),
             on_timeout=command.kill,
             on_interrupt=command.kill,
         )
         command.ended()
-        return command.finish(timed_out=timed_out)
+        return command.finish(limit=limit)
     finally:
         command.close()

@@ -22,7 +22,6 @@ from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, Stdio
 from pycontainer.container.text import Text
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.accounts import identify_in
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.rooted import Rooted
@@ -30,7 +29,7 @@ from pycontainer.kernel.rooted import Rooted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import ExchangeOptions
+    from pycontainer.container.options import ExchangeOptions, LimitOptions
 
 
 class Container(Life):
@@ -133,7 +132,8 @@ class Container(Life):
     ) -> Entered:
         running = self.alive("exec")
         spec = self.spec
-        identity = identify_in(spec.user if user is None else account(user), self._rooted(running))
+        who = spec.user if user is None else account(user)
+        identity = running.accounts.identify(who, self._rooted(running))
         hostname = {"HOSTNAME": running.launched.hostname}
         variables = hostname | full_environment(spec, identity, environment("env", env))
         return running.enter(
@@ -144,6 +144,27 @@ class Container(Life):
             workdir=directory(workdir) if workdir is not None else spec.workdir,
             streams=streams,
         )
+
+    # -- limits ----------------------------------------------------------------------------
+
+    def update(self, **limits: Unpack[LimitOptions]) -> None:
+        """Change limits of the container, which may run, by the names of :func:`pycontainer.run`; others stay.
+
+        ``None`` takes one away.  On failure those before hold again.  Raises :class:`InvalidArgument`,
+        :class:`NotSupported`, and :class:`KernelError` for a limit that the kernel refuses, such as one of
+        memory below what is in use and cannot be reclaimed.
+        """
+        running = self.alive("update")
+        running.update(limits)
+
+    def stats(self, *, stream: bool = False, interval: float = 1.0) -> Any:
+        """What the whole container has used until now: a :class:`CgroupStat`, in seconds and bytes.
+
+        With ``stream`` an iterator that yields one now and every ``interval`` seconds until it has ended.
+        Raises :class:`NotSupported` without a cgroup.
+        """
+        running = self.alive("tell what it uses")
+        return running.stats_stream(interval) if flag("stream", stream) else running.stats()
 
     # -- files -----------------------------------------------------------------------------
 

@@ -7,10 +7,9 @@ import os
 from pycontainer.container import slots
 from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
-from pycontainer.container.start import Fds, Recipe, start_and_receive
+from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import operation as op
-from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Script
 
@@ -27,7 +26,7 @@ def enter(
     identity: Identity,
     env: dict[str, str],
     workdir: str,
-    cgroup: Cgroup | None = None,
+    seat: Seat = NOWHERE,
 ) -> tuple[int, int, int | None]:
     """Start a further program in a running container: its pid, its pidfd and, on a terminal, the pty's master.
 
@@ -36,17 +35,16 @@ def enter(
     """
     spec, tty = running.spec, stdio is None
     recipes = running.workspace.recipes
-    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, cgroup is not None)
+    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, seat.shape)
     recipe = recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, with_cgroup=cgroup is not None)
+        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, seat=seat.shape)
         recipes.put(key, spec, recipe)
     fds = {_TARGET: target}
-    place = -1 if cgroup is None else cgroup.directory
     if not tty:
-        return *recipe.start(stdio, fds, cgroup=place), None
+        return *recipe.start(stdio, fds, seat=seat), None
     exports = running.workspace.exports
-    pid, pidfd, received = start_and_receive(exports, recipe, None, fds, cgroup=place, hostname=None)
+    pid, pidfd, received = start_and_receive(exports, recipe, None, fds, seat=seat, hostname=None)
     return pid, pidfd, received.get(slots.SENT_MASTER)
 
 
@@ -58,7 +56,7 @@ def _recipe(
     workdir: str,
     *,
     tty: bool,
-    with_cgroup: bool,
+    seat: tuple[bool, int],
 ) -> Recipe:
     types = NAMESPACES
     types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
@@ -73,9 +71,7 @@ def _recipe(
     )
     terminal = _TERMINAL if tty else None
     # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
-    return Recipe.make(
-        argv, env, fields, reserved=_SLOTS, terminal=terminal, cgroup=with_cgroup, leashed=False
-    )
+    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, seat=seat, leashed=False)
 
 
 def _setup(*, tty: bool) -> Script:

@@ -17,11 +17,10 @@ from pycontainer.container import slots
 from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
-from pycontainer.container.start import Fds, Recipe, start_and_receive
+from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features
-from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
@@ -105,7 +104,7 @@ def launch(
     *,
     name: str,
     layer: Layer,
-    cgroup: Cgroup | None = None,
+    seat: Seat = NOWHERE,
 ) -> Launch:
     """Start a container.  When this returns its program runs.
 
@@ -113,7 +112,7 @@ def launch(
     """
     lease = workspace.leases.take() if spec.security.userns == "auto" else None
     try:
-        return _launch(workspace, spec, stdio, lease, name, layer, cgroup)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat)
     except BaseException:
         if lease is not None:
             workspace.leases.give_back(lease, reusable=False)
@@ -127,26 +126,25 @@ def _launch(
     lease: Lease | None,
     name: str,
     layer: Layer,
-    cgroup: Cgroup | None,
+    seat: Seat,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     identity = identify(spec.user, lowers) if spec.image.layers else _identify_on_host(spec.user, lowers)
     map_ = None if lease is None else lease.map
-    key = (id(spec), map_, lowers, layer, identity, cgroup is not None)
+    key = (id(spec), map_, lowers, layer, identity, seat.shape)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, with_cgroup=cgroup is not None)
+        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
-    place = -1 if cgroup is None else cgroup.directory
     received: dict[int, int] = {}
     if layer.send_upper or layer.send_root or spec.tty:
         pid, pidfd, received = start_and_receive(
-            workspace.exports, recipe, stdio, fds, cgroup=place, hostname=hostname
+            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname
         )
     else:
-        pid, pidfd = recipe.start(stdio, fds, cgroup=place, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
     return Launch(
         pid=pid,
         pidfd=pidfd,
@@ -167,7 +165,7 @@ def _recipe(
     lowers: tuple[str, ...],
     layer: Layer,
     *,
-    with_cgroup: bool,
+    seat: tuple[bool, int],
 ) -> Recipe:
     plan = plans.plan(_shape(spec, map_, lowers, layer))
     fields = confinement(spec, identity, map_)
@@ -188,7 +186,7 @@ def _recipe(
         terminal=slots.TERMINAL if spec.tty else None,
         extra=spec.extra_fds,
         init=spec.init,
-        cgroup=with_cgroup,
+        seat=seat,
     )
 
 

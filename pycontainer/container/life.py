@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.running import Running
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL, PIPE, Stdio
@@ -21,9 +22,11 @@ VERBS = {
     "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
     "running": frozenset({
         "exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
+        "update", "tell what it uses",
     }),
     "paused": frozenset({
         "kill", "stop", "restart", "unpause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
+        "update", "tell what it uses",
     }),
     "exited": frozenset({
         "start", "stop", "restart", "wait", "reach files", "list changes", "remove", "use its terminal",
@@ -184,10 +187,7 @@ class Life:
         with self._lock:
             running = self.alive("pause")
             if running.cgroup is None:
-                raise NotSupported(
-                    "no cgroup can be made to pause the container in",
-                    "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)",
-                )
+                raise NotSupported("no cgroup can be made to pause the container in", CGROUP_FIX)
             running.cgroup.freeze()
             self._paused = True
 

@@ -8,11 +8,13 @@ folder on disk takes its place and is removed at the end.
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
+from pycontainer.container.start import Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features
 from pycontainer.kernel.changes import Change
@@ -36,14 +38,18 @@ class OneShot(Command):
         upper = None
         if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
             upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
-            self._stack.callback(self._workspace.remove_folder, name)
+            self._closers.append(partial(self._workspace.remove_folder, name))
         layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
-        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer)
-        self._stack.callback(launched.close)
+        cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
+        if cgroup is not None:
+            self._closers.append(cgroup.close)
+        self.check_clock()
+        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer, seat=Seat.of(cgroup))
+        self._closers.append(launched.close)
         self._launched = launched
         terminal = launched.take_terminal()
         if terminal is not None:
-            self._stack.callback(terminal.close)
+            self._closers.append(terminal.close)
         self.process = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.process)
         return terminal

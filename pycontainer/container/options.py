@@ -22,6 +22,7 @@ class ExchangeOptions(TypedDict, total=False):
     stdout: Any
     stderr: Any
     timeout: float | None
+    cpu_timeout: float | None
     text: bool | None
     encoding: str | None
     errors: str | None
@@ -29,7 +30,24 @@ class ExchangeOptions(TypedDict, total=False):
     on_output: Callable[[str, Any], object] | None
 
 
-class ContainerOptions(TypedDict, total=False):
+class LimitOptions(TypedDict, total=False):
+    """What a container may use at most."""
+
+    memory: int | str | None
+    memory_swap: int | str | None
+    memory_high: int | str | None
+    memory_low: int | str | None
+    cpus: float | None
+    cpu_weight: int | None
+    cpuset_cpus: str | None
+    cpuset_mems: str | None
+    pids: int | str | None
+    io_max: Mapping[str, Mapping[str, int | str | None]] | None
+    io_weight: int | None
+    hugetlb: Mapping[str, int | str] | None
+
+
+class ContainerOptions(LimitOptions, total=False):
     """What a container is to be."""
 
     entrypoint: Sequence[str] | str | None
@@ -49,6 +67,7 @@ class ContainerOptions(TypedDict, total=False):
     cap_drop: Iterable[str]
     userns: str | None
     ulimits: Mapping[str, int | tuple[int, int]] | None
+    best_effort: bool
     size: int | str | None
     shm_size: int | str
     stop_signal: int | str | None
@@ -101,17 +120,19 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 #: Names of other libraries and of Docker's options, and ours.
 _ALIASES = {
-    "args": "command", "binds": "mounts", "cap": "cap_add", "cmd": "command", "cwd": "workdir", "environ": "env",
-    "environment": "env", "group": "user", "host": "hostname", "label": "labels", "max_output": "output_limit",
-    "net": "network", "network_mode": "network", "pass_fds": "extra_fds", "readonly": "read_only",
+    "args": "command", "binds": "mounts", "blkio_weight": "io_weight", "cap": "cap_add", "cmd": "command", "cpu": "cpus",
+    "cpu_limit": "cpus", "cpu_shares": "cpu_weight", "cpuset": "cpuset_cpus", "cwd": "workdir", "environ": "env",
+    "environment": "env", "group": "user", "host": "hostname", "label": "labels", "io": "io_max", "max_output": "output_limit",
+    "mem": "memory", "mem_limit": "memory", "mem_reservation": "memory_low", "memory_limit": "memory",
+    "memory_reservation": "memory_low", "memswap_limit": "memory_swap",
+    "net": "network", "network_mode": "network", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only",
     "security_opt": "security", "shm": "shm_size", "signal": "stop_signal", "storage_opt": "size",
     "stop_timeout": "timeout", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
     "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
 }  # fmt: skip
 _NOT_YET = frozenset(
-    "blkio_weight cpu cpu_shares cpus cpuset cpuset_cpus devices dns extra_hosts gpus healthcheck io log_driver mem_limit "
-    "memory memory_limit memory_swap networks pids pids_limit platform ports publish pull restart restart_policy "
-    "sysctls timens".split()
+    "devices dns extra_hosts gpus healthcheck log_driver networks platform ports publish pull restart "
+    "restart_policy sysctls timens".split()
 )
 _WHY = {
     "capture_output": "both outputs are captured unless told otherwise",

@@ -13,7 +13,7 @@ from pycontainer.errors import ContainerFailed, StateError
 from pycontainer.kernel.signals import signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pycontainer.kernel.changes import Change
 
@@ -29,21 +29,33 @@ _TAIL_CHARACTERS = 2000
 class Usage:
     """What a command used, in seconds and bytes; ``None`` is what was not measured.
 
-    ``wall`` runs from before the start until the end was seen. ``cpu_user`` and ``cpu_system`` are of all
-    its processes where a cgroup counted them, else of those that it waited for. ``memory_peak`` is the
-    cgroup's peak where there is one; else the largest resident set of one process (getrusage(2)), which
+    ``wall`` runs from before the start until the end was seen. Where the command had a cgroup, all else is of
+    all its processes, those that it left running too: ``cpu_throttled`` is how long they were held back by
+    ``cpus``; ``memory_peak`` is the most they had at once, page cache included (Linux 5.19 with version 2), and
+    ``memory_current`` what was left when the command ended; ``pids_peak`` is the largest number of processes
+    and threads at once (Linux 6.6 with version 2); ``io_read`` and ``io_write`` are bytes moved from
+    and to block devices by so many operations; ``oom_kills`` counts processes killed for want of memory;
+    ``pressure`` is how many seconds some of them waited for "cpu", "memory" and "io".
+
+    Without a cgroup, ``cpu_user`` and ``cpu_system`` are of the processes that it waited for, and
+    ``memory_peak`` is the largest resident set of one process (getrusage(2)), which
     counts no page cache and adds nothing up, and which is unknown as long as it is below the
-    peak of the host process itself. ``pids_peak`` is the largest number of tasks at once; ``io_read`` and
-    ``io_write`` are bytes moved from and to block devices.
+    peak of the host process itself.
     """
 
     wall: float
     cpu_user: float
     cpu_system: float
+    cpu_throttled: float | None = None
     memory_peak: int | None = None
+    memory_current: int | None = None
     pids_peak: int | None = None
     io_read: int | None = None
     io_write: int | None = None
+    io_read_ops: int | None = None
+    io_write_ops: int | None = None
+    oom_kills: int | None = None
+    pressure: Mapping[str, float] | None = None
 
 
 # Named functions: a type checker cannot see what attrs makes of ``converter=tuple``.
@@ -65,7 +77,8 @@ class Result(Generic[AnyStr]):
     r"""How a command ended.
 
     ``exit_code`` is Docker's: the program's own status, or 128 + ``signal`` when a signal ended it.
-    ``timed_out`` and ``oom_killed`` say why. ``stdout`` and ``stderr`` are ``bytes``, or ``str`` in text
+    ``timed_out`` and ``oom_killed`` say why, and ``limit`` names what ended it: "timeout", "cpu_timeout", "memory",
+    "ulimits:cpu", "ulimits:fsize", or ``None``. ``stdout`` and ``stderr`` are ``bytes``, or ``str`` in text
     mode; empty where they were not captured, and with ``stderr=STDOUT`` all is in ``stdout``.
     ``truncated`` says that ``output_limit`` has cut one of them.
 
@@ -82,6 +95,7 @@ class Result(Generic[AnyStr]):
     truncated: bool = False
     timed_out: bool = False
     oom_killed: bool = False
+    limit: str | None = None
     usage: Usage
     container_id: str | None = None
     container_name: str | None = None
@@ -127,7 +141,7 @@ class Result(Generic[AnyStr]):
 
     def _outcome(self) -> str:
         if self.timed_out:
-            return f"ran into its timeout (exit code {self.exit_code})"
+            return f"ran into its {self.limit or 'timeout'} (exit code {self.exit_code})"
         if self.oom_killed and self.exit_code != 0:
             return f"ran out of memory (exit code {self.exit_code})"
         if self.signal is not None:

@@ -11,21 +11,23 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import attrs
 
 from pycontainer.container import slots
+from pycontainer.container.accounting import COUNTED
+from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.entry import enter
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
-from pycontainer.container.start import Fds
+from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
-from pycontainer.image.accounts import Identity
-from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.image.accounts import Accounts, Identity
+from pycontainer.kernel.cgroup import Cgroup, CgroupStat
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
@@ -40,22 +42,23 @@ class Entered:
     """
 
     process: Process
-    _cgroup: Cgroup | None
+    cgroup: Cgroup | None
+    _home: Cgroup | None
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def kill(self) -> None:
         """Kill the program; with a cgroup also every process that came of it."""
         with self._lock:
-            if self._cgroup is not None:
-                self._cgroup.kill()
+            if self.cgroup is not None:
+                self.cgroup.kill()
         self.process.kill()
 
     def close(self) -> None:
         """Remove the cgroup. What the program left running in the container goes on there. Idempotent."""
         with self._lock:
-            cgroup, self._cgroup = self._cgroup, None
+            cgroup, self.cgroup = self.cgroup, None
             if cgroup is not None:
-                cgroup.dissolve()
+                cgroup.dissolve(self._home)
 
 
 class Execution(Command):
@@ -70,7 +73,8 @@ class Execution(Command):
 
     def _launch(self, fds: Fds) -> Terminal | None:
         self._entered = self._begin(fds)
-        self._stack.callback(self._entered.close)
+        self._closers.append(self._entered.close)
+        self.cgroup = self._entered.cgroup
         self.process = self._entered.process
         return self.process.terminal
 
@@ -83,13 +87,15 @@ class Execution(Command):
 class Running:
     """The host's side of one start of a container. :meth:`close` after its end; idempotent."""
 
-    def __init__(self, launched: Launch, cgroup: Cgroup | None, *, note: str) -> None:
+    def __init__(self, launched: Launch, cgroup: Cgroup | None, home: Cgroup | None, *, note: str) -> None:
         root = launched.take(slots.SENT_ROOT)
         assert root is not None  # noqa: S101  always asked for
         self.launched = launched
         self._note = note
         self.root = root
-        self.cgroup = cgroup
+        #: The whole container, and where its own program is in it.
+        self.cgroup, self._home = cgroup, home
+        self.accounts = Accounts()
         self.terminal = launched.take_terminal()
         self.main = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.main)
@@ -103,33 +109,24 @@ class Running:
         cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str
     ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
-        try:
-            cgroup: Cgroup | None = workspace.cgroup(name)
-        except NotSupported:
-            # Needed to pause and to end a command with all its children; asked for there, refused there.
-            cgroup = None
-        try:
-            launched = launch(
-                workspace,
-                spec,
-                stdio,
-                name=hostname,
-                layer=Layer(upper=folder, send_root=True),
-                cgroup=cgroup,
-            )
-        except BaseException:
+        with ExitStack() as stack:
+            cgroup = home = workspace.cgroup(name, spec.bounds)
             if cgroup is not None:
-                cgroup.close()
-            raise
-        try:
-            workspace.note_process(name, launched.pid)
-        except BaseException:
-            release(launched.pidfd)
-            launched.close()
-            if cgroup is not None:
-                cgroup.close()
-            raise
-        return cls(launched, cgroup, note=name)
+                stack.callback(cgroup.close)
+                if cgroup.layout.is_pure:
+                    # Version 2 counts and limits only those that are in a leaf (cgroups(7)).
+                    home = cgroup.child("main")
+                    stack.callback(home.close)
+            layer = Layer(upper=folder, send_root=True)
+            launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
+            try:
+                workspace.note_process(name, launched.pid)
+            except BaseException:
+                release(launched.pidfd)
+                launched.close()
+                raise
+            stack.pop_all()
+        return cls(launched, cgroup, home, note=name)
 
     def enter(
         self,
@@ -150,7 +147,8 @@ class Running:
         if self.cgroup is not None:
             with self._lock:
                 self._count += 1
-                cgroup = self.cgroup.child(f"exec-{self._count}")
+                name = f"exec-{self._count}"
+            cgroup = self.cgroup.child(name, accounting=COUNTED)
         try:
             pid, pidfd, master = enter(
                 self.launched,
@@ -160,7 +158,7 @@ class Running:
                 identity=identity,
                 env=env,
                 workdir=workdir,
-                cgroup=cgroup,
+                seat=Seat.of(cgroup),
             )
         except BaseException as error:
             if cgroup is not None:
@@ -169,12 +167,40 @@ class Running:
                 raise StateError("the container", "exited", "exec") from None
             raise
         terminal = None if master is None else Terminal.adopt(master)
-        entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup)
+        entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup, self._home)
         with self._lock:
             self._entered.append(entered)
             for fd in self._waiting:
                 os.eventfd_write(fd, 1)
         return entered
+
+    def update(self, given: Mapping[str, Any]) -> None:
+        """Change limits, by the arguments' names; ``None`` takes one away. Raises :class:`NotSupported`."""
+        changes = changed_limits(given, self._measured().limits)
+        self._measured().update(**changes)
+
+    def stats(self) -> CgroupStat:
+        """What the whole container has used. Raises :class:`NotSupported` without a cgroup."""
+        return self._measured().stat()
+
+    def stats_stream(self, interval: float) -> Iterator[CgroupStat]:
+        """The same every ``interval`` seconds, until the container has ended."""
+        self._measured()
+        while True:
+            try:
+                yield self.stats()
+            except StateError:  # removed meanwhile
+                return
+            try:
+                self.wait(interval)
+                return
+            except WaitTimeout:
+                continue
+
+    def _measured(self) -> Cgroup:
+        if self.cgroup is None:
+            raise NotSupported("there is no cgroup that would limit and count the container", CGROUP_FIX)
+        return self.cgroup
 
     def _collect(self) -> None:
         """Remove the cgroups of programs that have ended."""
@@ -258,7 +284,8 @@ class Running:
         if self.terminal is not None:
             self.terminal.close()
         self._collect()
-        if self.cgroup is not None:
-            self.cgroup.close()
+        for cgroup in (self._home, self.cgroup):
+            if cgroup is not None:
+                cgroup.close()
         self.launched.workspace.forget_process(self._note)
         self.launched.close()

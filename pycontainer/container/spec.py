@@ -24,6 +24,7 @@ from pycontainer.container.arguments import (
     text,
     words,
 )
+from pycontainer.container.bounds import Bounds, make_bounds
 from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
@@ -63,6 +64,7 @@ class Spec:
     network: str
     security: Security
     ulimits: tuple[tuple[int, int, int], ...]
+    bounds: Bounds
     size: int | None
     shm_size: int
     stop_signal: int
@@ -98,6 +100,8 @@ def make_spec(
     labels: Mapping[str, str] | None = None,
     extra_fds: Mapping[int, int] | Sequence[int] = (),
     umask: int = 0o022,
+    best_effort: bool = False,
+    **limits: Any,
 ) -> Spec:
     """Check and complete what a user asked for; pure but for looking whether bind sources exist.
 
@@ -120,6 +124,7 @@ def make_spec(
         network=network,
         security=_security(security, privileged, cap_add, cap_drop, userns),
         ulimits=_ulimits(ulimits),
+        bounds=make_bounds(limits, best_effort=flag("best_effort", best_effort)),
         size=None if size is None else parse_size("size", size),
         shm_size=parse_size("shm_size", shm_size),
         stop_signal=_stop_signal(stop_signal, config),

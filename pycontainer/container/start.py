@@ -17,6 +17,7 @@ import attrs
 
 from pycontainer.container import slots
 from pycontainer.container.confinement import FdTable, command, command_below_init
+from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.leash import start_leashed
 from pycontainer.kernel.native import wait_usage
 from pycontainer.kernel.spawn import Spawn, Template, exec_failure
@@ -28,6 +29,27 @@ _NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 Fds = tuple[int, int, int] | None
 
 
+@attrs.frozen
+class Seat:
+    """Where a process starts: the fd of a cgroup of version 2, and ``tasks`` files of version 1 that are open."""
+
+    directory: int = -1
+    tasks: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, cgroup: Cgroup | None) -> Seat:
+        """The place that a cgroup is; ``None`` is where the caller is."""
+        return NOWHERE if cgroup is None else cls(cgroup.directory, cgroup.tasks)
+
+    @property
+    def shape(self) -> tuple[bool, int]:
+        """What a recipe has to know of it beforehand."""
+        return self.directory >= 0, len(self.tasks)
+
+
+NOWHERE = Seat()
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Recipe:
     """A start made ready: which slots take which fds, and the encoded rest."""
@@ -36,6 +58,7 @@ class Recipe:
     table: tuple[int, ...]
     stdio: tuple[int, ...]
     cgroup: int
+    tasks: tuple[int, ...]
     report: int
     program: str
     names_host: bool
@@ -51,13 +74,14 @@ class Recipe:
         terminal: int | None,
         extra: tuple[tuple[int, int], ...] = (),
         init: bool = False,
-        cgroup: bool = False,
+        seat: tuple[bool, int] = (False, 0),
         leashed: bool = True,
     ) -> Recipe:
         """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
 
         With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
-        the program's numbers.  ``leashed``: it registers itself with the reaper.
+        the program's numbers.  ``seat``: the shape of a :class:`Seat`.  ``leashed``: it registers itself
+        with the reaper.
         """
         table = FdTable(reserved)
         stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
@@ -71,21 +95,25 @@ class Recipe:
             fields = {**fields, **command_below_init(argv, env, table, number)}
         else:
             fields = {**fields, **command(argv, env)}
-        place = table.add(-1) if cgroup else -1
+        cgroup = table.add(-1) if seat[0] else -1
+        tasks = tuple(table.add(-1) for _ in range(seat[1]))
         leash = table.add(-1) if leashed else -1
-        request = Spawn(**fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=place, leash=leash)
+        request = Spawn(
+            **fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=cgroup, tasks=tasks, leash=leash
+        )
         return cls(
             template=Template(request),
             table=request.fds,
             stdio=stdio,
-            cgroup=place,
+            cgroup=cgroup,
+            tasks=tasks,
             report=report,
             program=argv[0],
             names_host="HOSTNAME" in env,
         )
 
     def start(
-        self, stdio: Fds, fds: Mapping[int, int], *, cgroup: int = -1, hostname: str | None = None
+        self, stdio: Fds, fds: Mapping[int, int], *, seat: Seat = NOWHERE, hostname: str | None = None
     ) -> tuple[int, int]:
         """Start with these fds in these slots: pid and pidfd. With an init, when the program itself runs."""
         table = list(self.table)
@@ -95,7 +123,9 @@ class Recipe:
             for slot, fd in zip(self.stdio, stdio, strict=True):
                 table[slot] = fd
         if self.cgroup >= 0:
-            table[self.cgroup] = cgroup
+            table[self.cgroup] = seat.directory
+        for slot, fd in zip(self.tasks, seat.tasks, strict=True):
+            table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
         if self.report < 0:
@@ -180,13 +210,13 @@ class Exports:
 
 
 def start_and_receive(
-    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, cgroup: int, hostname: str | None
+    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, seat: Seat, hostname: str | None
 ) -> tuple[int, int, dict[int, int]]:
     """Start a recipe whose process sends fds back: pid, pidfd, and those by tag."""
     pair = exports.take()
     fds[slots.EXPORT] = pair[1].fileno()
     try:
-        pid, pidfd = recipe.start(stdio, fds, cgroup=cgroup, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
     except BaseException:
         exports.drop(pair)
         raise

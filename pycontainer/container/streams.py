@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import os
 import select
-import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from pycontainer.container.channels import Input, Output, pieces_of
+from pycontainer.container.deadline import Deadline
 from pycontainer.errors import InvalidArgument, WaitTimeout
 from pycontainer.kernel.process import LONGEST_POLL
 
@@ -195,14 +195,14 @@ def communicate(
     process: Process,
     streams: Streams,
     *,
-    timeout: float | None = None,
+    deadline: Deadline | None = None,
     on_timeout: Callable[[], object] | None = None,
     on_interrupt: Callable[[], object] | None = None,
     grace: float = 0.0,
-) -> bool:
-    """Pump the streams until the program has ended and its output is drained; whether it timed out.
+) -> str | None:
+    """Pump the streams until the program has ended and its output is drained; which deadline passed, if one did.
 
-    After ``timeout`` seconds ``on_timeout`` is called, which has to kill the program and all that
+    Then ``on_timeout`` is called, which has to kill the program and all that
     belongs to it (default: ``process.kill``); what it wrote until then is still read. Processes that
     hold the output open beyond the program's end are waited for ``grace`` seconds.
 
@@ -212,7 +212,7 @@ def communicate(
     was to be killed.
 
     >>> streams = Streams(stdio, output_limit=1 << 20)                    # doctest: +SKIP
-    >>> timed_out = communicate(process, streams, timeout=5)              # doctest: +SKIP
+    >>> limit = communicate(process, streams, deadline=Deadline(5))       # doctest: +SKIP
     """
     try:
         poller = select.poll()
@@ -221,16 +221,17 @@ def communicate(
         pidfd = process.fileno()
         poller.register(pidfd, select.POLLIN)
         streams.forget = poller.unregister
-        deadline = None if timeout is None else time.monotonic() + timeout
-        timed_out = not _pump(poller, streams, process, deadline)
-        if timed_out:
+        limit = None
+        if not _pump(poller, streams, process, deadline):
+            assert deadline is not None  # noqa: S101  without one the program has ended
+            limit = deadline.passed()
             (on_timeout or process.kill)()
-            if not _pump(poller, streams, process, time.monotonic() + KILLED_SECONDS):
+            if not _pump(poller, streams, process, Deadline(KILLED_SECONDS)):
                 raise WaitTimeout(f"process {process.pid} runs on {KILLED_SECONDS:g} s after it was killed")
         streams.program_ended()
         if grace > 0 and not streams.done:
             poller.unregister(pidfd)
-            _pump(poller, streams, None, time.monotonic() + grace)
+            _pump(poller, streams, None, Deadline(grace))
         streams.close()
     except BaseException:
         try:
@@ -239,16 +240,16 @@ def communicate(
             streams.close()
         process.wait(KILLED_SECONDS)
         raise
-    return timed_out
+    return limit
 
 
-def _pump(poller: select.poll, streams: Streams, process: Process | None, deadline: float | None) -> bool:
+def _pump(poller: select.poll, streams: Streams, process: Process | None, deadline: Deadline | None) -> bool:
     """Move bytes until the process ends (or, without one, all streams): True; or the deadline: False."""
     pidfd = -1 if process is None else process.fileno()
     while process is not None or not streams.done:
-        left = LONGEST_POLL if deadline is None else min(LONGEST_POLL, deadline - time.monotonic())
+        left = LONGEST_POLL if deadline is None else deadline.left()
         ended = False
-        for fd, _ in poller.poll(max(0, left) * 1000):
+        for fd, _ in poller.poll(left * 1000):
             if fd != pidfd:
                 streams.advance(fd)
             elif process is not None:

@@ -23,13 +23,15 @@ import threading
 import time
 from functools import cache
 
+from pycontainer.container.accounting import COUNTED
+from pycontainer.container.bounds import Bounds
 from pycontainer.container.reach import Reach
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import Cgroup, sweep
-from pycontainer.kernel.quota import Project
+from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
@@ -111,7 +113,7 @@ class Workspace:
         os.mkdir(path, 0o755)
         if size is not None:
             try:
-                self._projects[name] = _bound(path, size, in_userns=other_users)
+                self._projects[name] = bound(path, size, in_userns=other_users)
             except BaseException:
                 os.rmdir(path)
                 raise
@@ -158,12 +160,23 @@ class Workspace:
             os.close(fd)
         remove_tree(self._run, name)
 
-    def cgroup(self, name: str) -> Cgroup:
-        """A new cgroup for a container below this process's own. Raises :class:`NotSupported`."""
-        with self._lock:
-            if self._cgroup is None:
-                self._cgroup = self._make_cgroup()
-        return self._cgroup.child(name)
+    def cgroup(self, name: str, bounds: Bounds) -> Cgroup | None:
+        """A new cgroup for a container, below this process's own; ``None`` where the host gives none.
+
+        Raises :class:`NotSupported` when a limit that was asked for cannot be had.
+        """
+        try:
+            with self._lock:
+                if self._cgroup is None:
+                    self._cgroup = self._make_cgroup()
+            above = self._cgroup
+            return Cgroup.make(
+                name, bounds.limits, parent=above, accounting=COUNTED, optional=bounds.optional
+            )
+        except NotSupported:
+            if bounds.required:
+                raise
+            return None
 
     def _make_cgroup(self) -> Cgroup:
         group = Cgroup.create(_PREFIX + self.name)
@@ -222,22 +235,6 @@ class Workspace:
             return _lock(path, os.O_CREAT)
         except (BlockingIOError, FileNotFoundError):
             return None
-
-
-def _bound(path: str, size: int, *, in_userns: bool) -> Project:
-    """Bound what a new folder may hold to ``size`` bytes."""
-    if not in_userns:
-        raise NotSupported(
-            f"size={size} does not bind root of the host, which a container with userns='host' has",
-            "leave userns at 'auto', or use a one-shot run",
-        )
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return Project.create(fd, size)
-    except NotSupported as error:
-        raise NotSupported(f"size={size} of a writable layer on disk: {error.what}", error.fix) from None
-    finally:
-        os.close(fd)
 
 
 def _lock(path: str, flags: int = 0) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -17,13 +18,18 @@ import attrs
 from pycontainer.errors import ImageError, InvalidArgument, KernelError
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Lowers, Marks
-from pycontainer.kernel.rooted import Rooted, named
+from pycontainer.kernel.rooted import Rooted, named, open_in_root
 
 #: The largest id; the one above means "no change" to the kernel (setresuid(2)).
 _LARGEST = (1 << 32) - 2
 _FILE_LIMIT = 1 << 20
 #: How many groups a process may have besides its own (``NGROUPS_MAX``, limits.h).
 _GROUPS_LIMIT = 65536
+
+#: How old a change must be, in nanoseconds, so that a later one has another time: file systems take the time of
+#: the last clock tick, which is at most 10 ms apart (CONFIG_HZ=100).
+_SETTLED = 20_000_000
+_KNOWN_LIMIT = 64
 
 #: Returns the content of a file of the image, empty if there is none.
 _Read: TypeAlias = Callable[[str], str]
@@ -64,6 +70,47 @@ def identify_in(user: str, root: Rooted) -> Identity:
     regular or too large.
     """
     return _identify(user, lambda path: _read_below(root, path))
+
+
+class Accounts:
+    """The accounts of one container, read again when their files have changed. Thread-safe.
+
+    >>> Accounts().identify("0", Rooted(root)).uid              # doctest: +SKIP
+    0
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[object, Identity]] = {}
+
+    def identify(self, user: str, root: Rooted) -> Identity:
+        """Return who ``user`` is below ``root``, which is the same at every call; see :func:`identify_in`."""
+        # Taken before the files are read: whatever changes after it is seen the next time.
+        now = time.time_ns()
+        stamps = _stamp(root, b"/etc/passwd"), _stamp(root, b"/etc/group")
+        known = self._known.get(user)
+        if known is not None and known[0] == stamps:
+            return known[1]
+        identity = identify_in(user, root)
+        if all(stamp is not None and stamp[-1] + _SETTLED < now for stamp in stamps):
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            self._known[user] = (stamps, identity)
+        return identity
+
+
+def _stamp(root: Rooted, path: bytes) -> tuple[int, ...] | None:
+    """Return what differs when a file was written or replaced, its time of change last; ``None`` if unknown."""
+    try:
+        fd = open_in_root(root.fileno(), path, os.O_PATH)
+    except KernelError:
+        return None
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _read_below(root: Rooted, path: str) -> str:

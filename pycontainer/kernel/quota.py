@@ -122,6 +122,26 @@ class Project:
             os.close(lock)
 
 
+def bound(path: str, size: int, *, in_userns: bool) -> Project:
+    """Bound what a new folder for a writable layer may hold to ``size`` bytes; ``in_userns``: who writes is there.
+
+    Root of the host could take the project id away, and on ext4 is bound by no quota (CAP_SYS_RESOURCE).
+    Raises :class:`NotSupported`, :class:`KernelError`.
+    """
+    if not in_userns:
+        raise NotSupported(
+            f"size={size} does not bind root of the host, which a container with userns='host' has",
+            "leave userns at 'auto', or use a one-shot run",
+        )
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return Project.create(fd, size)
+    except NotSupported as error:
+        raise NotSupported(f"size={size} of a writable layer on disk: {error.what}", error.fix) from None
+    finally:
+        os.close(fd)
+
+
 def _call(fd: int, command: int, project: int, data: bytearray) -> None:
     # QCMD(command, type) of linux/quota.h.
     device = mount.device(fd)

@@ -269,3 +269,19 @@ def test_a_failed_start_leaves_it_as_it_was():
         with pytest.raises(pc.CommandNotFound):
             container.start()
         assert container.status == "created"
+
+
+def test_exec_knows_a_user_as_soon_as_there_is_one(running):
+    assert running.exec(["true"], user="root").exit_code == 0
+    with pytest.raises(pc.InvalidArgument, match="no user 'late'"):
+        running.exec(["true"], user="late")
+    accounts = running.read_bytes("/etc/passwd")
+    for uid in (71, 72, 73):
+        running.write_bytes("/etc/passwd", accounts + b"late:x:%d:0::/:/bin/sh\n" % uid)
+        assert running.exec(["id", "-u"], user="late").stdout == b"%d\n" % uid
+    time.sleep(0.1)
+    for _ in range(2):
+        assert running.exec(["id", "-u"], user="late").stdout == b"73\n"
+    script = ["sh", "-c", "echo late:x:74:0::/:/bin/sh >/etc/passwd"]
+    assert running.exec(script).exit_code == 0
+    assert running.exec(["id", "-u"], user="late").stdout == b"74\n"

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from pycontainer.container.channels import Input, Output, pieces_of
+from pycontainer.container.deadline import Deadline
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio
 from pycontainer.container.streams import Streams, communicate
 from pycontainer.container.text import Text
@@ -44,8 +45,8 @@ def exchange(
     stdio = Stdio.create(stdin=PIPE if "input" in options else None, stderr=stderr)
     streams = Streams(stdio, **options)
     with contextlib.closing(start(*argv, stdio=stdio)) as process:
-        timed_out = communicate(process, streams, timeout=timeout, on_timeout=on_timeout, grace=grace)
-    return process, streams, timed_out
+        limit = communicate(process, streams, deadline=Deadline(timeout), on_timeout=on_timeout, grace=grace)
+    return process, streams, limit == "timeout"
 
 
 # -- what arrives -----------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def test_streams_may_be_files_and_descriptors_that_stay_the_callers(tmp_path: Pa
     with open(tmp_path / "in", "rb") as source, open(tmp_path / "out", "wb") as sink:
         stdio = Stdio.create(stdin=source, stdout=sink.fileno(), stderr=STDOUT)
         with contextlib.closing(start("cat", stdio=stdio)) as process:
-            communicate(process, Streams(stdio), timeout=30)
+            communicate(process, Streams(stdio), deadline=Deadline(30))
         sink.write(b" and the caller")
     assert (tmp_path / "out").read_bytes() == b"from a file and the caller"
 
@@ -330,7 +331,9 @@ def test_on_timeout_may_end_the_program_in_its_own_way() -> None:
     streams = Streams(stdio)
     script = "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.01; done"
     with contextlib.closing(start(*sh(script), stdio=stdio)) as process:
-        assert communicate(process, streams, timeout=0.5, on_timeout=process.terminate) is True
+        assert (
+            communicate(process, streams, deadline=Deadline(0.5), on_timeout=process.terminate) == "timeout"
+        )
     assert (process.exit_code, streams.stdout) == (4, b"ready\nbye\n")
 
 
@@ -483,7 +486,7 @@ def on_terminal(*argv: str, **options: Any) -> tuple[Process, Streams]:
         streams = Streams.on_terminal(terminal, **options)
         with contextlib.closing(start(*argv, stdio=stdio)) as process:
             os.close(slave)
-            assert communicate(process, streams, timeout=30) is False
+            assert communicate(process, streams, deadline=Deadline(30)) is None
     return process, streams
 
 

@@ -19,6 +19,7 @@ from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 
 if TYPE_CHECKING:
     from pycontainer.kernel.cgroup.device_program import DeviceProgram
+    from pycontainer.kernel.cgroup.directory import Directory
 
 _TEXT = re.compile(r"([abc])(?: +(\d+|\*):(\d+|\*)(?: +([rwm]{1,3}))?)?")
 ROOT_NEEDED = "run as root: limiting devices needs CAP_SYS_ADMIN, and CAP_BPF on version 2"
@@ -99,21 +100,35 @@ class DeviceLimit:
     def __init__(self) -> None:
         self._program: DeviceProgram | None = None
 
-    def set(self, directory: int, rules: Sequence[DeviceRule] | None, *, unified: bool) -> None:
-        """Let ``rules`` hold in the cgroup ``directory``; ``None``: all that the cgroup above allows.
+    def set(
+        self, old: Directory | None, new: Directory | None, rules: Sequence[DeviceRule] | None
+    ) -> dict[str, NotSupported]:
+        """Let ``rules`` hold in a cgroup; ``None``: all that the cgroup above allows.
 
-        ``unified``: it is of version 2.  Raises :class:`NotSupported`, :class:`KernelError`.
+        ``old`` is its directory in version 1's hierarchy of devices, which decides where there is one; ``new`` the
+        one in version 2's tree.  Returns why it cannot be had, by the limit's name, or nothing.  Raises
+        :class:`KernelError`.
         """
-        if not unified:
-            write_rules(directory, (DeviceRule(kind="a"),) if rules is None else rules)
-        elif rules is not None and self._program is not None:
-            self._program.replace(directory, rules)
+        try:
+            if old is not None:
+                write_rules(old.fileno(), (DeviceRule(kind="a"),) if rules is None else rules)
+            elif new is not None:
+                self._set_program(new.fileno(), rules)
+            else:
+                raise NotSupported("the controller devices is mounted nowhere", "mount it")
+        except NotSupported as reason:
+            return {"devices": reason}
+        return {}
+
+    def _set_program(self, cgroup: int, rules: Sequence[DeviceRule] | None) -> None:
+        if rules is not None and self._program is not None:
+            self._program.replace(cgroup, rules)
         elif rules is not None:
             from pycontainer.kernel.cgroup.device_program import DeviceProgram
 
-            self._program = DeviceProgram.attach(directory, rules)
+            self._program = DeviceProgram.attach(cgroup, rules)
         elif self._program is not None:
-            self._program.detach(directory)
+            self._program.detach(cgroup)
             self.close()
 
     def close(self) -> None:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.kernel.cgroup import ending, making, v1
-from pycontainer.kernel.cgroup.devices import DeviceLimit, DeviceRule
+from pycontainer.kernel.cgroup import making, v1
+from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
 from pycontainer.kernel.cgroup.members import Members
 from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.cgroup.removal import empty, move
 from pycontainer.kernel.reaper import reaper
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Cgroup(Members):
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
         self._devices = DeviceLimit()
+        #: Does it limit or count anything itself?
+        self._is_used = True
 
     @classmethod
     def create(
@@ -69,31 +72,45 @@ class Cgroup(Members):
         and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set;
         :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
-        making.check_name(name)
         parsed = Limits.of(**limits)
+        optional = parsed.names if best_effort else ()
+        return cls.make(name, parsed, parent=parent, accounting=accounting, optional=optional)
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        limits: Limits,
+        *,
+        parent: Place | None = None,
+        accounting: Collection[str] = (),
+        optional: Collection[str] = (),
+    ) -> Cgroup:
+        """The same for limits that are values already; those named in ``optional`` may be :attr:`missing`."""
+        making.check_name(name)
         try:
-            return cls._create(name, home() if parent is None else parent, parsed, accounting, best_effort)
+            return cls._make(name, home() if parent is None else parent, limits, accounting, optional)
         except KernelError as error:
             if parent is not None or error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
             # The process was moved, and its former place was removed.
             forget_home()
-            return cls._create(name, home(), parsed, accounting, best_effort)
+            return cls._make(name, home(), limits, accounting, optional)
 
     @classmethod
-    def _create(
-        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], best_effort: bool
+    def _make(
+        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
     ) -> Cgroup:
         needs = making.find_needs(above, limits, accounting)
-        if needs.missing and not best_effort:
-            raise _first(needs.missing)
+        making.check_missing(needs.missing, optional)
         parts = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
+        group._is_used = bool(limits.names or accounting)
         try:
             group._missing = dict(needs.missing)
             group._set(
-                [each for each in limits.names if each not in needs.missing], limits, Limits(), best_effort
+                [each for each in limits.names if each not in needs.missing], limits, Limits(), optional
             )
         except BaseException:
             group.close()
@@ -133,6 +150,13 @@ class Cgroup(Members):
     def missing(self) -> frozenset[str]:
         """The limits that were asked for with ``best_effort`` and are not set."""
         return frozenset(self._missing)
+
+    def _v1_everywhere(self) -> dict[str, Directory]:
+        """Where a process of this cgroup is, in hierarchies of version 1: here, else in the cgroup above."""
+        above = self._above
+        if isinstance(above, Cgroup) and above._is_used:
+            return {**above._v1_everywhere(), **self._parts.v1}
+        return self._parts.v1
 
     def hierarchy(self, name: str) -> Directory:
         """The directory in a hierarchy of version 1, made now if it was not needed before."""
@@ -192,12 +216,11 @@ class Cgroup(Members):
         before, after = self._limits, self._limits.replaced(parsed, limits)
         if self._above is not None:
             needs = making.find_needs(self._above, parsed, ())
-            if needs.missing:
-                raise _first(needs.missing)
+            making.check_missing(needs.missing, ())
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
         try:
-            self._set(tuple(limits), after, before, best_effort=False)
+            self._set(tuple(limits), after, before, ())
         except BaseException:
             with suppress(KernelError, NotSupported):
                 making.set_limits(self._parts, self.layout.v1, self._above, before, tuple(limits), after)
@@ -211,37 +234,35 @@ class Cgroup(Members):
         if place not in self._parts.v1:
             directory = self.hierarchy(place)
             for pid in self.processes():
-                _move(directory, pid)
+                move(directory, pid)
 
-    def _set(self, names: Collection[str], limits: Limits, before: Limits, best_effort: bool) -> None:
-        plain = [name for name in names if name != "devices"]
-        missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, plain, before)
-        if missing and not best_effort:
-            raise _first(missing)
+    def _set(self, names: Collection[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
+        missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, names, before)
+        making.check_missing(missing, optional)
         if "devices" in names:
             # The last: with the others it would have to be taken back.
-            try:
-                self._set_devices(limits.devices)
-            except NotSupported as reason:
-                if not best_effort:
-                    raise
-                missing["devices"] = reason
+            missing.update(self._devices.set(self._v1().get("devices"), self._parts.tree, limits.devices))
+            making.check_missing(missing, optional)
         self._missing.update(missing)
 
-    def _set_devices(self, rules: Sequence[DeviceRule] | None) -> None:
-        directory = self._v1().get("devices", self._parts.tree)
-        if directory is None:
-            raise NotSupported("the controller devices is mounted nowhere", "mount it")
-        self._devices.set(directory.fileno(), rules, unified=directory is self._parts.tree)
+    def dissolve(self, into: Cgroup | None = None) -> None:
+        """Remove it and those below; what still runs goes ``into`` that cgroup, or to the one above. Idempotent.
 
-    def dissolve(self) -> None:
-        """Remove it and those below; processes that are left move up to the cgroup above. Idempotent."""
+        Version 2 takes no process into a cgroup that has controllers for those below it.
+        """
         if self._closed:
             return
-        for directory in (self._parts.tree, *self._parts.v1.values()):
+        for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
             if directory is not None:
-                _empty_upwards(directory)
+                empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
         self.close()
+
+    def _path_in(self, place: str) -> str:
+        """The directory for processes in a hierarchy of version 1, or for ``""`` in version 2's tree."""
+        directory = self._v1_everywhere().get(place) if place else self._parts.tree
+        if directory is None:
+            raise NotSupported(f"the cgroup {self.name} has no directory in {place}", "dissolve it elsewhere")
+        return directory.path
 
     def close(self) -> None:
         """Remove it and those below, which must be empty of processes; one that was adopted stays. Idempotent.
@@ -273,53 +294,3 @@ class Cgroup(Members):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def sweep(path: str) -> None:
-    """Kill what is in a cgroup directory of either version, and remove it with those below; nothing if absent.
-
-    Raises :class:`KernelError`, and :class:`WaitTimeout` for processes that do not end.
-    """
-    try:
-        directory = Directory.open(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"open the cgroup {path}") from None
-    try:
-        unified = directory.has("cgroup.events")
-        ending.kill(directory, unified=unified)
-        ending.wait_empty(directory, 10, unified=unified)
-        directory.remove_tree()
-    finally:
-        directory.close()
-
-
-def _first(missing: Mapping[str, NotSupported]) -> NotSupported:
-    name, reason = next(iter(missing.items()))
-    return NotSupported(reason.what if name in reason.what else f"{name}: {reason.what}", reason.fix)
-
-
-def _move(directory: Directory, pid: int) -> None:
-    try:
-        directory.write("cgroup.procs", b"%d" % pid)
-    except ProcessLookupError:
-        return  # it has ended, which is as good
-    except OSError as error:
-        raise KernelError(error.errno or 0, f"move process {pid} to the cgroup {directory.path}") from None
-
-
-def _empty_upwards(directory: Directory) -> None:
-    """Move what is in it and below to the one above, until nothing is."""
-    with ending.refused("empty", directory):
-        if not (pids := [pid for each in directory.walk() for pid in each.processes()]):
-            return
-        above = Directory.open(os.path.dirname(directory.path))
-    try:
-        while pids:
-            for pid in pids:
-                _move(above, pid)
-            with ending.refused("empty", directory):
-                pids = [pid for each in directory.walk() for pid in each.processes()]
-    finally:
-        above.close()

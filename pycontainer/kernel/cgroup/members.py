@@ -14,7 +14,14 @@ from pycontainer.kernel.cgroup.events import Watch, watch
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.making import Parts
 from pycontainer.kernel.cgroup.place import Place
-from pycontainer.kernel.cgroup.stat import RESOURCES, CgroupStat, Pressure, read_pressure, read_stat
+from pycontainer.kernel.cgroup.stat import (
+    RESOURCES,
+    CgroupStat,
+    Pressure,
+    read_cpu_seconds,
+    read_pressure,
+    read_stat,
+)
 
 if TYPE_CHECKING:
     from pycontainer.kernel.process import Process
@@ -63,6 +70,9 @@ class Members(Place):
         found = self._parts.v1
         return {name: found[place] for name, place in self.layout.v1.items() if place in found}
 
+    def _v1_everywhere(self) -> dict[str, Directory]:
+        return self._parts.v1
+
     @property
     def directory(self) -> int:
         """The fd of version 2's directory, for ``CLONE_INTO_CGROUP``, or -1; stays owned here."""
@@ -74,7 +84,7 @@ class Members(Place):
         """Open ``tasks`` files of version 1: a process that writes "0" into each is in. They stay owned here."""
         self._check()
         with self._lock:
-            for place, directory in self._parts.v1.items():
+            for place, directory in self._v1_everywhere().items():
                 if place not in self._tasks:
                     with ending.refused("open tasks of", directory):
                         self._tasks[place] = directory.open_file("tasks", os.O_WRONLY)
@@ -109,7 +119,7 @@ class Members(Place):
         """
         self._check()
         pid = process if isinstance(process, int) else process.pid
-        for directory in (self._parts.tree, *self._parts.v1.values()):
+        for directory in (self._parts.tree, *self._v1_everywhere().values()):
             if directory is not None:
                 with ending.refused(f"move process {pid} to", directory):
                     directory.write("cgroup.procs", b"%d" % pid)
@@ -142,6 +152,11 @@ class Members(Place):
         """What it has used until now, in seconds and bytes."""
         self._check()
         return read_stat(self._parts.tree, self._v1(), kills_below=self._kills_below)
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used until now. Raises :class:`NotSupported` where it is not counted."""
+        self._check()
+        return read_cpu_seconds(self._parts.tree, self._v1())
 
     def pressure(self, resource: str) -> Pressure:
         """How much its processes wait for "cpu", "memory" or "io". Raises :class:`NotSupported` without PSI."""

@@ -101,6 +101,18 @@ def read_stat(tree: Directory | None, places: Mapping[str, Directory], *, kills_
     return CgroupStat(**found)  # type: ignore[arg-type]
 
 
+def read_cpu_seconds(tree: Directory | None, places: Mapping[str, Directory]) -> float:
+    """User and system time together, in seconds. Raises :class:`NotSupported`."""
+    found = v2.read_cpu(tree) if tree is not None else {}
+    if not found and "cpuacct" in places:
+        found = v1.read_cpu(places["cpuacct"])
+    if "cpu_user" not in found:
+        raise NotSupported(
+            "the time of the processor is not counted here", "mount the tree of version 2, or cpuacct"
+        )
+    return float(found["cpu_user"] + found["cpu_system"])
+
+
 def find_pressure(tree: Directory, resource: str) -> Pressure | None:
     """The pressure on a resource, or ``None`` where it is not told. PSI that is off fails when read."""
     data = tree.find(f"{resource}.pressure")
