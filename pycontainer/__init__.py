@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pycontainer.image.image import Image as Image
     from pycontainer.kernel.cgroup import Cgroup as Cgroup
     from pycontainer.kernel.cgroup import CgroupStat as CgroupStat
+    from pycontainer.kernel.cgroup import DeviceRule as DeviceRule
     from pycontainer.kernel.cgroup import Limits as Limits
     from pycontainer.kernel.cgroup import Pressure as Pressure
     from pycontainer.kernel.changes import Change as Change
@@ -69,7 +70,7 @@ _HOMES = {
     ),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
-    "kernel.cgroup": ("Cgroup", "CgroupStat", "Limits", "Pressure"),
+    "kernel.cgroup": ("Cgroup", "CgroupStat", "DeviceRule", "Limits", "Pressure"),
     "kernel.changes": ("Change",),
     "kernel.idmap": ("IdMap",),
     "kernel.namespace": ("Namespace", "NamespaceSet"),
