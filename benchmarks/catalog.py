@@ -8,11 +8,12 @@ from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.memory import MEMORY
-from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, START
+from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, LIMITED, START
 from benchmarks.cases.storm import STORM
 
 CATALOG: tuple[Benchmark, ...] = (
     START,
+    LIMITED,
     HOST_NETWORK,
     HOST_USERS,
     EXEC,

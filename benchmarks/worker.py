@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.benchmark import BenchmarkError
 from benchmarks.counts import counts
+from benchmarks.spots import LIMITED
 from pycontainer.engine import Engine
 
 _PAGE_CHUNK = 1 << 20
@@ -32,9 +33,11 @@ _PAGE_CHUNK = 1 << 20
 class Worker:
     """The state of such a process: an engine, the memory that it touched, the container that it holds."""
 
-    def __init__(self, root: str, *, network: str, userns: str, touch: int, noise: int) -> None:
+    def __init__(
+        self, root: str, *, network: str, userns: str, touch: int, noise: int, limited: bool
+    ) -> None:
         self._engine = Engine(root)
-        self._options: dict[str, Any] = {"network": network, "userns": userns}
+        self._options: dict[str, Any] = {"network": network, "userns": userns, **(LIMITED if limited else {})}
         self._noise = noise
         self._held: Any = None
         self._memory = _touched(touch)
@@ -150,15 +153,15 @@ def main() -> None:
     parser.add_argument("--userns", default="auto")
     parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--noise", type=int, default=0)
-    options = parser.parse_args()
-    worker = Worker(
-        options.root, network=options.network, userns=options.userns, touch=options.touch, noise=options.noise
-    )
+    parser.add_argument("--limited", action="store_true")
+    options = vars(parser.parse_args())
+    root = options.pop("root")
+    worker = Worker(root, **options)
     try:
         os.write(1, b"ready\n")
         for line in sys.stdin:
             command, *numbers = line.split()
-            os.write(1, (_answer(worker, options.root, command, *map(int, numbers)) + "\n").encode())
+            os.write(1, (_answer(worker, root, command, *map(int, numbers)) + "\n").encode())
     finally:
         worker.close()
 

@@ -15,7 +15,7 @@ from benchmarks.library import start_worker
 from benchmarks.material import Material, material
 from benchmarks.peers import found, runtime_peer, runtime_prefix
 from benchmarks.samples import times_table
-from pycontainer.kernel.cgroup import find_home
+from benchmarks.spots import spots
 
 FLOOR, OURS = "floor (C)", "pycontainer"
 
@@ -52,24 +52,13 @@ def _nsenter(pid: str) -> Contender:
     return Peer("nsenter", [found("nsenter"), "--target", pid, "--all", "/usr/bin/true"])
 
 
-def _cgroup_of(pid: str) -> str | None:
-    """The container's cgroup of version 2, where it has one of its own: each program gets one below it."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-        path = next((line[3:].strip() for line in file if line.startswith("0::")), "/")
-    return None if path == "/" else f"{find_home()}/{path.removeprefix(_own_cgroup()).lstrip('/')}"
-
-
-def _own_cgroup() -> str:
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        return next(line[3:].strip() for line in file if line.startswith("0::"))
-
-
 def _measure(settings: Settings) -> Outcome:
     with material() as made, ExitStack() as stack:
         ours = stack.enter_context(start_worker(made, name=OURS))
         pid = ours.ask("pid")
         bare = stack.enter_context(start_floor(made, container=int(pid), name="floor without a cgroup"))
-        floor = stack.enter_context(start_floor(made, container=int(pid), cgroup=_cgroup_of(pid), name=FLOOR))
+        places = stack.enter_context(spots(limited=False))
+        floor = stack.enter_context(start_floor(made, container=int(pid), spots=places, name=FLOOR))
         peers: list[tuple[str, Callable[[], Contender]]] = [
             ("nsenter", lambda: _nsenter(pid)),
             ("crun exec", lambda: _RuntimeExec(made, "crun")),

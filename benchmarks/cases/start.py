@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from benchmarks.benchmark import Benchmark, Outcome, Settings, Target, ratio_targets, times_data
 from benchmarks.contender import gather, interleave, not_measured
@@ -12,14 +13,17 @@ from benchmarks.library import start_worker
 from benchmarks.material import material
 from benchmarks.peers import start_peers
 from benchmarks.samples import Samples, times_table
+from benchmarks.spots import spots
 
 FLOOR, OURS = "floor (C)", "pycontainer"
 
 
-def _measure(settings: Settings, *, network: str, userns: str) -> Outcome:
+def _measure(settings: Settings, *, network: str, userns: str, limited: bool = False) -> Outcome:
+    kind: dict[str, Any] = {"network": network, "userns": userns}
     with material() as made, ExitStack() as stack:
-        floor = stack.enter_context(start_floor(made, network=network, userns=userns, name=FLOOR))
-        ours = stack.enter_context(start_worker(made, network=network, userns=userns, name=OURS))
+        places = stack.enter_context(spots(limited=limited))
+        floor = stack.enter_context(start_floor(made, **kind, spots=places, name=FLOOR))
+        ours = stack.enter_context(start_worker(made, **kind, limited=limited, name=OURS))
         peers, absent = gather(stack, start_peers(made, network=network, userns=userns))
         samples = interleave([floor.contender("start"), ours.contender("start"), *peers], settings)
     return Outcome(
@@ -57,6 +61,11 @@ START = Benchmark(
     name="start",
     description="start `true` in a full container: every namespace, overlay root, masks, seccomp, no_new_privs",
     measure=partial(_measure, network="none", userns="auto"),
+)
+LIMITED = Benchmark(
+    name="start-limited",
+    description="the same with limits of memory, processor and processes",
+    measure=partial(_measure, network="none", userns="auto", limited=True),
 )
 HOST_NETWORK = Benchmark(
     name="start-host-network",

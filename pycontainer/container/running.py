@@ -27,7 +27,7 @@ from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
-from pycontainer.kernel.cgroup import Cgroup, CgroupStat
+from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, CgroupStat
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
@@ -148,7 +148,7 @@ class Running:
             with self._lock:
                 self._count += 1
                 name = f"exec-{self._count}"
-            cgroup = self.cgroup.child(name, accounting=COUNTED)
+            cgroup = Cgroup.make(name, NO_LIMITS, parent=self.cgroup, accounting=COUNTED)
         try:
             pid, pidfd, master = enter(
                 self.launched,

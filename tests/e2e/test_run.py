@@ -156,9 +156,22 @@ def test_read_only_root():
 
 @pytest.mark.needs("tmpfs_xattr")
 def test_the_writable_layer_is_bounded_by_size():
-    result = sh("head -c 20000000 /dev/zero > /root/big || wc -c < /root/big", size="4M")
+    result = sh("head -c 20000000 /dev/zero > /root/big || { wc -c < /root/big; exit 3; }", size="4M")
     assert "No space left" in result.stderr
     assert 3 << 20 < int(result.stdout) <= 4 << 20
+    assert (result.exit_code, result.limit) == (3, "size")
+
+
+@pytest.mark.needs("tmpfs_xattr")
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_full_writable_layer_is_named_when_the_run_failed(changes):
+    fill = "head -c 20000000 /dev/zero > /root/big"
+    assert sh(fill, size="4M", changes=changes).limit == "size"
+    assert sh(f"{fill}; true", size="4M", changes=changes).limit is None
+    assert sh("exit 1", size="4M", changes=changes).limit is None
+    if not changes:
+        with pytest.raises(pc.StateError):
+            sh("true", size="4M", changes=changes).changes()
 
 
 @pytest.mark.needs("tmpfs_xattr")

@@ -130,6 +130,9 @@ class Limits:
         return frozenset(_FIELDS[name][0] for name in self.names)
 
 
+NO_LIMITS = Limits()
+
+
 def controller_of(limit: str) -> str:
     """The controller that a limit needs."""
     return _FIELDS[limit][0]
