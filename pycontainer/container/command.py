@@ -195,6 +195,9 @@ class Command(ABC):
         ended = self.process.ended
         assert ended is not None  # noqa: S101  whoever drives this waits for the end
         usage = usage_of(ended, self.cgroup, wall=self._wall)
+        found = limit or limit_of(ended, usage)
+        if found is None and ended.exit_code != 0 and self._layer_is_full():
+            found = "size"
         return Result(
             args=self.argv,
             exit_code=ended.exit_code,
@@ -203,7 +206,7 @@ class Command(ABC):
             stderr=self.streams.stderr,
             timed_out=limit is not None,
             oom_killed=bool(usage.oom_kills),
-            limit=limit or limit_of(ended, usage),
+            limit=found,
             truncated=self.streams.truncated,
             usage=usage,
             changes=self._changes_or_error(),
@@ -218,6 +221,10 @@ class Command(ABC):
 
     def _changes(self) -> Any:
         return None
+
+    def _layer_is_full(self) -> bool:
+        """Has its writable layer a bound, and no byte left below that?"""
+        return False
 
     def unexecutable(self, error: CommandNotFound | CommandNotExecutable) -> Result[Any]:
         """The result of a program that does not exist (127) or cannot be run (126), as Docker gives it."""
