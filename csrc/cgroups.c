@@ -18,6 +18,7 @@ enum {
     PAUSE = 1,            /* milliseconds until what was killed is looked at again */
     FREEZE_PATIENCE = 50, /* milliseconds */
     MAX_PID = 1 << 22,    /* PID_MAX_LIMIT of the kernel */
+    THAW_DEPTH = 8,       /* levels below a group where containers and their programs are; the rest comes later */
 };
 
 /* Reads the numbers in cgroup.procs one by one. */
@@ -141,6 +142,33 @@ static void kill_group(int group)
     }
 }
 
+/* Version 1 ends nobody who is frozen, in whichever group of those above him. */
+static void thaw(int group, int depth)
+{
+    char buffer[BUFFER] __attribute__((aligned(8)));
+    if (!write_file(group, "freezer.state", "THAWED", 6) || depth == THAW_DEPTH) {
+        return;
+    }
+    for (;;) {
+        long length = pc_raw3(__NR_getdents64, group, pc_pointer(buffer), sizeof buffer);
+        if (length <= 0) {
+            return;
+        }
+        const struct pc_entry *entry;
+        for (long at = 0; at < length; at += entry->size) {
+            entry = (const struct pc_entry *)(const void *)(buffer + at);
+            if (entry->type != PC_DIRECTORY || pc_equal(entry->name, ".") || pc_equal(entry->name, "..")) {
+                continue;
+            }
+            long below = pc_open_directory(group, entry->name, O_RDONLY);
+            if (below >= 0) {
+                thaw((int)below, depth + 1);
+                pc_close((int)below);
+            }
+        }
+    }
+}
+
 void pc_cgroup_kill(int parent, const char *name)
 {
     long group = pc_open_directory(parent, name, O_RDONLY);
@@ -149,7 +177,7 @@ void pc_cgroup_kill(int parent, const char *name)
     }
     if (!write_file((int)group, "cgroup.kill", "1", 1)) {
         kill_members((int)group);
-        write_file((int)group, "freezer.state", "THAWED", 6);
+        thaw((int)group, 0);
     }
     pc_close((int)group);
 }
@@ -195,6 +223,8 @@ static bool prune(int top)
             kill_group((int)group);
             break;
         }
+        /* Version 1 ends nobody in a group below one that is frozen. */
+        write_file((int)group, "freezer.state", "THAWED", 6);
         pc_close((int)group);
         group = child;
         depth++;

@@ -45,7 +45,9 @@ class Life:
         self.name = name or self.id[:12]
         self.spec = spec
         self._workspace = workspace
-        self._folder = workspace.make_folder(self.id[:12], other_users=spec.security.userns == "auto")
+        self._folder = workspace.make_folder(
+            self.id[:12], other_users=spec.security.userns == "auto", size=spec.size
+        )
         self._running: Running | None = None
         self._paused = False
         self._removed = False

@@ -185,6 +185,19 @@ class TestFreezer:
         assert time.monotonic() - begin < 2
         assert not freezer.path.exists()
 
+    def test_that_is_frozen_in_the_middle(self, leash: Leash, sleepers: Sleepers, freezer: Group) -> None:
+        """A paused container below the host's group, with the group of one of its programs below it."""
+        middle = freezer.below("container")
+        enter(freezer.below("container", "exec"), sleeper(sleepers))
+        leash.process(sleepers[0].pid)
+        (middle / "freezer.state").write_text("FROZEN")
+        until(lambda: (middle / "freezer.state").read_text() == "FROZEN\n")
+        leash.cgroup(freezer.path)
+        begin = time.monotonic()
+        assert leash.end() == 0
+        assert time.monotonic() - begin < 2
+        assert not freezer.path.exists()
+
     def test_several_hierarchies_in_one_message(
         self, leash: Leash, sleepers: Sleepers, freezer: Group
     ) -> None:

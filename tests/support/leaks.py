@@ -175,7 +175,7 @@ def namespaces() -> State:
         for name in NAMESPACES:
             try:
                 state[f"{task} {name} {os.readlink(f'/proc/self/task/{task}/ns/{name}')}"] = ""
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 break  # the thread has ended
     return state
 

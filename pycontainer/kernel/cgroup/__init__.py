@@ -4,11 +4,23 @@
 ``v2`` translate to files.
 """
 
+from pycontainer.kernel.cgroup.devices import DeviceRule
+from pycontainer.kernel.cgroup.emptying import sweep
 from pycontainer.kernel.cgroup.events import Watch
 from pycontainer.kernel.cgroup.group import Cgroup
 from pycontainer.kernel.cgroup.home import home
-from pycontainer.kernel.cgroup.limits import DeviceRule, IoLimit, Limits
-from pycontainer.kernel.cgroup.removal import sweep
+from pycontainer.kernel.cgroup.limits import NO_LIMITS, IoLimit, Limits
 from pycontainer.kernel.cgroup.stat import CgroupStat, Pressure
 
-__all__ = ["Cgroup", "CgroupStat", "DeviceRule", "IoLimit", "Limits", "Pressure", "Watch", "home", "sweep"]
+__all__ = [
+    "NO_LIMITS",
+    "Cgroup",
+    "CgroupStat",
+    "DeviceRule",
+    "IoLimit",
+    "Limits",
+    "Pressure",
+    "Watch",
+    "home",
+    "sweep",
+]

@@ -140,6 +140,17 @@ class Directory:
                 return [int(word) for word in self.read("cgroup.threads").split()]
             raise
 
+    def all_processes(self) -> list[int]:
+        """The processes in it and below."""
+        return [pid for each in self.walk() for pid in each.processes()]
+
+    def remove(self) -> bool:
+        """Remove it if nothing is in it, which closes it; else false. Raises :class:`KernelError`."""
+        removed = self._try_remove()
+        if removed:
+            self._fd.close()
+        return removed
+
     def remove_tree(self) -> None:
         """Remove it and those below, which must be empty of processes; closes it. Raises :class:`KernelError`."""
         if self._fd.closed:

@@ -108,21 +108,26 @@ def kill(group: Directory, *, unified: bool) -> None:
 def kill_one_by_one(group: Directory, *, unified: bool) -> None:
     """Freeze, kill, thaw, until it is empty: what version 1 can. Raises :class:`WaitTimeout`."""
     deadline = time.monotonic() + _KILL_PATIENCE
-    while _living(group):
+    while group.all_processes():
         if time.monotonic() > deadline:
             raise WaitTimeout(f"the processes of the cgroup {group.path} did not end")
-        frozen = os.getpid() not in _living(group) and _try_freeze(group, unified=unified)
+        frozen = os.getpid() not in group.all_processes() and _try_freeze(group, unified=unified)
         try:
             pidfds = _kill_listed(group)
         finally:
-            if frozen or not unified:
-                with suppress(NotSupported, FileNotFoundError):
-                    _set_frozen(group, False, unified=unified)
+            _thaw_all(group, frozen, unified=unified)
         _await_end(pidfds, deadline)
 
 
-def _living(group: Directory) -> list[int]:
-    return [pid for each in group.walk() for pid in each.processes()]
+def _thaw_all(group: Directory, frozen: bool, *, unified: bool) -> None:
+    """Version 1 ends nobody who is frozen, whoever froze him: in a cgroup below, or before."""
+    if unified:
+        if frozen:
+            _set_frozen(group, False, unified=True)
+        return
+    for each in group.walk():
+        with suppress(NotSupported, FileNotFoundError):
+            _set_frozen(each, False, unified=False)
 
 
 def _try_freeze(group: Directory, *, unified: bool) -> bool:
@@ -180,7 +185,7 @@ def wait_empty(group: Directory, timeout: float, *, unified: bool) -> None:
             await_event(group, b"populated 0", timeout)
             return
         deadline = time.monotonic() + timeout
-        while pids := _living(group):
+        while pids := group.all_processes():
             if time.monotonic() > deadline:
                 raise WaitTimeout(f"cgroup {group.path} was not empty within {timeout:g} s")
             # The first that ends, or a moment for one that has ended and is still listed.

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.cgroup import making, v1
+from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.emptying import empty, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
 from pycontainer.kernel.cgroup.members import Members
 from pycontainer.kernel.cgroup.place import Place
-from pycontainer.kernel.cgroup.removal import empty, move
 from pycontainer.kernel.reaper import reaper
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class Cgroup(Members):
         self._limits = Limits()
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
+        self._devices = DeviceLimit()
         #: Does it limit or count anything itself?
         self._is_used = True
+        self._handed_up = False
 
     @classmethod
     def create(
@@ -67,12 +70,17 @@ class Cgroup(Members):
         host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
 
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
-        and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set;
+        and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set, and where no cgroup
+        can be made at all the object has no directory: it counts nothing, and refuses to hold processes;
         :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
         """
         parsed = Limits.of(**limits)
-        optional = parsed.names if best_effort else ()
-        return cls.make(name, parsed, parent=parent, accounting=accounting, optional=optional)
+        if not best_effort:
+            return cls.make(name, parsed, parent=parent, accounting=accounting)
+        try:
+            return cls.make(name, parsed, parent=parent, accounting=accounting, optional=parsed.names)
+        except NotSupported as reason:
+            return cls._without_any(name, parsed, reason)
 
     @classmethod
     def make(
@@ -100,19 +108,28 @@ class Cgroup(Members):
         cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
     ) -> Cgroup:
         needs = making.find_needs(above, limits, accounting)
-        _check_missing(needs.missing, optional)
-        parts = making.make_parts(above, name, needs.hierarchies)
+        making.check_missing(needs.missing, optional)
+        parts, refused = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
         group._is_used = bool(limits.names or accounting)
         try:
-            group._missing = dict(needs.missing)
+            group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
+            making.check_missing(group._missing, optional)
             group._set(
-                [each for each in limits.names if each not in needs.missing], limits, Limits(), optional
+                [each for each in limits.names if each not in group._missing], limits, Limits(), optional
             )
         except BaseException:
             group.close()
             raise
+        return group
+
+    @classmethod
+    def _without_any(cls, name: str, limits: Limits, reason: NotSupported) -> Cgroup:
+        """What a best effort comes to where no cgroup can be made: no directory, nothing limited."""
+        group = cls(name, Layout(), making.Parts(), None)
+        group._limits = limits
+        group._missing = dict.fromkeys(limits.names, reason)
         return group
 
     @classmethod
@@ -149,13 +166,6 @@ class Cgroup(Members):
         """The limits that were asked for with ``best_effort`` and are not set."""
         return frozenset(self._missing)
 
-    def _v1_everywhere(self) -> dict[str, Directory]:
-        """Where a process of this cgroup is, in hierarchies of version 1: here, else in the cgroup above."""
-        above = self._above
-        if isinstance(above, Cgroup) and above._is_used:
-            return {**above._v1_everywhere(), **self._parts.v1}
-        return self._parts.v1
-
     def hierarchy(self, name: str) -> Directory:
         """The directory in a hierarchy of version 1, made now if it was not needed before."""
         with self._lock:
@@ -178,6 +188,15 @@ class Cgroup(Members):
                         reaper().register_cgroup(self._above.hierarchy(name).fileno(), self.name)
                     )
             return found
+
+    def joined(self) -> dict[str, Directory]:
+        """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
+        above, found = self._above, self._parts.v1
+        while isinstance(above, Cgroup):
+            if above._is_used:
+                found = {**above._parts.v1, **found}
+            above = above._above
+        return found
 
     def _enable_above(self, controllers: Collection[str]) -> None:
         if self._above is not None:
@@ -202,7 +221,10 @@ class Cgroup(Members):
             uppers = self._above.places
         else:
             tree = self._above.tree
-            uppers = [*([] if tree is None else [tree.path]), *dict.fromkeys(self.layout.v1.values())]
+            # First those by which all can be killed.
+            freezer = self.layout.v1.get("freezer")
+            known = [None if tree is None else tree.path, freezer, *self.layout.v1.values()]
+            uppers = [upper for upper in dict.fromkeys(known) if upper is not None]
         return [f"{upper.rstrip('/')}/{self.name}" for upper in uppers]
 
     def update(self, **limits: Unpack[LimitOptions]) -> None:
@@ -214,14 +236,16 @@ class Cgroup(Members):
         before, after = self._limits, self._limits.replaced(parsed, limits)
         if self._above is not None:
             needs = making.find_needs(self._above, parsed, ())
-            _check_missing(needs.missing, ())
+            making.check_missing(needs.missing, ())
+            self._is_used |= bool(after.names)
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
+        changed = [name for name in limits if name in before.names or name in after.names]
         try:
-            self._set(tuple(limits), after, before, ())
+            self._set(changed, after, before, ())
         except BaseException:
             with suppress(KernelError, NotSupported):
-                making.set_limits(self._parts, self.layout.v1, self._above, before, tuple(limits), after)
+                making.set_limits(self._parts, self.layout.v1, self._above, before, changed, after)
             raise
         self._limits = after
         for name in limits:
@@ -231,15 +255,18 @@ class Cgroup(Members):
         """Have a directory there, and our processes in it: those that are inside are not limited otherwise."""
         if place not in self._parts.v1:
             directory = self.hierarchy(place)
-            for pid in self.processes():
-                move(directory, pid)
+            # Until none is found that was forked by one that had not been moved yet.
+            while strays := set(self.processes()) - set(directory.all_processes()) - {0}:
+                for pid in strays:
+                    move(directory, pid)
 
-    def _set(self, names: Iterable[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
-        names = [name for name in names if name != "devices"]
+    def _set(self, names: Collection[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
         missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, names, before)
-        if limits.devices is not None and "devices" not in self._missing:
-            missing["devices"] = NotSupported("devices cannot be limited yet", "leave it out")
-        _check_missing(missing, optional)
+        making.check_missing(missing, optional)
+        if "devices" in names:
+            # The last: with the others it would have to be taken back.
+            missing.update(self._devices.set(self._v1().get("devices"), self._parts.tree, limits.devices))
+            making.check_missing(missing, optional)
         self._missing.update(missing)
 
     def dissolve(self, into: Cgroup | None = None) -> None:
@@ -249,14 +276,15 @@ class Cgroup(Members):
         """
         if self._closed:
             return
+        self._hand_kills_up()
         for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
-            if directory is not None:
+            if directory is not None and not directory.remove():
                 empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
         self.close()
 
     def _path_in(self, place: str) -> str:
         """The directory for processes in a hierarchy of version 1, or for ``""`` in version 2's tree."""
-        directory = self._v1_everywhere().get(place) if place else self._parts.tree
+        directory = self.joined().get(place) if place else self._parts.tree
         if directory is None:
             raise NotSupported(f"the cgroup {self.name} has no directory in {place}", "dissolve it elsewhere")
         return directory.path
@@ -269,6 +297,7 @@ class Cgroup(Members):
         if self._closed:
             return
         self._close_tasks()
+        self._devices.close()
         if self._above is None or (isinstance(self._above, Cgroup) and self._above._closed):
             self._parts.close()  # not ours, or gone with the one above
         else:
@@ -280,21 +309,14 @@ class Cgroup(Members):
         self._leashed = None
 
     def _hand_kills_up(self) -> None:
-        memory = self._v1().get("memory")
-        if memory is not None and isinstance(self._above, Cgroup):
-            self._above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
-            self._kills_below = 0
+        """Once: version 1 does not count in the cgroup above what happened in this one."""
+        memory, above = self._v1().get("memory"), self._above
+        if memory is not None and isinstance(above, Cgroup) and above._is_used and not self._handed_up:
+            above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
+            self._handed_up = True
 
     def __enter__(self) -> Cgroup:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
-    """Raise the first reason of those that are not optional."""
-    for name, reason in missing.items():
-        if name not in optional:
-            what = reason.what if name in reason.what else f"{name}: {reason.what}"
-            raise NotSupported(what, reason.fix)

@@ -101,21 +101,39 @@ def _accounted(above: Place, accounting: Collection[str]) -> set[str]:
     return wanted
 
 
-def make_parts(above: Place, name: str, hierarchies: Collection[str]) -> Parts:
-    """Make the directories. Raises :class:`NotSupported` or :class:`KernelError` with none of them left."""
+def make_parts(
+    above: Place, name: str, hierarchies: Collection[str]
+) -> tuple[Parts, dict[str, NotSupported]]:
+    """Make the directories; also the hierarchies in which the caller may not.
+
+    Raises :class:`KernelError`, or :class:`NotSupported` where none can be made, with nothing left.
+    """
     parts = Parts()
+    refused: dict[str, NotSupported] = {}
     try:
         if above.tree is not None:
             parts.tree = _make(above.tree, name)
         for hierarchy in hierarchies:
-            add_hierarchy(parts, above, name, hierarchy)
+            try:
+                add_hierarchy(parts, above, name, hierarchy)
+            except NotSupported as reason:
+                refused[hierarchy] = reason
+        if parts.tree is None and not parts.v1:
+            nothing = NotSupported("no cgroup tree is mounted that shows this process", NO_PLACE)
+            raise next(iter(refused.values()), nothing)
     except BaseException:
         with suppress(KernelError):
             parts.remove()
         raise
-    if parts.tree is None and not parts.v1:
-        raise NotSupported("no cgroup tree is mounted that shows this process", NO_PLACE)
-    return parts
+    return parts, refused
+
+
+def find_refused(
+    layout: Layout, limits: Limits, refused: Mapping[str, NotSupported]
+) -> dict[str, NotSupported]:
+    """The limits that cannot be had because of the hierarchies ``refused``."""
+    places = {name: layout.v1.get(controller_of(name), "") for name in limits.names}
+    return {name: refused[place] for name, place in places.items() if place in refused}
 
 
 def open_parts(path: str | Mapping[str, str]) -> tuple[Layout, Parts]:
@@ -184,7 +202,11 @@ def set_limits(
     names: Collection[str],
     before: Limits,
 ) -> dict[str, NotSupported]:
-    """Set the limits ``names``; those that cannot be had, with the reason. Raises :class:`KernelError`."""
+    """Set the limits ``names``, but for devices; those that cannot be had, with the reason.
+
+    Raises :class:`KernelError`.
+    """
+    names = [name for name in names if name != "devices"]
     old = [name for name in names if controller_of(name) in layout_v1]
     new = [name for name in names if controller_of(name) not in layout_v1]
     missing: dict[str, NotSupported] = {}
@@ -226,3 +248,11 @@ def _write(parts: Parts, layout_v1: Mapping[str, str], above: Place | None, sett
             refusal = f"{file}: {error.strerror}"
     what = f"{setting.limit} cannot be set in {directory.path}" + (f" ({refusal})" if setting.choices else "")
     raise NotSupported(what, setting.fix)
+
+
+def check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
+    """Raise the first reason of those that are not optional."""
+    for name, reason in missing.items():
+        if name not in optional:
+            what = reason.what if name in reason.what else f"{name}: {reason.what}"
+            raise NotSupported(what, reason.fix)

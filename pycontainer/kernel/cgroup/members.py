@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pycontainer.errors import InvalidArgument, StateError
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.cgroup import ending
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.events import Watch, watch
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.making import Parts
-from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.cgroup.place import NO_PLACE, Place
 from pycontainer.kernel.cgroup.stat import (
     RESOURCES,
     CgroupStat,
@@ -70,9 +71,6 @@ class Members(Place):
         found = self._parts.v1
         return {name: found[place] for name, place in self.layout.v1.items() if place in found}
 
-    def _v1_everywhere(self) -> dict[str, Directory]:
-        return self._parts.v1
-
     @property
     def directory(self) -> int:
         """The fd of version 2's directory, for ``CLONE_INTO_CGROUP``, or -1; stays owned here."""
@@ -81,14 +79,21 @@ class Members(Place):
 
     @property
     def tasks(self) -> tuple[int, ...]:
-        """Open ``tasks`` files of version 1: a process that writes "0" into each is in. They stay owned here."""
+        """Open ``tasks`` files of version 1: a process that writes "0" into each is in. They stay owned here.
+
+        Also those of the cgroups above in hierarchies that this one has no directory in: their limits hold here.
+        """
         self._check()
         with self._lock:
-            for place, directory in self._v1_everywhere().items():
-                if place not in self._tasks:
+            for directory in self.joined().values():
+                if directory.path not in self._tasks:
                     with ending.refused("open tasks of", directory):
-                        self._tasks[place] = directory.open_file("tasks", os.O_WRONLY)
-            return tuple(self._tasks.values())
+                        self._tasks[directory.path] = directory.open_file("tasks", os.O_WRONLY)
+            return tuple(self._tasks[directory.path] for directory in self.joined().values())
+
+    def joined(self) -> dict[str, Directory]:
+        """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
+        return dict(self._parts.v1)
 
     def fileno(self) -> int:
         """The fd of the directory that stands for the whole cgroup: version 2's, else one of version 1."""
@@ -101,6 +106,8 @@ class Members(Place):
         if found is not None:
             return found
         places = self._v1()
+        if not places:
+            raise NotSupported(f"the cgroup {self.name} could not be made", NO_PLACE)
         return places["freezer"] if "freezer" in places else next(iter(places.values()))
 
     @property
@@ -117,9 +124,11 @@ class Members(Place):
         Raises :class:`KernelError`: ``ESRCH`` when it has ended, ``EBUSY`` when processes cannot be in this
         cgroup because those below have controllers (cgroups(7), "no internal processes").
         """
-        self._check()
+        main = self._main
         pid = process if isinstance(process, int) else process.pid
-        for directory in (self._parts.tree, *self._v1_everywhere().values()):
+        if not isinstance(process, int) and process.ended is not None:
+            raise KernelError(errno.ESRCH, f"move process {pid} to the cgroup {main.path}")
+        for directory in (self._parts.tree, *self.joined().values()):
             if directory is not None:
                 with ending.refused(f"move process {pid} to", directory):
                     directory.write("cgroup.procs", b"%d" % pid)
@@ -127,7 +136,7 @@ class Members(Place):
     def processes(self) -> list[int]:
         """The processes in it and below; 0 is one of a pid namespace that is not shown here."""
         with ending.refused("read the processes of", self._main):
-            return [pid for each in self._main.walk() for pid in each.processes()]
+            return self._main.all_processes()
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process in it and below, and wait until all stand. Raises :class:`WaitTimeout`, thawed."""

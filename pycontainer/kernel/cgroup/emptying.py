@@ -1,4 +1,4 @@
-"""Emptying and removing cgroup directories of either version."""
+"""Getting processes out of cgroups: into another one, or out of the world with those that nobody owns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sweep(path: str) -> None:
 
 
 def move(directory: Directory, pid: int) -> None:
-    """Move a process into a directory; one that has ended is as good."""
+    """Move a process in; one that has ended is as good. Raises :class:`KernelError`."""
     try:
         directory.write("cgroup.procs", b"%d" % pid)
     except ProcessLookupError:
@@ -40,7 +40,7 @@ def move(directory: Directory, pid: int) -> None:
 def empty(directory: Directory, target: str) -> None:
     """Move what is in it and below to another directory, until nothing is."""
     with ending.refused("empty", directory):
-        if not (pids := [pid for each in directory.walk() for pid in each.processes()]):
+        if not (pids := directory.all_processes()):
             return
         other = Directory.open(target)
     try:
@@ -48,6 +48,6 @@ def empty(directory: Directory, target: str) -> None:
             for pid in pids:
                 move(other, pid)
             with ending.refused("empty", directory):
-                pids = [pid for each in directory.walk() for pid in each.processes()]
+                pids = directory.all_processes()
     finally:
         other.close()
