@@ -151,3 +151,13 @@ class TestContainer:
         """)
         assert "does not bind root of the host" in told
         assert told.splitlines()[-1] == "[]"
+
+    def test_of_a_one_shot_run_is_told_by_its_result(self, on_disk: Script) -> None:
+        """Before Linux 6.6 on disk, too."""
+        told = on_disk("""
+            import pycontainer as pc
+            result = pc.run("host:", ["sh", "-c", "head -c 9000000 /dev/zero > /root/f"], size="2M", text=True)
+            print(result.exit_code != 0, result.limit, "quota exceeded" in result.stderr or "No space" in result.stderr)
+            print(pc.run("host:", ["sh", "-c", "head -c 1000000 /dev/zero > /root/f"], size="2M").exit_code)
+        """)
+        assert told.splitlines() == ["True size True", "0"]
