@@ -91,6 +91,16 @@ class TestProject:
         """)
         assert told.splitlines() == ["True", "True True", "0 4000000"]
 
+    def test_without_the_newer_call(self, on_disk: Script) -> None:
+        """quotactl_fd(2) is of Linux 5.14."""
+        told = on_disk("""
+            from tests.support.refuse import refusing
+            project = refusing(lambda: Project.create(folder("a"), 1 << 20), "quotactl_fd", 38)
+            print(0 < project.usage() < 1 << 20)
+            refusing(project.close, "quotactl_fd", 38)
+        """)
+        assert told == "True\n"
+
     def test_ids_are_handed_out_once(self, on_disk: Script) -> None:
         told = on_disk("""
             import subprocess
