@@ -57,6 +57,7 @@ enum pc_step {
     PC_STEP_PIDFD,       /* pidfd_open of the started process                */
     PC_STEP_HIDE,        /* prctl(PR_SET_DUMPABLE, 0): before the clone, and after each change of ids */
     PC_STEP_STOPPED,     /* somebody stopped the process before it executed  */
+    PC_STEP_MASK,        /* rt_sigprocmask of the calling thread, before the clone or after the end */
 };
 
 /* Operations. `out`, `fd`, `at` are slots, indexes into pc_spawn.slots; `path`, `name` are offsets into

@@ -42,6 +42,7 @@ class _Lib:
     PC_STEP_PIDFD: int
     PC_STEP_HIDE: int
     PC_STEP_STOPPED: int
+    PC_STEP_MASK: int
     PC_OP_OPEN: int
     PC_OP_OPEN_TREE: int
     PC_OP_FSOPEN: int

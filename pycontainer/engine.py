@@ -226,6 +226,8 @@ def run(
         Default: no input, both outputs captured (PIPE).  None is DEVNULL: nothing is inherited unasked.
     timeout (float seconds; None: no bound)
         When it is over, every process of the container is killed, and the result has ``timed_out``.
+    cpu_timeout (float seconds; None: no bound)
+        The same for processor time, of all its processes together.
     check (bool; False)
         Raise ContainerFailed unless the exit code is 0.
     text (bool; False), encoding (str; "utf-8"), errors (str; "strict")
@@ -251,6 +253,14 @@ def run(
     tmpfs (list of str "/path[:size=64m,mode=1777]"; none) [--tmpfs]
     read_only (bool; False) [--read-only]
         The root file system cannot be written to.
+    memory (int bytes, or str like "64M"; None: no bound), memory_swap (the same; as ``memory``: no swap)
+        Of all processes, files in memory included; memory and swap together, -1 for any [--memory, --memory-swap].
+    cpus (float; None: no bound), pids (int; 2048 where the host gives cgroups) [--cpus, --pids-limit]
+        How many processors' time they may use; how many processes and threads there may be at once.
+    memory_high, memory_low, cpu_weight, cpuset_cpus, cpuset_mems, io_max, io_weight, hugetlb (None)
+        The kernel's, as in :class:`Limits <pycontainer.Cgroup>`; ``io_max={"/path": {"wbps": "10M"}}``.
+    best_effort (bool; False)
+        A limit that this host cannot hold is left out, instead of NotSupported.
     size (int bytes, or str like "64M"; None: half of the memory) [--storage-opt size]
         Bound of what the command writes to the root file system. A Container's is on disk: unbounded by default,
         and bounded by a project quota, which needs root and a file system that has them (else NotSupported).

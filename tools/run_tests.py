@@ -56,7 +56,20 @@ NOT_COPIED = {
 IN_MACHINE = [
     *(
         f"tests/kernel/test_{name}.py"
-        for name in ("spawn", "spawn_program", "idmap", "nsfs", "overlay", "process", "devices", "quota")
+        for name in (
+            "spawn",
+            "spawn_program",
+            "idmap",
+            "nsfs",
+            "overlay",
+            "process",
+            "cgroup",
+            "cgroup_limits",
+            "cgroup_places",
+            "cgroup_denied",
+            "devices",
+            "quota",
+        )
     ),
     *(f"tests/e2e/test_{name}.py" for name in ("run", "container", "ownership")),
 ]

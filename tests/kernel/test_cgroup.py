@@ -105,11 +105,11 @@ class TestMembers:
             group.add(ended.pid)
         assert caught.value.errno == errno.ESRCH
 
+    @pytest.mark.needs("cgroup1")
     def test_a_process_that_puts_itself_in(self) -> None:
-        """By the open ``tasks`` files of version 1, where there are some."""
+        """By the open ``tasks`` files of version 1."""
         with pc.Cgroup.create(NAME, memory_max="64M", pids_max=8) as group:
-            if not group.tasks:
-                pytest.skip("version 2 alone")
+            assert group.tasks
             code = f"import os; [os.write(fd, b'0') for fd in {group.tasks}]; print(open('/proc/self/cgroup').read())"
             with subprocess.Popen(
                 [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, pass_fds=group.tasks

@@ -191,10 +191,12 @@ class Cgroup(Members):
 
     def joined(self) -> dict[str, Directory]:
         """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
-        above = self._above
-        if isinstance(above, Cgroup) and above._is_used:
-            return {**above.joined(), **self._parts.v1}
-        return self._parts.v1
+        above, found = self._above, self._parts.v1
+        while isinstance(above, Cgroup):
+            if above._is_used:
+                found = {**above._parts.v1, **found}
+            above = above._above
+        return found
 
     def _enable_above(self, controllers: Collection[str]) -> None:
         if self._above is not None:
@@ -235,6 +237,7 @@ class Cgroup(Members):
         if self._above is not None:
             needs = making.find_needs(self._above, parsed, ())
             making.check_missing(needs.missing, ())
+            self._is_used |= bool(after.names)
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
         changed = [name for name in limits if name in before.names or name in after.names]

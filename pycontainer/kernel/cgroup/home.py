@@ -65,20 +65,23 @@ def _find_tree(layout: Layout) -> tuple[Directory | None, bool]:
     """The directory in version 2's tree, and whether it may be emptied."""
     if layout.unified is None or layout.mount is None:
         return None, False
-    own = layout.unified
+    path, is_ours = _choose(layout.unified, layout.mount, layout.is_pure)
+    try:
+        return Directory.open(path, lasting=True), is_ours
+    except OSError:
+        return None, False  # a sandbox shows the mount, and not what is in it
+
+
+def _choose(own: str, mount: str, is_pure: bool) -> tuple[str, bool]:
     if not os.path.exists(f"{own}/cgroup.type"):
-        return _open(own), False  # only the real root has no type
+        return own, False  # only the real root has no type
     if os.path.basename(own) == LEAF and _may_use(os.path.dirname(own)):
-        return _open(os.path.dirname(own)), True
-    if _is_own(own, layout.mount):
-        return _open(own), True
-    if layout.is_pure and _may_use(layout.mount):
-        return _open(layout.mount), False
-    return _open(own), False
-
-
-def _open(path: str) -> Directory:
-    return Directory.open(path, lasting=True)
+        return os.path.dirname(own), True
+    if _is_own(own, mount):
+        return own, True
+    if is_pure and _may_use(mount):
+        return mount, False
+    return own, False
 
 
 def _may_use(path: str) -> bool:

@@ -70,11 +70,14 @@ def parse_layout(places: str, mountinfo: str) -> Layout:
 
 def _cgroup_mounts(mountinfo: str) -> list[tuple[str, list[str], str, str]]:
     """Type, options of the file system, root and place; those that can be written to first."""
+    lines = [line.split(" ") for line in mountinfo.splitlines()]
+    mounts = {fields[0]: (fields[1], _plain(fields[4])) for fields in lines}
     found = []
-    for line in mountinfo.splitlines():
-        fields = line.split(" ")
+    for fields in lines:
         separator = fields.index("-", 6) if "-" in fields[6:] else -1
         if separator < 0 or fields[separator + 1] not in ("cgroup", "cgroup2"):
+            continue
+        if _is_hidden(fields[0], mounts):
             continue
         read_only = "ro" in fields[5].split(",")
         mount = (
@@ -85,6 +88,21 @@ def _cgroup_mounts(mountinfo: str) -> list[tuple[str, list[str], str, str]]:
         )
         found.append((read_only, mount))
     return [mount for _, mount in sorted(found, key=lambda each: each[0])]
+
+
+def _is_hidden(number: str, mounts: dict[str, tuple[str, str]]) -> bool:
+    """Does another mount cover this one, or the place where it or one that it is in was mounted?"""
+    seen = set()
+    if any(above == number and place == mounts[number][1] for above, place in mounts.values()):
+        return True
+    while number in mounts and number not in seen:
+        seen.add(number)
+        within, place = mounts[number]
+        for other, (above, there) in mounts.items():
+            if other != number and above == within and f"{place}/".startswith(f"{there.rstrip('/')}/"):
+                return True
+        number = within
+    return False
 
 
 def _plain(field: str) -> str:

@@ -92,6 +92,18 @@ class Limits:
     io_weight: int | None = None
     hugetlb_max: tuple[tuple[str, int], ...] = ()
     devices: tuple[DeviceRule, ...] | None = None
+    #: The limits that are set.
+    names: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
+    #: The controllers that these need, by their version 2 names, and ``devices``.
+    controllers: frozenset[str] = attrs.field(init=False, eq=False, repr=False)
+
+    @names.default
+    def _find_names(self) -> tuple[str, ...]:
+        return tuple(name for name in _FIELDS if getattr(self, name) != _DEFAULTS[name])
+
+    @controllers.default
+    def _find_controllers(self) -> frozenset[str]:
+        return frozenset([_FIELDS[name][0] for name in self.names])
 
     @classmethod
     def of(cls, **given: Any) -> Limits:
@@ -111,23 +123,9 @@ class Limits:
                 values[limit] = field[1](argument, value)
         return cls(**values)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The limits that are set."""
-        return tuple(name for name in _FIELDS if self._is_set(name))
-
     def replaced(self, others: Limits, names: Collection[str]) -> Limits:
         """These, with the limits ``names`` as in ``others``."""
         return attrs.evolve(self, **{name: getattr(others, name) for name in names})
-
-    def _is_set(self, name: str) -> bool:
-        value = getattr(self, name)
-        return value is not None and value is not False and (value != () or name == "devices")
-
-    @property
-    def controllers(self) -> frozenset[str]:
-        """The controllers that these need, by their version 2 names, and ``devices``."""
-        return frozenset(_FIELDS[name][0] for name in self.names)
 
 
 NO_LIMITS = Limits()
@@ -252,3 +250,4 @@ _FIELDS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "hugetlb_max": ("hugetlb", _hugetlb),
     "devices": ("devices", _rules),
 }
+_DEFAULTS = {name: getattr(attrs.fields(Limits), name).default for name in _FIELDS}
