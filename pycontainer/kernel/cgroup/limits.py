@@ -128,9 +128,6 @@ class Limits:
         return attrs.evolve(self, **{name: getattr(others, name) for name in names})
 
 
-NO_LIMITS = Limits()
-
-
 def controller_of(limit: str) -> str:
     """The controller that a limit needs."""
     return _FIELDS[limit][0]
@@ -251,3 +248,5 @@ _FIELDS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "devices": ("devices", _rules),
 }
 _DEFAULTS = {name: getattr(attrs.fields(Limits), name).default for name in _FIELDS}
+
+NO_LIMITS = Limits()
