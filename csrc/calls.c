@@ -146,7 +146,7 @@ int pc_bpf(int command, void *attributes, uint32_t size)
 int pc_quotactl(int fd, const char *special, uint32_t command, uint32_t id, void *data)
 {
     long ret = pc_raw4(__NR_quotactl_fd, fd, command, id, as_long(data));
-    if (ret == -PC_ENOSYS) {
+    if (ret == -PC_ENOSYS && special[0] != '\0') {
         ret = pc_raw4(__NR_quotactl, command, as_long(special), id, as_long(data));
     }
     return (int)ret;

@@ -227,5 +227,5 @@ int pc_seccomp_knows(uint32_t flags);
 
 /* bpf(2): `attributes` is a union bpf_attr of `size` bytes. */
 int pc_bpf(int command, void *attributes, uint32_t size);
-/* quotactl_fd(2) on the file system of `fd` (Linux 5.14); before that quotactl(2) on its block device `special`. */
+/* quotactl_fd(2) on the file system of `fd` (Linux 5.14); without it quotactl(2) on its device `special`, if not "". */
 int pc_quotactl(int fd, const char *special, uint32_t command, uint32_t id, void *data);

@@ -107,10 +107,9 @@ _PIDFD_INFO_EXIT = 8
     fix="Linux 6.15; without it, code that waits for every child (os.wait) must not run beside the library",
 )
 def _pidfd_exit_status(_: Host) -> str:
-    pid, pidfd = userns.hold(0)
-    ours = os.pidfd_open(pid)
+    with _child() as (pid, _pidfd):
+        ours = os.pidfd_open(pid)
     try:
-        userns.release(pidfd)
         data = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, 0, *[0] * 11, 0))
         fcntl.ioctl(ours, _PIDFD_GET_INFO, data)
         if not _PIDFD_INFO.unpack(data)[0] & _PIDFD_INFO_EXIT:

@@ -215,13 +215,24 @@ for _name, _v1, _v2, _use in _CONTROLLERS:
     needed_for="limits of which devices may be opened",
     fix="run as root, on a kernel with CONFIG_CGROUP_BPF (version 2) or CONFIG_CGROUP_DEVICE (version 1)",
 )
-def _devices(_: Host) -> str:
+def _devices(host: Host) -> str:
     with _home() as home:
         place = home.layout.v1.get("devices")
         if place is not None:
             with _group(home.hierarchy(place)) as made:
                 made.write("devices.deny", b"a")
             return "version 1"
+    _device_program(host)
+    return "version 2"
+
+
+@PROBES.add(
+    "cgroup-device-program",
+    tries="attached an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE to a new cgroup of version 2",
+    needed_for="limits of devices where version 1 has no devices controller",
+    fix="run as root, on a kernel with CONFIG_CGROUP_BPF",
+)
+def _device_program(_: Host) -> str:
     with _unified() as made:
         DeviceProgram.attach(made.fileno(), ()).close()
-    return "version 2"
+    return "works"

@@ -6,7 +6,7 @@ import os
 
 from pycontainer.checkup.feature import Lacking, Probes
 from pycontainer.checkup.host import Host, run, scratch, setting
-from pycontainer.errors import PyContainerError
+from pycontainer.errors import KernelError
 from pycontainer.kernel import idmap, userns
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -47,11 +47,11 @@ def _user_namespaces(host: Host) -> str:
     try:
         host.userns()
         host.inside()
-    except PyContainerError as error:
+    except KernelError as error:
         found = _forbidden(unprivileged=not idmap.rules_host())
         if found is None:
             raise
-        raise Lacking(f"{error.args[1]}: {found[0]}", found[1]) from None
+        raise Lacking(f"{error.step}: {error.strerror} ({found[0]})", found[1]) from None
     return "works"
 
 
@@ -68,7 +68,7 @@ def _user_namespaces_for_all(host: Host) -> str:
         run("unshare", "--user", "true", ids=(_NOBODY, _NOBODY))
     except Lacking as lack:
         found = _forbidden(unprivileged=True)
-        raise Lacking(f"{lack.detail}: {found[0]}", found[1]) if found else lack from None
+        raise Lacking(f"{lack.detail} ({found[0]})", found[1]) if found else lack from None
     return "works"
 
 

@@ -113,7 +113,7 @@ def bpf(command: int, attributes: bytearray, step: str) -> int:
 
 
 def quotactl(fd: int, device: str, command: int, number: int, data: bytearray, step: str) -> None:
-    """quotactl_fd(2) on the file system of ``fd``, or before Linux 5.14 quotactl(2) on its block device.
+    """quotactl_fd(2) on the file system of ``fd``, or before Linux 5.14 quotactl(2) on its ``device``, if not "".
 
     ``data`` is read and written in place.  Raises :class:`KernelError` with ``step``.
     """

@@ -63,7 +63,12 @@ def check(fd: int) -> None:
 def usage(fd: int, project: int) -> tuple[int, int]:
     """What a project takes on the file system of ``fd``: bytes and inodes. Raises :class:`KernelError`."""
     data = bytearray(_QUOTA.size)
-    _call(fd, lib.Q_GETQUOTA, project, data)
+    try:
+        _call(fd, lib.Q_GETQUOTA, project, data)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return 0, 0  # xfs knows no project that has nothing and no limit
     fields = _QUOTA.unpack(data)
     return fields[2], fields[5]
 
@@ -143,9 +148,14 @@ def bound(path: str, size: int, *, in_userns: bool) -> Project:
 
 
 def _call(fd: int, command: int, project: int, data: bytearray) -> None:
-    # QCMD(command, type) of linux/quota.h.
-    device = mount.device(fd)
-    quotactl(fd, device, command << 8 | lib.PRJQUOTA, project, data, f"project quota on {device}")
+    command = command << 8 | lib.PRJQUOTA  # QCMD(command, type) of linux/quota.h
+    try:
+        quotactl(fd, "", command, project, data, "use the project quotas of a file system")
+    except KernelError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        # Before Linux 5.14, or a file system without quotas: the older call, by the device, tells.
+        quotactl(fd, mount.device(fd), command, project, data, error.step)
 
 
 def _limit(fd: int, project: int, blocks: int) -> None:

@@ -191,6 +191,16 @@ def test_the_bound_holds_for_files_of_the_image_that_are_changed():
     assert result.stderr.count("No space left") == 2
 
 
+def test_a_bound_on_disk_that_cannot_be_had_is_refused_with_its_mend():
+    if pc.doctor()["project-quota"].available:
+        pytest.skip("it can be had: tests/kernel/test_quota.py")
+    workspace = pc.default_engine().workspace
+    before = os.listdir(workspace.path)
+    with pytest.raises(pc.NotSupported, match=r"size=4194304 of a writable layer on disk: .*prjquota"):
+        pc.Container.create("host:", ["true"], size="4M")
+    assert os.listdir(workspace.path) == before
+
+
 def test_mounts(tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "a").write_text("of the host")

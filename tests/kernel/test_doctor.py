@@ -63,7 +63,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int]] = {
     "cgroup-kill": (("write",), errno.EOPNOTSUPP),
     "cgroup-freeze": (("write",), errno.EOPNOTSUPP),
     "psi": (("openat",), errno.EOPNOTSUPP),
-    **{f"cgroup-{name}": (("mkdirat",), errno.EROFS) for name in ("memory", "cpu", "cpuset", "pids", "io", "hugetlb", "devices")},
+    **{f"cgroup-{name}": (("mkdirat",), errno.EROFS) for name in ("memory", "cpu", "cpuset", "pids", "io", "hugetlb", "devices", "device-program")},
     "veth": (("socket",), errno.EAFNOSUPPORT),
     "bridge": (("socket",), errno.EAFNOSUPPORT),
     "nftables": (("socket",), errno.EAFNOSUPPORT),

@@ -91,6 +91,16 @@ class TestProject:
         """)
         assert told.splitlines() == ["True", "True True", "0 4000000"]
 
+    def test_without_the_newer_call(self, on_disk: Script) -> None:
+        """quotactl_fd(2) is of Linux 5.14."""
+        told = on_disk("""
+            from tests.support.refuse import refusing
+            project = refusing(lambda: Project.create(folder("a"), 1 << 20), "quotactl_fd", 38)
+            print(0 < project.usage() < 1 << 20)
+            refusing(project.close, "quotactl_fd", 38)
+        """)
+        assert told == "True\n"
+
     def test_ids_are_handed_out_once(self, on_disk: Script) -> None:
         told = on_disk("""
             import subprocess
@@ -151,3 +161,13 @@ class TestContainer:
         """)
         assert "does not bind root of the host" in told
         assert told.splitlines()[-1] == "[]"
+
+    def test_of_a_one_shot_run_is_told_by_its_result(self, on_disk: Script) -> None:
+        """Before Linux 6.6 on disk, too."""
+        told = on_disk("""
+            import pycontainer as pc
+            result = pc.run("host:", ["sh", "-c", "head -c 9000000 /dev/zero > /root/f"], size="2M", text=True)
+            print(result.exit_code != 0, result.limit, "quota exceeded" in result.stderr or "No space" in result.stderr)
+            print(pc.run("host:", ["sh", "-c", "head -c 1000000 /dev/zero > /root/f"], size="2M").exit_code)
+        """)
+        assert told.splitlines() == ["True size True", "0"]

@@ -10,10 +10,11 @@ from pathlib import Path
 import attrs
 import pytest
 
+from pycontainer.container import bounds
 from pycontainer.container.command import Exchange
 from pycontainer.container.container import Container
 from pycontainer.container.mounts import Bind, Tmpfs, parse_mount
-from pycontainer.container.options import KNOWN, ContainerOptions, ExchangeOptions
+from pycontainer.container.options import KNOWN, ContainerOptions, ExchangeOptions, LimitOptions
 from pycontainer.container.security import Security
 from pycontainer.container.spec import DEFAULT_PATH, make_spec, spec_of
 from pycontainer.errors import InvalidArgument
@@ -193,7 +194,9 @@ def test_paths_are_taken_as_paths():
 
 def test_one_list_of_options():
     """The types, the checks and the defaults name the same arguments."""
-    assert list(inspect.signature(make_spec).parameters)[2:] == list(ContainerOptions.__annotations__)
+    named = set(inspect.signature(make_spec).parameters) - {"image", "command", "limits"}
+    assert named | bounds.ARGUMENTS == set(ContainerOptions.__annotations__)
+    assert set(LimitOptions.__annotations__) == bounds.ARGUMENTS
     fields = set(attrs.fields_dict(Exchange)) | {"encoding", "errors"}
     assert set(ExchangeOptions.__annotations__) == fields
     popen = inspect.signature(Container.popen).parameters
