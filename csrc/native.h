@@ -215,6 +215,10 @@ int pc_wait(int pidfd, int options, struct pc_ended *ended);
 /* The calling thread's file system ids (setfsuid(2)), with its capabilities as they were. 0 or -errno. */
 int pc_set_file_ids(uint32_t uid, uint32_t gid);
 
+/* Open, read or write once, close: small files of the kernel's own. The length, or -errno. */
+int pc_read_file(int dir, const char *path, char *buffer, uint32_t size);
+int pc_write_file(int dir, const char *path, const char *data, uint32_t size);
+
 /* Calls that doctor asks what the kernel can do. */
 /* close_range(2): with first = last = ~0 it closes nothing. */
 int pc_close_range(uint32_t first, uint32_t last, uint32_t flags);

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 
 from pycontainer import engine as sync
+from pycontainer.aio.access import Access
 from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
@@ -42,7 +43,7 @@ class _Seen:
     pid: int | None
 
 
-class Container:
+class Container(Access):
     """A container with awaitable verbs, of the same names, arguments and errors as :class:`pycontainer.Container`.
 
     Attributes answer at once: during a verb of another task that changes the container they say what
@@ -254,23 +255,7 @@ class Container:
         )
         return Creation(_popen(call, limit))
 
-    # -- files -----------------------------------------------------------------------------
-
-    async def read_bytes(self, path: str) -> bytes:
-        """The content of a file of the container. Raises :class:`KernelError`."""
-        return await in_thread(partial(self._container.read_bytes, path))
-
-    async def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file of the container, atomically; it belongs to the container's root."""
-        await in_thread(partial(self._container.write_bytes, path, data, mode=mode))
-
-    async def put(self, source: str | os.PathLike[str], target: str) -> None:
-        """Copy a file or tree of the host into the container, as ``docker cp`` does."""
-        await in_thread(partial(self._container.put, source, target))
-
-    async def get(self, source: str, target: str | os.PathLike[str]) -> None:
-        """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``."""
-        await in_thread(partial(self._container.get, source, target))
+    # -- changes --------------------------------------------------------------------------
 
     async def changes(self) -> list[Change]:
         """What differs from the image, in the order of paths (``docker diff``)."""

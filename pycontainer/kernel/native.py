@@ -14,7 +14,8 @@ from pycontainer._native import ffi, lib
 from pycontainer.errors import KernelError
 
 __all__ = [
-    "Exit", "bpf", "ffi", "lib", "openat2", "pidfd_getfd", "quotactl", "renameat2", "set_file_ids", "wait_usage",
+    "Exit", "bpf", "ffi", "lib", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2", "set_file_ids",
+    "wait_usage", "write_file",
 ]  # fmt: skip
 
 
@@ -120,3 +121,26 @@ def quotactl(fd: int, device: str, command: int, number: int, data: bytearray, s
     ret = lib.pc_quotactl(fd, os.fsencode(device), command, number, ffi.from_buffer("char[]", data))
     if ret < 0:
         raise KernelError(-ret, step)
+
+
+#: What one read of :func:`read_file` takes at most.
+_SMALL = 4096
+
+
+def read_file(dir_fd: int, name: bytes) -> bytes | None:
+    """Read a small file of the kernel's own whole; ``None`` for one that does not fit into 4 KiB.
+
+    One call into the kernel's three, for those who read a dozen of them.  Raises ``OSError``.
+    """
+    buffer = ffi.new("char[]", _SMALL)
+    length = lib.pc_read_file(dir_fd, name, buffer, _SMALL)
+    if length < 0:
+        raise OSError(-length, os.strerror(-length), os.fsdecode(name))
+    return None if length == _SMALL else ffi.buffer(buffer, length)[:]
+
+
+def write_file(dir_fd: int, name: bytes, data: bytes) -> None:
+    """Write to a file of the kernel's own in one call. Raises ``OSError``."""
+    length = lib.pc_write_file(dir_fd, name, data, len(data))
+    if length < 0:
+        raise OSError(-length, os.strerror(-length), os.fsdecode(name))

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from pycontainer.errors import KernelError
+from pycontainer.kernel import native
 from pycontainer.kernel.fd import Fd
 
 #: One read takes a whole file of the kernel's, but for those that list processes or devices.
 _BLOCK = 1 << 16
+#: As long as this, there may be more.
+_PIECE = 3500
 #: A process that was just reaped can count for a moment still.
 _PATIENCE = 2.0
 
@@ -78,13 +81,18 @@ class Directory:
 
     def read(self, name: str) -> bytes:
         """The content of a file. Raises ``OSError``."""
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd.fileno())
+        here = self._fd.fileno()
+        data = native.read_file(here, name.encode())
+        # seq_file hands out pieces of a page or so, cut between lines.
+        return data if data is not None and len(data) < _PIECE else self._read_long(here, name)
+
+    @staticmethod
+    def _read_long(here: int, name: str) -> bytes:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
         try:
-            data = os.read(fd, _BLOCK)
-            if len(data) >= 4000:
-                # seq_file hands out pieces of a page or so, cut between lines.
-                while more := os.read(fd, _BLOCK):
-                    data += more
+            data = b""
+            while more := os.read(fd, _BLOCK):
+                data += more
             return data
         finally:
             os.close(fd)
@@ -98,11 +106,7 @@ class Directory:
 
     def write(self, name: str, data: bytes) -> None:
         """Write to a file in one call. Raises ``OSError``."""
-        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd.fileno())
-        try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
+        native.write_file(self._fd.fileno(), name.encode(), data)
 
     def children(self) -> list[str]:
         """The names of the cgroups in it."""

@@ -87,8 +87,12 @@ class Members(Place):
         with self._lock:
             for directory in self.joined().values():
                 if directory.path not in self._tasks:
-                    with ending.refused("open tasks of", directory):
+                    try:
                         self._tasks[directory.path] = directory.open_file("tasks", os.O_WRONLY)
+                    except OSError as error:
+                        raise KernelError(
+                            error.errno or 0, f"open tasks of the cgroup {directory.path}"
+                        ) from None
             return tuple(self._tasks[directory.path] for directory in self.joined().values())
 
     def joined(self) -> dict[str, Directory]:
