@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -184,9 +185,13 @@ c.start()
 pids = [c.pid]
 """
     )
-    os.kill(reaper_of(process.pid), signal.SIGKILL)
+    reaper = os.pidfd_open(reaper_of(process.pid))
+    signal.pidfd_send_signal(reaper, signal.SIGKILL)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
+    # It holds the lock until it has ended, which may be after the host's end.
+    assert select.select([reaper], [], [], 60)[0]
+    os.close(reaper)
     assert len(left(host.root)) == 1
     with pc.Engine(host.root) as engine:
         assert engine.run("host:", ["true"]).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -16,6 +17,10 @@ import pytest
 
 import pycontainer as pc
 from pycontainer.kernel.cgroup import home
+from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.ending import kill_one_by_one
+from tests.support.grouped import shell
+from tests.support.native import until
 
 pytestmark = pytest.mark.needs("cgroup")
 
@@ -158,6 +163,81 @@ class TestMembers:
             group.add(sleeper.pid)
             sleeper.kill()
             group.wait_empty()
+
+    @pytest.mark.needs("cgroup2")
+    def test_kill_before_there_was_one_step_for_it(self) -> None:
+        """As on Linux 5.12: what forks is frozen, killed, and thawed."""
+        self.kill_bomb()
+
+    @pytest.mark.needs("root", "cgroup1")
+    def test_kill_in_the_tree_beside_version_1(self) -> None:
+        self.kill_bomb()
+
+    @staticmethod
+    def kill_bomb() -> None:
+        with pc.Cgroup.create(NAME, pids_max=100) as group, group.child("x") as child:
+            with shell(child, "while :; do sleep 0.02 & sleep 0.01; done") as bomb:
+                until(lambda: len(group.processes()) > 3)
+                directory = Directory.open(group.path)
+                kill_one_by_one(directory, unified=True)
+                directory.close()
+                assert bomb.wait(10) == 128 + signal.SIGKILL
+            group.wait_empty()
+
+
+class TestWatch:
+    def test_populated(self) -> None:
+        with (
+            pc.Cgroup.create(NAME) as group,
+            group.watch("populated") as watch,
+            group.child("x") as child,
+        ):
+            assert not select.select([watch], [], [], 0)[0]
+            with shell(child, "exec sleep 1000"):
+                assert select.select([watch], [], [], 10)[0]
+                assert watch.read()
+                assert not select.select([watch], [], [], 0)[0]
+                group.kill()
+            assert select.select([watch], [], [], 10)[0]
+            assert not watch.read()
+
+    def test_in_an_event_loop(self) -> None:
+        async def wait(group: pc.Cgroup) -> bool:
+            loop = asyncio.get_running_loop()
+            told: asyncio.Future[bool] = loop.create_future()
+            with group.watch("populated") as watch:
+                loop.add_reader(watch, lambda: told.done() or told.set_result(watch.read()))
+                with shell(group, "exec sleep 1000") as process:
+                    found = await asyncio.wait_for(told, 10)
+                    loop.remove_reader(watch)
+                    process.kill()
+            return found
+
+        with pc.Cgroup.create(NAME) as group:
+            assert asyncio.run(wait(group))
+            group.wait_empty()
+
+    def test_nonsense(self) -> None:
+        with pc.Cgroup.create(NAME) as group, pytest.raises(pc.InvalidArgument, match="event"):
+            group.watch("full moon")
+
+    def test_memory_that_is_not_counted(self) -> None:
+        with (
+            pc.Cgroup.create(NAME) as group,
+            pytest.raises(pc.NotSupported, match=r"accounting=\('memory',\)"),
+        ):
+            group.watch("oom")
+
+    def test_one_that_outlives_its_cgroup(self) -> None:
+        group = pc.Cgroup.create(NAME, accounting=("memory",))
+        watches = [group.watch("populated"), group.watch("oom")]
+        group.close()
+        for watch in watches:
+            watch.read()
+            watch.close()
+            watch.close()
+            with pytest.raises(ValueError, match="closed"):
+                watch.fileno()
 
 
 class TestStat:

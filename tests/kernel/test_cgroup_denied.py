@@ -15,7 +15,7 @@ NAME = f"pycontainer-test-{os.getpid()}"
 
 
 @pytest.mark.needs("user")
-def test_without_delegation(self) -> None:
+def test_without_delegation() -> None:
     """Where an ordinary user stands in a cgroup of root's: refused with the way out, or nothing by best effort."""
     mount = home().layout.mount
     assert mount is not None

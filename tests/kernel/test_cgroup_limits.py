@@ -154,14 +154,14 @@ class TestCpu:
         with group(cpu_max=0.2) as made:
             with python(made, BURN) as burner:
                 begin = time.monotonic()
-                until(lambda: (made.stat().cpu_throttled or 0) > 0.5, 60)
+                until(lambda: (made.stat().cpu_throttled or 0) > 0.5 and time.monotonic() > begin + 2, 60)
                 stat = made.stat()
                 wall = time.monotonic() - begin
                 burner.kill()
             assert stat.cpu_user is not None
             assert stat.cpu_system is not None
-            # A period at the begin and one at the end may be used up in a part of their time.
-            assert stat.cpu_user + stat.cpu_system <= 0.2 * wall + 0.06
+            # The kernel takes the quota in slices, and looks at the clock in ticks.
+            assert 0 < stat.cpu_user + stat.cpu_system <= 0.2 * wall + 0.2
 
     def test_more_than_one_core(self) -> None:
         with group(cpu_max=1.5) as made:

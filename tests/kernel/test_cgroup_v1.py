@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -176,6 +177,19 @@ def test_what_is_limited_later_holds_for_those_inside(v1: Home) -> None:
         group.kill()
         process.wait()
         group.wait_empty()
+
+
+def test_nothing_is_left_where_the_name_is_taken_in_one_hierarchy() -> None:
+    taken = Path(read_layout().v1["pids"], NAME)
+    taken.mkdir()
+    try:
+        with pytest.raises(pc.KernelError) as caught:
+            pc.Cgroup.create(NAME, memory_max="64M", pids_max=5)
+        assert caught.value.errno == errno.EEXIST
+        assert taken.is_dir()
+    finally:
+        taken.rmdir()
+    pc.Cgroup.create(NAME, memory_max="64M", pids_max=5).close()
 
 
 def test_adopt_by_controllers() -> None:

@@ -12,14 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.kernel.cgroup import making, v1
-from pycontainer.kernel.cgroup.devices import DeviceLimit
-from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup import making
 from pycontainer.kernel.cgroup.emptying import empty, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
-from pycontainer.kernel.cgroup.members import Members
+from pycontainer.kernel.cgroup.lineage import Lineage
 from pycontainer.kernel.cgroup.place import Place
 from pycontainer.kernel.reaper import reaper
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from pycontainer.kernel.cgroup.limits import LimitOptions
 
 
-class Cgroup(Members):
+class Cgroup(Lineage):
     """A group of processes that is limited, measured, frozen and killed together.
 
     Made by :meth:`create`, :meth:`child` or :meth:`adopt`. ``close`` removes it with those below, which must
@@ -42,17 +40,6 @@ class Cgroup(Members):
     ...     group.kill()
     ...     group.wait_empty()
     """
-
-    def __init__(self, name: str, layout: Layout, parts: making.Parts, above: Place | None) -> None:
-        super().__init__(name, layout, parts)
-        self._above = above
-        self._limits = Limits()
-        self._missing: dict[str, NotSupported] = {}
-        self._leashed: list[int] | None = None
-        self._devices = DeviceLimit()
-        #: Does it limit or count anything itself?
-        self._is_used = True
-        self._handed_up = False
 
     @classmethod
     def create(
@@ -166,67 +153,6 @@ class Cgroup(Members):
         """The limits that were asked for with ``best_effort`` and are not set."""
         return frozenset(self._missing)
 
-    def hierarchy(self, name: str) -> Directory:
-        """The directory in a hierarchy of version 1, made now if it was not needed before."""
-        with self._lock:
-            self._check()
-            found = self._parts.v1.get(name)
-            if found is None:
-                if self._above is None:
-                    raise NotSupported(
-                        f"the adopted cgroup {self.name} has no directory in {name}", "adopt it, too"
-                    )
-                try:
-                    found = making.add_hierarchy(self._parts, self._above, self.name, name)
-                except BaseException:
-                    made = self._parts.v1.pop(name, None)
-                    if made is not None:
-                        made.remove_tree()
-                    raise
-                if self._leashed is not None:
-                    self._leashed.append(
-                        reaper().register_cgroup(self._above.hierarchy(name).fileno(), self.name)
-                    )
-            return found
-
-    def joined(self) -> dict[str, Directory]:
-        """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
-        above, found = self._above, self._parts.v1
-        while isinstance(above, Cgroup):
-            if above._is_used:
-                found = {**above._parts.v1, **found}
-            above = above._above
-        return found
-
-    def _enable_above(self, controllers: Collection[str]) -> None:
-        if self._above is not None:
-            self._above.enable(controllers)
-
-    def leash(self) -> None:
-        """Have the reaper kill and remove it when this process dies, however that happens. Idempotent."""
-        self._check()
-        if self._leashed is None and self._above is not None:
-            above = self._above
-            uppers = [above.hierarchy(place) for place in self._parts.v1]
-            if above.tree is not None:
-                uppers.append(above.tree)
-            self._leashed = [reaper().register_cgroup(upper.fileno(), self.name) for upper in uppers]
-
-    @property
-    def places(self) -> list[str]:
-        """Every directory that it is, or may become when something else is limited in it or below."""
-        if self._above is None:
-            return [each.path for each in (self._parts.tree, *self._parts.v1.values()) if each is not None]
-        if isinstance(self._above, Cgroup):
-            uppers = self._above.places
-        else:
-            tree = self._above.tree
-            # First those by which all can be killed.
-            freezer = self.layout.v1.get("freezer")
-            known = [None if tree is None else tree.path, freezer, *self.layout.v1.values()]
-            uppers = [upper for upper in dict.fromkeys(known) if upper is not None]
-        return [f"{upper.rstrip('/')}/{self.name}" for upper in uppers]
-
     def update(self, **limits: Unpack[LimitOptions]) -> None:
         """Change the limits that are named; ``None`` takes one away. On failure those before hold again.
 
@@ -279,15 +205,8 @@ class Cgroup(Members):
         self._hand_kills_up()
         for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
             if directory is not None and not directory.remove():
-                empty(directory, os.path.dirname(directory.path) if into is None else into._path_in(place))
+                empty(directory, os.path.dirname(directory.path) if into is None else into.path_in(place))
         self.close()
-
-    def _path_in(self, place: str) -> str:
-        """The directory for processes in a hierarchy of version 1, or for ``""`` in version 2's tree."""
-        directory = self.joined().get(place) if place else self._parts.tree
-        if directory is None:
-            raise NotSupported(f"the cgroup {self.name} has no directory in {place}", "dissolve it elsewhere")
-        return directory.path
 
     def close(self) -> None:
         """Remove it and those below, which must be empty of processes; one that was adopted stays. Idempotent.
@@ -307,13 +226,6 @@ class Cgroup(Members):
         for number in self._leashed or ():
             reaper().forget(number)
         self._leashed = None
-
-    def _hand_kills_up(self) -> None:
-        """Once: version 1 does not count in the cgroup above what happened in this one."""
-        memory, above = self._v1().get("memory"), self._above
-        if memory is not None and isinstance(above, Cgroup) and above._is_used and not self._handed_up:
-            above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
-            self._handed_up = True
 
     def __enter__(self) -> Cgroup:
         return self
