@@ -69,9 +69,15 @@ IN_MACHINE = [
             "cgroup_denied",
             "devices",
             "quota",
+            "changes",
+            "host_image",
+            "namespace",
+            "rooted",
+            "spawn_host",
+            "terminal",
         )
     ),
-    *(f"tests/e2e/test_{name}.py" for name in ("run", "container", "ownership")),
+    *(f"tests/e2e/test_{name}.py" for name in ("run", "container", "ownership", "arguments", "rootfs")),
 ]
 
 #: A test that fails is tried once more, which its closing line tells ("1 rerun"): other work on the machine

@@ -43,7 +43,8 @@ class Descent:
         #: What fstat(2) told of the current directory on arrival.
         self.status = os.fstat(fd)
         self._above: list[tuple[str, int, int]] = []
-        self._resolve = lib.RESOLVE_NO_SYMLINKS | (lib.RESOLVE_NO_XDEV if one_file_system else 0)
+        self._resolve = lib.RESOLVE_BENEATH | lib.RESOLVE_NO_SYMLINKS
+        self._resolve |= lib.RESOLVE_NO_XDEV if one_file_system else 0
 
     @property
     def fd(self) -> int:
@@ -78,9 +79,9 @@ class Descent:
 
     def up(self) -> str:
         """Return to the directory above and give the name of the one that was left."""
+        name, device, inode = self._above[-1]
         fd = os.open("..", _DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         status = os.fstat(fd)
-        name, device, inode = self._above[-1]
         if (status.st_dev, status.st_ino) != (device, inode):
             os.close(fd)
             raise KernelError(

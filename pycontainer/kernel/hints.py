@@ -79,7 +79,10 @@ def of_operation(operation: Operation, error: int) -> str:
     """What may be behind the refusal of an operation; empty when nothing is known."""
     if operation.kind == lib.PC_OP_SETATTR and operation.at >= 0 and error in (errno.EINVAL, errno.EPERM):
         return _MAPPED
-    if operation.kind == lib.PC_OP_FSMOUNT and "overlay" in operation.text and error == errno.EINVAL:
+    overlay = operation.kind == lib.PC_OP_MOUNT or (
+        operation.kind == lib.PC_OP_FSMOUNT and "overlay" in operation.text
+    )
+    if overlay and error == errno.EINVAL:
         return _OVERLAY
     if operation.kind == lib.PC_OP_FSMOUNT and "proc" in operation.text and error == errno.EPERM:
         return _PROC

@@ -17,14 +17,24 @@ from tests.support.native import until
 
 
 def _hierarchy(wanted: str) -> Path:
-    """The place for a test's cgroups: below the present one, in v2 (""), or in the v1 hierarchy of a controller."""
+    """The place for a test's cgroups: the present one, in v2 (""), or in the v1 hierarchy of a controller."""
     kind = "cgroup" if wanted else "cgroup2"
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields = line.split()
         separator = fields.index("-")
         if fields[separator + 1] == kind and (not wanted or wanted in fields[separator + 3].split(",")):
-            return Path(fields[4])
+            inside = Path("/", os.path.relpath(_own(wanted), fields[3]))
+            return Path(fields[4], inside.relative_to("/"))
     pytest.fail(f"no hierarchy of {wanted or 'cgroup2'} is mounted", pytrace=False)
+
+
+def _own(wanted: str) -> str:
+    """This process's cgroup in that hierarchy (cgroups(7), /proc/pid/cgroup)."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if wanted in controllers.split(",") if wanted else not controllers:
+            return path
+    pytest.fail(f"this process is in no hierarchy of {wanted or 'cgroup2'}", pytrace=False)
 
 
 class Group:

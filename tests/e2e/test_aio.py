@@ -411,8 +411,10 @@ def test_attributes_answer_while_a_verb_is_at_work(go):
 def test_several_wait_for_the_same_end(go):
     async def test(container):
         waits = [asyncio.create_task(container.wait()) for _ in range(3)]
-        runs = asyncio.create_task(container.exec(FOREVER))
-        await asyncio.sleep(0.1)
+        begun = asyncio.Event()
+        command = ["sh", "-c", "echo begun; exec sleep 1000"]
+        runs = asyncio.create_task(container.exec(command, on_output=lambda *_: begun.set()))
+        await begun.wait()
         started = time.monotonic()
         os.kill(container.pid, signal.SIGKILL)
         assert await asyncio.gather(*waits) == [137] * 3

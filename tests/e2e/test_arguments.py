@@ -189,6 +189,22 @@ def test_the_hosts_network_comes_with_its_names(path, tmp_path):
     assert os.listdir(tmp_path) == ["own"]
 
 
+def test_a_name_in_the_hosts_own_file_is_found_on_its_network():
+    """By the C library of the container, not only as text in a file; offline."""
+    lines = [line.partition("#")[0].split() for line in Path("/etc/hosts").read_text().splitlines()]
+    names = {name for words in lines for name in words[1:]} - {"localhost"}
+    if not names:
+        pytest.skip("/etc/hosts names nobody but localhost")
+    name = min(names)
+    found = pc.run("host:", ["getent", "ahosts", name], network="host", text=True, timeout=60)
+    assert found.exit_code == 0, found.stderr
+    addresses = {words[0] for words in lines if name in words[1:]}
+    assert {line.split()[0] for line in found.stdout.splitlines()} & addresses
+    # Without a network the container has a file of its own, and nobody to ask.
+    alone = pc.run("host:", ["getent", "hosts", name], text=True, timeout=60)
+    assert alone.exit_code == 2
+
+
 def test_the_pid_of_what_does_not_run():
     with pc.Container.create("host:", ["true"]) as container:
         with pytest.raises(pc.StateError, match="created: cannot tell its pid"):

@@ -39,7 +39,8 @@ def swapping(probe, outside):
             assert swapper.stdout.readline() == "ready\n"
             yield container
             swapper.stdin.close()
-            assert int(swapper.stdout.read()) > 1000
+            # How often is up to the machine; that both were met, `tried` sees to.
+            assert int(swapper.stdout.read()) > 10
 
 
 def tried(rounds: int, attempt) -> None:
@@ -107,7 +108,10 @@ def test_the_swapper_leads_who_goes_by_paths_outside(probe, tmp_path):
     swapper = subprocess.Popen([probe, "swap", place, link], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert swapper.stdout.readline() == b"ready\n"
-        read = {(tmp_path / "here" / "secret").read_bytes() for _ in range(2000)}
+        read: set[bytes] = set()
+        deadline = time.monotonic() + 60
+        while len(read) < 2 and time.monotonic() < deadline:
+            read.add((tmp_path / "here" / "secret").read_bytes())
     finally:
         swapper.communicate()
     assert read == {b"inside\n", b"of the host"}

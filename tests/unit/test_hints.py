@@ -25,6 +25,16 @@ def test_an_operation_says_where_it_stands_and_why():
     assert "PYCONTAINER_ROOT" in str(error)
 
 
+def test_an_overlay_of_an_old_kernel_says_the_same():
+    """mount(2), where fsconfig(2) cannot take the layers one by one (Linux 6.5)."""
+    request = spawn.Spawn(argv=(b"true",), script=Script.of(inner=[op.mount_overlay("lowerdir=a:b", "root")]))
+    error = spawn.failure(request, lib.PC_STEP_OPERATION, errno.EINVAL, 0)
+    assert str(error).startswith(
+        "mount overlay on root: Invalid argument (operation 1 of 1); the writable layer"
+    )
+    assert "mounts in it" in str(error)
+
+
 def test_a_step_says_why():
     request = spawn.Spawn(argv=(b"true",), joins=((0, lib.CLONE_NEWUSER),))
     error = spawn.failure(request, lib.PC_STEP_CLONE, errno.EPERM, -1)
