@@ -4,8 +4,10 @@
 #include "rawsys.h"
 
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/ioctl.h>
 #include <linux/wait.h>
 #include <sys/resource.h>
@@ -108,5 +110,44 @@ int pc_set_file_ids(uint32_t uid, uint32_t gid)
     }
     pc_show_memory(1);
     pc_raw2(__NR_prctl, PR_SET_PDEATHSIG, death_signal);
+    return (int)ret;
+}
+
+int pc_close_range(uint32_t first, uint32_t last, uint32_t flags)
+{
+    return (int)pc_raw3(__NR_close_range, first, last, flags);
+}
+
+int pc_pidfd_getfd(int pidfd, int fd)
+{
+    return (int)pc_raw3(__NR_pidfd_getfd, pidfd, fd, 0);
+}
+
+int pc_landlock_abi(void)
+{
+    return (int)pc_raw3(__NR_landlock_create_ruleset, 0, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+int pc_seccomp_knows(uint32_t flags)
+{
+    return (int)pc_raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, 0);
+}
+
+int pc_bpf(int command, void *attributes, uint32_t size)
+{
+    return (int)pc_raw3(__NR_bpf, command, as_long(attributes), size);
+}
+
+#ifndef __NR_quotactl_fd
+#define __NR_quotactl_fd 443 /* the same on every architecture */
+#endif
+#define PC_ENOSYS 38
+
+int pc_quotactl(int fd, const char *special, uint32_t command, uint32_t id, void *data)
+{
+    long ret = pc_raw4(__NR_quotactl_fd, fd, command, id, as_long(data));
+    if (ret == -PC_ENOSYS) {
+        ret = pc_raw4(__NR_quotactl, command, as_long(special), id, as_long(data));
+    }
     return (int)ret;
 }

@@ -57,6 +57,7 @@ enum pc_step {
     PC_STEP_PIDFD,       /* pidfd_open of the started process                */
     PC_STEP_HIDE,        /* prctl(PR_SET_DUMPABLE, 0): before the clone, and after each change of ids */
     PC_STEP_STOPPED,     /* somebody stopped the process before it executed  */
+    PC_STEP_MASK,        /* rt_sigprocmask of the calling thread, before the clone or after the end */
 };
 
 /* Operations. `out`, `fd`, `at` are slots, indexes into pc_spawn.slots; `path`, `name` are offsets into
@@ -88,6 +89,7 @@ enum pc_op_kind {
     PC_OP_UNSHARE,     /* unshare(flags)                                                             */
     PC_OP_JOIN,        /* setns(fd, types=flags)                                                     */
     PC_OP_CLOSE,       /* close(fd)                                                                  */
+    PC_OP_NETLINK,     /* the message name (length arg2) to the kernel over netlink family arg; its answer */
 };
 
 /* Flag of pc_op.options: the object may be absent (ENOENT, ENOTDIR) or already there (EEXIST). */
@@ -212,3 +214,18 @@ int pc_wait(int pidfd, int options, struct pc_ended *ended);
 
 /* The calling thread's file system ids (setfsuid(2)), with its capabilities as they were. 0 or -errno. */
 int pc_set_file_ids(uint32_t uid, uint32_t gid);
+
+/* Calls that doctor asks what the kernel can do. */
+/* close_range(2): with first = last = ~0 it closes nothing. */
+int pc_close_range(uint32_t first, uint32_t last, uint32_t flags);
+/* A copy of the file `fd` of another process (pidfd_getfd(2)). */
+int pc_pidfd_getfd(int pidfd, int fd);
+/* The version of Landlock's interface. */
+int pc_landlock_abi(void);
+/* Installs no filter: -EFAULT where all of the flags SECCOMP_FILTER_FLAG_* are known. */
+int pc_seccomp_knows(uint32_t flags);
+
+/* bpf(2): `attributes` is a union bpf_attr of `size` bytes. */
+int pc_bpf(int command, void *attributes, uint32_t size);
+/* quotactl_fd(2) on the file system of `fd` (Linux 5.14); before that quotactl(2) on its block device `special`. */
+int pc_quotactl(int fd, const char *special, uint32_t command, uint32_t id, void *data);

@@ -12,6 +12,7 @@
 #include <linux/fcntl.h>
 #include <linux/if.h>
 #include <linux/mount.h>
+#include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
 #include <sys/socket.h>
@@ -217,6 +218,29 @@ static long loopback_up(void)
     return ret;
 }
 
+/* In the current network namespace: one message, and the error of its acknowledgement. */
+static long netlink(int family, const char *message, size_t length)
+{
+    long fd = pc_raw3(__NR_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
+    if (fd < 0) {
+        return fd;
+    }
+    struct {
+        struct nlmsghdr header;
+        struct nlmsgerr error;
+        char more[512];
+    } answer = {{0}, {0}, {0}};
+    long ret = pc_raw6(__NR_sendto, fd, as_long(message), (long)length, 0, 0, 0);
+    if (ret >= 0) {
+        ret = pc_raw6(__NR_recvfrom, fd, as_long(&answer), sizeof answer, 0, 0, 0);
+    }
+    close_fd(fd);
+    if (ret < 0) {
+        return ret;
+    }
+    return answer.header.nlmsg_type == NLMSG_ERROR ? answer.error.error : 0;
+}
+
 static long terminal_peer(int master)
 {
     int unlocked = 0;
@@ -331,6 +355,8 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         return pc_raw1(__NR_unshare, (long)op->flags);
     case PC_OP_JOIN:
         return pc_raw2(__NR_setns, fd, (long)op->flags);
+    case PC_OP_NETLINK:
+        return netlink((int)op->arg, name, op->arg2);
     case PC_OP_CLOSE:
         walk->slots[op->fd] = -1;
         return close_fd(fd);

@@ -362,6 +362,25 @@ static int start(struct stage *stage, char *outer_stack)
     return -1;
 }
 
+/* The mask of the calling thread, by the kernel's own call: libc's leaves its two internal signals open. */
+static long set_mask(const uint64_t *mask, uint64_t *before)
+{
+    return pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(mask), as_long(before), sizeof *mask);
+}
+
+/* Ends the process that was started, if any, and fails. */
+static int end(struct pc_result *result, enum pc_step step, long error)
+{
+    if (result->pidfd >= 0) {
+        pc_raw1(__NR_close, result->pidfd);
+        pc_raw2(__NR_kill, result->pid, SIGKILL); /* not waited for yet, so still its pid */
+        reap(result->pid);
+        result->pid = result->pidfd = -1;
+    }
+    result->op = -1;
+    return fail(result, step, error);
+}
+
 int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
 {
     *result = (struct pc_result){.pid = -1, .pidfd = -1, .op = -1};
@@ -376,11 +395,14 @@ int pc_spawn(const struct pc_spawn *spec, struct pc_result *result)
         give_stacks_back(stacks);
         return fail(result, PC_STEP_HIDE, hidden);
     }
-    /* No signal of the host may run a handler in a child that shares its memory. */
-    pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&all), as_long(&before), 8);
-    int ret = start(&stage, stacks + STACK_BYTES);
+    /* No signal of the host may end or stop a child that shares its memory. */
+    long masked = set_mask(&all, &before);
+    int ret = masked < 0 ? fail(result, PC_STEP_MASK, masked) : start(&stage, stacks + STACK_BYTES);
     pc_show_memory(ret != 0 || left_memory(result->pid)); /* a failed one is reaped */
-    pc_raw4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, as_long(&before), 0, 8);
+    if (masked >= 0 && (masked = set_mask(&before, NULL)) < 0) {
+        /* No signal would reach this thread any more: told, not passed over, and not with a process besides. */
+        ret = end(result, PC_STEP_MASK, masked);
+    }
     give_stacks_back(stacks);
     return ret;
 }

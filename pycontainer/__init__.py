@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pycontainer.checkup import Feature as Feature
+    from pycontainer.checkup import HostFeatures as HostFeatures
+    from pycontainer.checkup import doctor as doctor
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import Tmpfs as Tmpfs
     from pycontainer.container.result import Result as Result
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from pycontainer.image.image import Image as Image
     from pycontainer.kernel.cgroup import Cgroup as Cgroup
     from pycontainer.kernel.cgroup import CgroupStat as CgroupStat
+    from pycontainer.kernel.cgroup import DeviceRule as DeviceRule
     from pycontainer.kernel.cgroup import Limits as Limits
     from pycontainer.kernel.cgroup import Pressure as Pressure
     from pycontainer.kernel.changes import Change as Change
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.
 _HOMES = {
+    "checkup": ("Feature", "HostFeatures", "doctor"),
     "container.mounts": ("Bind", "Tmpfs"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
@@ -65,7 +70,7 @@ _HOMES = {
     ),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
-    "kernel.cgroup": ("Cgroup", "CgroupStat", "Limits", "Pressure"),
+    "kernel.cgroup": ("Cgroup", "CgroupStat", "DeviceRule", "Limits", "Pressure"),
     "kernel.changes": ("Change",),
     "kernel.idmap": ("IdMap",),
     "kernel.namespace": ("Namespace", "NamespaceSet"),

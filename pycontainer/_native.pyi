@@ -6,6 +6,7 @@ class _FFI:
     NULL: Any
     def new(self, ctype: str, init: Any = ...) -> Any: ...
     def from_buffer(self, ctype: str, data: bytes | bytearray | memoryview) -> Any: ...
+    def cast(self, ctype: str, value: Any) -> Any: ...
     def string(self, data: Any) -> bytes: ...
     def sizeof(self, ctype: str) -> int: ...
 
@@ -41,6 +42,7 @@ class _Lib:
     PC_STEP_PIDFD: int
     PC_STEP_HIDE: int
     PC_STEP_STOPPED: int
+    PC_STEP_MASK: int
     PC_OP_OPEN: int
     PC_OP_OPEN_TREE: int
     PC_OP_FSOPEN: int
@@ -67,6 +69,7 @@ class _Lib:
     PC_OP_UNSHARE: int
     PC_OP_JOIN: int
     PC_OP_CLOSE: int
+    PC_OP_NETLINK: int
     PC_OP_MAY_MISS: int
     PC_OP_MAY_EXIST: int
     PC_SPAWN_NS_ROOT: int
@@ -117,6 +120,31 @@ class _Lib:
     AT_EMPTY_PATH: int
     AT_RECURSIVE: int
     AT_SYMLINK_NOFOLLOW: int
+    BPF_CGROUP_DEVICE: int
+    BPF_F_ALLOW_MULTI: int
+    BPF_F_REPLACE: int
+    BPF_PROG_ATTACH: int
+    BPF_PROG_DETACH: int
+    BPF_PROG_LOAD: int
+    BPF_PROG_TYPE_CGROUP_DEVICE: int
+    BPF_PROG_TYPE_SOCKET_FILTER: int
+    BPF_DEVCG_ACC_MKNOD: int
+    BPF_DEVCG_ACC_READ: int
+    BPF_DEVCG_ACC_WRITE: int
+    BPF_DEVCG_DEV_BLOCK: int
+    BPF_DEVCG_DEV_CHAR: int
+    FS_IOC_FSGETXATTR: int
+    FS_IOC_FSSETXATTR: int
+    FS_XFLAG_PROJINHERIT: int
+    FS_QUOTA_PDQ_ENFD: int
+    Q_XGETQSTAT: int
+    NETLINK_NETFILTER: int
+    NETLINK_ROUTE: int
+    PRJQUOTA: int
+    QIF_BLIMITS: int
+    Q_GETQUOTA: int
+    Q_SETQUOTA: int
+    SECCOMP_FILTER_FLAG_NEW_LISTENER: int
     RENAME_EXCHANGE: int
     RENAME_NOREPLACE: int
     NS_GET_NSTYPE: int
@@ -133,6 +161,12 @@ class _Lib:
     ) -> int: ...
     def pc_wait(self, pidfd: int, options: int, ended: Any) -> int: ...
     def pc_set_file_ids(self, uid: int, gid: int) -> int: ...
+    def pc_close_range(self, first: int, last: int, flags: int) -> int: ...
+    def pc_pidfd_getfd(self, pidfd: int, fd: int) -> int: ...
+    def pc_landlock_abi(self) -> int: ...
+    def pc_seccomp_knows(self, flags: int) -> int: ...
+    def pc_bpf(self, command: int, attributes: Any, size: int) -> int: ...
+    def pc_quotactl(self, fd: int, special: bytes, command: int, number: int, data: Any) -> int: ...
 
 ffi: _FFI
 lib: _Lib

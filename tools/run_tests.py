@@ -67,6 +67,8 @@ IN_MACHINE = [
             "cgroup_limits",
             "cgroup_places",
             "cgroup_denied",
+            "devices",
+            "quota",
         )
     ),
     *(f"tests/e2e/test_{name}.py" for name in ("run", "container", "ownership")),
@@ -80,18 +82,18 @@ AGAIN = ["--reruns", "1", "--reruns-delay", "2"]
 MISSING = {
     "root": ["user"],
     # No login manager has delegated a cgroup to a user that root has just switched to.
-    "user": ["root", "cgroup", "cgroup1", "cgroup2"],
+    "user": ["root", "cgroup", "cgroup1", "cgroup2", "cgroup2_tree"],
     # The emulated machine has one layout of cgroups, no KVM inside, and depending on its kernel no PSI.
-    "vm-root": ["user", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
+    "vm-root": ["user", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
     "vm-user": ["root", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
 }
 
 
 def missing_here() -> list[str]:
-    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6."""
+    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas."""
     mounted = [line.split(" - ")[1].split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     hybrid = any(kind == "cgroup" and "memory" in options.split(",") for kind, _, options in mounted)
-    return ["cgroup2" if hybrid else "cgroup1", "kvm", "tmpfs_xattr"]
+    return ["cgroup2" if hybrid else "cgroup1", "kvm", "tmpfs_xattr", "prjquota"]
 
 
 def pytest(python: Path, name: str, arguments: list[str]) -> list[str]:

@@ -19,7 +19,6 @@ from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import NotSupported
 from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features
 from pycontainer.kernel.idmap import IdMap, rules_host
@@ -111,11 +110,6 @@ def launch(
 
     Raises :class:`PyContainerError` with nothing left behind.
     """
-    if spec.size is not None and layer.upper is not None:
-        raise NotSupported(
-            f"the writable layer is on disk and cannot be bounded to size={spec.size}",
-            "use a one-shot run, and for it Linux 6.6 or userns='host'",
-        )
     lease = workspace.leases.take() if spec.security.userns == "auto" else None
     try:
         return _launch(workspace, spec, stdio, lease, name, layer, seat)
@@ -226,7 +220,8 @@ def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer
         tty_group=map_ is None or map_.host_gid(5) is not None,
         upper=layer.upper,
         volatile=layer.throw_away,
-        upper_size=spec.size,
+        # On disk its folder is bounded (Workspace.make_folder).
+        upper_size=spec.size if layer.upper is None else None,
         read_only=spec.read_only,
         terminal=spec.tty,
         masked=spec.security.masked,

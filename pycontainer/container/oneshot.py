@@ -37,9 +37,10 @@ class OneShot(Command):
         name = os.urandom(6).hex()
         upper = None
         if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
-            upper = self._workspace.make_folder(name, other_users=True)
+            upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
             self._closers.append(partial(self._workspace.remove_folder, name))
-        layer = Layer(upper=upper, send_upper=self._wants_changes, throw_away=True)
+        wants_upper = self._wants_changes or self._spec.size is not None
+        layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True)
         cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
         if cgroup is not None:
             self._closers.append(cgroup.close)
@@ -60,7 +61,13 @@ class OneShot(Command):
         if launched is None or upper is None:
             return None
         try:
+            if not self._wants_changes:
+                return None
             reach = self._workspace.reach
             return reach.changes(upper, launched.lowers[::-1], launched.upper_shift, launched.marks)
         finally:
             os.close(upper)
+
+    def _layer_is_full(self) -> bool:
+        upper = None if self._launched is None else self._launched.received.get(slots.SENT_UPPER)
+        return self._spec.size is not None and upper is not None and os.fstatvfs(upper).f_bavail == 0

@@ -78,7 +78,7 @@ class Result(Generic[AnyStr]):
 
     ``exit_code`` is Docker's: the program's own status, or 128 + ``signal`` when a signal ended it.
     ``timed_out`` and ``oom_killed`` say why, and ``limit`` names what ended it: "timeout", "cpu_timeout", "memory",
-    "ulimits:cpu", "ulimits:fsize", or ``None``. ``stdout`` and ``stderr`` are ``bytes``, or ``str`` in text
+    "ulimits:cpu", "ulimits:fsize", "size" for a run that failed with its writable layer full, or ``None``. ``stdout`` and ``stderr`` are ``bytes``, or ``str`` in text
     mode; empty where they were not captured, and with ``stderr=STDOUT`` all is in ``stdout``.
     ``truncated`` says that ``output_limit`` has cut one of them.
 

@@ -31,6 +31,7 @@ from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import Cgroup, sweep
+from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
@@ -53,6 +54,7 @@ class Workspace:
         self.reach = Reach()
         self._lock = threading.Lock()
         self._skeletons: dict[tuple[int, int], str] = {}
+        self._projects: dict[str, Project] = {}
         self._cgroup: Cgroup | None = None
         make_private(root)
         make_private(f"{root}/run")
@@ -99,15 +101,22 @@ class Workspace:
                 self._skeletons[owner] = path
             return self._skeletons[owner]
 
-    def make_folder(self, name: str, *, other_users: bool) -> str:
+    def make_folder(self, name: str, *, other_users: bool, size: int | None = None) -> str:
         """A new folder of this process, removed by :meth:`remove_folder` or by the reaper.
 
-        ``other_users``: users other than the caller may come to have files in it.
+        ``other_users``: users other than the caller may come to have files in it.  ``size`` bounds what it may
+        hold, in bytes, by a project quota.  Raises :class:`NotSupported` with nothing made.
         """
         if other_users and not self._reaper_reaches_all:
             self._let_the_reaper_reach_all()
         path = f"{self.path}/{name}"
         os.mkdir(path, 0o755)
+        if size is not None:
+            try:
+                self._projects[name] = bound(path, size, in_userns=other_users)
+            except BaseException:
+                os.rmdir(path)
+                raise
         return path
 
     def note_process(self, name: str, pid: int) -> None:
@@ -127,6 +136,9 @@ class Workspace:
             self.reach.remove(fd, name)
         finally:
             os.close(fd)
+        project = self._projects.pop(name, None)
+        if project is not None:
+            project.close()
 
     def _let_the_reaper_reach_all(self) -> None:
         userns = self.reach.steward().userns

@@ -73,13 +73,23 @@ def file_system(fd: int) -> str:
 
     For messages only.
     """
+    return _described(fd)[0]
+
+
+def device(fd: int) -> str:
+    """The device of the mount that ``fd`` is open on, as mount(8) shows it; ``""`` if it cannot be told."""
+    return _described(fd)[1]
+
+
+def _described(fd: int) -> tuple[str, str]:
     with contextlib.suppress(OSError, StopIteration):
         with open(f"/proc/self/fdinfo/{fd}") as info:
             number = next(line for line in info if line.startswith("mnt_id:")).split()[1]
         with open("/proc/self/mountinfo") as mounts:
             fields = next(line for line in mounts if line.startswith(f"{number} ")).split()
-        return fields[fields.index("-") + 1]
-    return ""
+        dash = fields.index("-")
+        return fields[dash + 1], fields[dash + 2]
+    return "", ""
 
 
 def _run(given: list[int], ops: list[Operation], *, opened: int = 0) -> None:

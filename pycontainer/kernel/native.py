@@ -13,7 +13,9 @@ import attrs
 from pycontainer._native import ffi, lib
 from pycontainer.errors import KernelError
 
-__all__ = ["Exit", "ffi", "lib", "openat2", "renameat2", "set_file_ids", "wait_usage"]
+__all__ = [
+    "Exit", "bpf", "ffi", "lib", "openat2", "pidfd_getfd", "quotactl", "renameat2", "set_file_ids", "wait_usage",
+]  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -84,3 +86,37 @@ def set_file_ids(uid: int, gid: int) -> None:
     ret = lib.pc_set_file_ids(uid, gid)
     if ret < 0:
         raise KernelError(-ret, f"take the file system ids {uid}:{gid}")
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A copy of another process's file ``fd``, the caller's to close (pidfd_getfd(2), Linux 5.6).
+
+    Needs the right to trace the process (ptrace(2)).  Raises :class:`KernelError`.
+    """
+    copy = lib.pc_pidfd_getfd(pidfd, fd)
+    if copy < 0:
+        raise KernelError(-copy, "copy a file of another process")
+    return copy
+
+
+def bpf(command: int, attributes: bytearray, step: str) -> int:
+    """bpf(2) with a ``union bpf_attr`` as its caller packed it; ``step`` says in an error what was done.
+
+    ``attributes`` is read, and by some commands written, in place.
+
+    Pointers in it must stay good until this returns.  Raises :class:`KernelError`.
+    """
+    ret = lib.pc_bpf(command, ffi.from_buffer("char[]", attributes), len(attributes))
+    if ret < 0:
+        raise KernelError(-ret, step)
+    return ret
+
+
+def quotactl(fd: int, device: str, command: int, number: int, data: bytearray, step: str) -> None:
+    """quotactl_fd(2) on the file system of ``fd``, or before Linux 5.14 quotactl(2) on its block device.
+
+    ``data`` is read and written in place.  Raises :class:`KernelError` with ``step``.
+    """
+    ret = lib.pc_quotactl(fd, os.fsencode(device), command, number, ffi.from_buffer("char[]", data))
+    if ret < 0:
+        raise KernelError(-ret, step)

@@ -231,6 +231,11 @@ def loopback() -> Operation:
     return Operation(text="bring lo up", kind=lib.PC_OP_LOOPBACK)
 
 
+def netlink(family: int, message: bytes, *, purpose: str) -> Operation:
+    """Send a netlink message (netlink(7)) in the current network namespace; fails as its acknowledgement says."""
+    return Operation(text=purpose, kind=lib.PC_OP_NETLINK, name=message, arg=family, arg2=len(message))
+
+
 def terminal_peer(master: int, *, out: int) -> Operation:
     """Unlock a pty and open its other side by ioctl, never by name."""
     return Operation(text="open the terminal", kind=lib.PC_OP_TERMINAL, fd=master, out=out)

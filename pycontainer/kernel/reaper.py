@@ -68,7 +68,7 @@ class Reaper:
 
     def fileno(self) -> int:
         """The socket that a container's first process registers itself with; stays owned here."""
-        return self._socket.fileno()
+        return self._socket
 
     def register_tree(
         self, parent: int, name: str, *, lock: int | None = None, userns: int | None = None
@@ -104,8 +104,7 @@ class Reaper:
         with self._lock:
             if self._listens():
                 return
-            self._socket.close()
-            os.close(self._pidfd)
+            self.drop()
             self._socket, self._pidfd = _start()
             for registration in self._registrations.values():
                 self._tell(registration)
@@ -115,7 +114,7 @@ class Reaper:
 
     def drop(self) -> None:
         """Close this process's fds without ending the reaper: for the child side of a fork."""
-        self._socket.close()
+        os.close(self._socket)
         os.close(self._pidfd)
 
     def _listens(self) -> bool:
@@ -134,14 +133,17 @@ class Reaper:
             return registration.id
 
     def _tell(self, registration: Registration) -> None:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._socket)
         try:
-            socket.send_fds(self._socket, [registration.message()], list(registration.fds))
+            socket.send_fds(ours, [registration.message()], list(registration.fds))
         except (BrokenPipeError, ConnectionResetError):
             # It takes no more: the next start finds that out, revives it and repeats what is registered.
             return
+        finally:
+            ours.detach()
 
 
-def _start() -> tuple[socket.socket, int]:
+def _start() -> tuple[int, int]:
     try:
         host = os.pidfd_open(os.getpid())
     except OSError as error:
@@ -154,11 +156,11 @@ def _start() -> tuple[socket.socket, int]:
             fds=(program("reaper"), theirs.fileno(), host),
             stdio=((1, 3), (2, 4)),
         )
-        return ours, spawn(request)[1]
-    except BaseException:
-        ours.close()
-        raise
+        pidfd = spawn(request)[1]
+        # Open until this process has ended, and no sooner: it is no object that could be collected, with a warning.
+        return ours.detach(), pidfd
     finally:
+        ours.close()
         theirs.close()
         os.close(host)
 

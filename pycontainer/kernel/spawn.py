@@ -52,6 +52,7 @@ STEPS = {
     lib.PC_STEP_PIDFD: "open a pidfd",
     lib.PC_STEP_HIDE: "hide the memory of this process",
     lib.PC_STEP_STOPPED: "start: the process was stopped from inside before it executed",
+    lib.PC_STEP_MASK: "block and restore the signals of the calling thread",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,9 @@ except pc.PyContainerError as error:
 except BaseException as error:
     outcome = {"unclean": repr(error)}
 left = os.listdir(root + "/run") if os.path.exists(root + "/run") else []
-print(json.dumps({**outcome, "left": left}))
+with open("/proc/self/status") as file:
+    blocked = [line.split()[1] for line in file if line.startswith("SigBlk")]
+print(json.dumps({**outcome, "left": left, "blocked": blocked}))
 """
 #: What every start needs and the host itself hardly uses.
 CALLS = [
@@ -49,6 +52,17 @@ CONFINEMENT = (
     "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk", "SigIgn", "Umask",
     "NSpid", "Seccomp_filters", "Max core file size",
 )  # fmt: skip
+
+
+def finished(command: list[str]) -> tuple[str, str]:
+    """What a command wrote. One that hangs is ended with what strace traces: that would hold the pipes open."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, start_new_session=True, **streams) as process:
+        try:
+            return process.communicate(timeout=100)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 class Faults:
@@ -77,9 +91,9 @@ class Faults:
                 f"inject={inject[0]}",
                 *command,
             ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-        assert done.stdout, (done.returncode, done.stderr)
-        outcome: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+        stdout, stderr = finished(command)
+        assert stdout, stderr
+        outcome: dict[str, object] = json.loads(stdout.splitlines()[-1])
         outcome["injected"] = bool(inject) and "INJECTED" in log.read_text()
         return outcome
 
@@ -91,6 +105,9 @@ class Faults:
         if not str(outcome.get("text")).startswith("remove "):
             # Else it was the removal itself that failed, and says so; the next start sweeps.
             assert outcome["left"] == [], where
+        if not str(outcome.get("text")).startswith("block and restore the signals"):
+            # Else no Ctrl-C would end the host any more.
+            assert outcome["blocked"] == ["0000000000000000"], where
         if "error" in outcome:
             assert len(str(outcome["text"])) > 10, where
         elif outcome["code"] == 0:

@@ -11,6 +11,8 @@ import pytest
 import pycontainer as pc
 
 MIB = 1 << 20
+#: How many times slower programs may be.
+SLOWNESS = 6 if "CGROUP2_VM" in os.environ else 1
 
 pytestmark = pytest.mark.needs("cgroup")
 
@@ -30,6 +32,7 @@ def test_a_memory_hog_is_killed_and_the_result_says_so() -> None:
     assert "ran out of memory" in result.describe_failure()
 
 
+@pytest.mark.needs("tmpfs_xattr")
 def test_memory_of_files_in_the_writable_layer_counts() -> None:
     script = "head -c 100M /dev/zero >/tmp/x; echo $?"
     result = pc.run("host:", ["sh", "-c", script], memory="32M", text=True)
@@ -93,7 +96,7 @@ def test_a_cpu_burner_gets_its_share() -> None:
     result = pc.run("host:", python(BURN), cpus=0.2, timeout=2)
     assert (result.timed_out, result.limit) == (True, "timeout")
     used = result.usage.cpu_user + result.usage.cpu_system
-    assert 0.2 < used < 0.7
+    assert 0.1 < used < 0.7
     assert result.usage.cpu_throttled > 0.5
 
 
@@ -106,7 +109,7 @@ def test_cpu_timeout_counts_the_time_of_all_processes() -> None:
 
 
 def test_cpu_timeout_spares_who_sleeps() -> None:
-    result = pc.run("host:", ["sleep", "0.5"], cpu_timeout=0.2)
+    result = pc.run("host:", ["sleep", "1"], cpu_timeout=0.4 * SLOWNESS, timeout=60)
     assert (result.exit_code, result.timed_out) == (0, False)
 
 
@@ -158,7 +161,7 @@ while not os.path.exists("/tmp/done"): time.sleep(0.01)
 def test_usage_includes_daemonised_children() -> None:
     result = pc.run("host:", python(BURNING_ORPHAN), timeout=60)
     assert result.exit_code == 0
-    assert 0.5 <= result.usage.cpu_user + result.usage.cpu_system < 1.0
+    assert 0.5 <= result.usage.cpu_user + result.usage.cpu_system < 0.5 + 0.5 * SLOWNESS
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ def test_each_exec_has_its_own_usage(box: pc.Container) -> None:
     small = box.exec(["true"])
     large = box.exec(python("x = bytearray(50 << 20)"))
     assert large.usage.memory_peak > 50 * MIB > 20 * MIB > small.usage.memory_peak
-    assert small.usage.cpu_user + small.usage.cpu_system < 0.1
+    assert small.usage.cpu_user + small.usage.cpu_system < 0.1 * SLOWNESS
     again = box.exec(["true"])
     assert again.usage.memory_peak < 20 * MIB
 

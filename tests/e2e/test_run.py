@@ -156,18 +156,39 @@ def test_read_only_root():
 
 @pytest.mark.needs("tmpfs_xattr")
 def test_the_writable_layer_is_bounded_by_size():
-    result = sh("head -c 20000000 /dev/zero > /root/big", size="4M")
-    if result.exit_code == 0:
-        pytest.fail("20 MB went into 4 MiB")
+    result = sh("head -c 20000000 /dev/zero > /root/big || { wc -c < /root/big; exit 3; }", size="4M")
     assert "No space left" in result.stderr
+    assert 3 << 20 < int(result.stdout) <= 4 << 20
+    assert (result.exit_code, result.limit) == (3, "size")
 
 
-def test_a_bound_that_cannot_be_had_is_refused():
-    with (
-        pc.Container.create("host:", ["true"], size="4M") as container,
-        pytest.raises(pc.NotSupported, match="size"),
-    ):
-        container.start()
+@pytest.mark.needs("tmpfs_xattr")
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_full_writable_layer_is_named_when_the_run_failed(changes):
+    fill = "head -c 20000000 /dev/zero > /root/big"
+    assert sh(fill, size="4M", changes=changes).limit == "size"
+    assert sh(f"{fill}; true", size="4M", changes=changes).limit is None
+    assert sh("exit 1", size="4M", changes=changes).limit is None
+    if not changes:
+        with pytest.raises(pc.StateError):
+            sh("true", size="4M", changes=changes).changes()
+
+
+@pytest.mark.needs("tmpfs_xattr")
+def test_what_is_removed_can_be_written_again_below_the_bound():
+    result = sh(
+        "for i in 1 2 3; do head -c 3000000 /dev/zero > /root/$i || exit; rm /root/$i; done", size="4M"
+    )
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.needs("tmpfs_xattr")
+def test_the_bound_holds_for_files_of_the_image_that_are_changed():
+    result = sh(
+        "mkdir /x; head -c 6000000 /dev/zero > /x/a; head -c 6000000 /dev/zero >> /etc/passwd", size="4M"
+    )
+    assert result.exit_code != 0
+    assert result.stderr.count("No space left") == 2
 
 
 def test_mounts(tmp_path):

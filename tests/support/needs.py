@@ -144,6 +144,15 @@ def _cgroup2() -> None:
     _cgroup_with_limits(2, "memory.max")
 
 
+def _cgroup2_tree() -> None:
+    """The tree of version 2, with or without controllers, where a cgroup can be made."""
+    for place in cgroup_places(2)[:1]:
+        os.mkdir(f"{place}/probe-{os.getpid()}")
+        os.rmdir(f"{place}/probe-{os.getpid()}")
+        return
+    raise Missing("no cgroup v2 tree is mounted")
+
+
 def _cgroup() -> None:
     reasons = []
     for probe in (_cgroup2, _cgroup1):
@@ -185,6 +194,16 @@ def _tmpfs_xattr() -> None:
         os.setxattr(file.fileno(), "user.probe", b"1")
 
 
+def _prjquota() -> None:
+    """An ext4 file system with project quotas, mounted from a file in a mount namespace of its own."""
+    script = (
+        'cd "$1"; truncate -s 16M i; mkfs.ext4 -q -O quota,project -E quotatype=prjquota i; mkdir m;'
+        "modprobe -q quota_v2 || true; mount -o loop,prjquota i m"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        _attempt("unshare", "--mount", "sh", "-ec", script, "sh", place)
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -200,9 +219,11 @@ PROBES: dict[str, Callable[[], None]] = {
     "cgroup": _cgroup,
     "cgroup1": _cgroup1,
     "cgroup2": _cgroup2,
+    "cgroup2_tree": _cgroup2_tree,
     "overlay": _overlay,
     "netns": _netns,
     "kvm": _kvm,
+    "prjquota": _prjquota,
     "psi": _psi,
     "tmpfs_xattr": _tmpfs_xattr,
     "busybox": _program("busybox", "true"),

@@ -23,7 +23,7 @@ FLOORS = [
     {"state"},
     {"image"},
     {"network", "volume"},
-    {"doctor"},
+    {"checkup"},
     {"container"},
     {"build"},
     {"engine"},

@@ -4,11 +4,12 @@
 ``v2`` translate to files.
 """
 
+from pycontainer.kernel.cgroup.devices import DeviceRule
 from pycontainer.kernel.cgroup.emptying import sweep
 from pycontainer.kernel.cgroup.events import Watch
 from pycontainer.kernel.cgroup.group import Cgroup
 from pycontainer.kernel.cgroup.home import home
-from pycontainer.kernel.cgroup.limits import NO_LIMITS, DeviceRule, IoLimit, Limits
+from pycontainer.kernel.cgroup.limits import NO_LIMITS, IoLimit, Limits
 from pycontainer.kernel.cgroup.stat import CgroupStat, Pressure
 
 __all__ = [

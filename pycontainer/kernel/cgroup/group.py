@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -95,14 +95,14 @@ class Cgroup(Lineage):
         cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
     ) -> Cgroup:
         needs = making.find_needs(above, limits, accounting)
-        _check_missing(needs.missing, optional)
+        making.check_missing(needs.missing, optional)
         parts, refused = making.make_parts(above, name, needs.hierarchies)
         group = cls(name, above.layout, parts, above)
         group._limits = limits
         group._is_used = bool(limits.names or accounting)
         try:
             group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
-            _check_missing(group._missing, optional)
+            making.check_missing(group._missing, optional)
             group._set(
                 [each for each in limits.names if each not in group._missing], limits, Limits(), optional
             )
@@ -162,7 +162,7 @@ class Cgroup(Lineage):
         before, after = self._limits, self._limits.replaced(parsed, limits)
         if self._above is not None:
             needs = making.find_needs(self._above, parsed, ())
-            _check_missing(needs.missing, ())
+            making.check_missing(needs.missing, ())
             self._is_used |= bool(after.names)
             for place in needs.hierarchies:
                 self._join_hierarchy(place)
@@ -186,12 +186,13 @@ class Cgroup(Lineage):
                 for pid in strays:
                     move(directory, pid)
 
-    def _set(self, names: Iterable[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
-        names = [name for name in names if name != "devices"]
+    def _set(self, names: Collection[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
         missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, names, before)
-        if limits.devices is not None and "devices" not in self._missing:
-            missing["devices"] = NotSupported("devices cannot be limited yet", "leave it out")
-        _check_missing(missing, optional)
+        making.check_missing(missing, optional)
+        if "devices" in names:
+            # The last: with the others it would have to be taken back.
+            missing.update(self._devices.set(self._v1().get("devices"), self._parts.tree, limits.devices))
+            making.check_missing(missing, optional)
         self._missing.update(missing)
 
     def dissolve(self, into: Cgroup | None = None) -> None:
@@ -215,6 +216,7 @@ class Cgroup(Lineage):
         if self._closed:
             return
         self._close_tasks()
+        self._devices.close()
         if self._above is None or (isinstance(self._above, Cgroup) and self._above._closed):
             self._parts.close()  # not ours, or gone with the one above
         else:
@@ -230,11 +232,3 @@ class Cgroup(Lineage):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
-    """Raise the first reason of those that are not optional."""
-    for name, reason in missing.items():
-        if name not in optional:
-            what = reason.what if name in reason.what else f"{name}: {reason.what}"
-            raise NotSupported(what, reason.fix)

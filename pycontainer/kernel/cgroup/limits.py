@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
 import attrs
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.kernel.cgroup.devices import DeviceRule
 from pycontainer.kernel.cgroup.disks import find_disk
 from pycontainer.size import parse_size
 
@@ -24,7 +25,6 @@ _LEAST_CORES = 0.001
 _MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT
 _IO_KEYS = ("rbps", "wbps", "riops", "wiops")
 _LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-_DEVICE = re.compile(r"([abc])(?: +(\d+|\*):(\d+|\*)(?: +([rwm]{1,3}))?)?")
 
 
 class LimitOptions(TypedDict, total=False):
@@ -43,7 +43,7 @@ class LimitOptions(TypedDict, total=False):
     io_max: Mapping[str, Mapping[str, int | str | None]] | None
     io_weight: int | None
     hugetlb_max: Mapping[str, int | str] | None
-    devices: tuple[str, ...] | list[str] | None
+    devices: Sequence[str | DeviceRule] | None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,29 +55,6 @@ class IoLimit:
     wbps: int | None = None
     riops: int | None = None
     wiops: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class DeviceRule:
-    """Devices that may be used. ``kind`` is ``a`` (all), ``b`` or ``c``; ``major``, ``minor`` ``None`` are any."""
-
-    kind: str
-    major: int | None = None
-    minor: int | None = None
-    access: str = "rwm"
-
-    @classmethod
-    def parse(cls, argument: str, text: object) -> DeviceRule:
-        """A rule such as ``"c 1:3 rwm"``, ``"b 8:* r"`` or ``"a"``, as the devices controller writes them."""
-        match = _DEVICE.fullmatch(text.strip()) if isinstance(text, str) else None
-        if (
-            match is None
-            or (match[1] != "a" and match[2] is None)
-            or len(set(match[4] or "")) != len(match[4] or "")
-        ):
-            raise InvalidArgument(argument, text, "a rule like 'c 1:3 rwm', 'b 8:* r' or 'a' is needed")
-        major, minor = (None if part in (None, "*") else int(part) for part in (match[2], match[3]))
-        return cls(kind=match[1], major=major, minor=minor, access=match[4] or "rwm")
 
 
 @attrs.frozen(kw_only=True)

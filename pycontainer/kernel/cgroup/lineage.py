@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel.cgroup import making, v1
+from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import Limits
@@ -23,6 +24,7 @@ class Lineage(Members):
         self._limits = Limits()
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
+        self._devices = DeviceLimit()
         #: Does it limit or count anything itself?
         self._is_used = True
         self._handed_up = False

@@ -202,7 +202,11 @@ def set_limits(
     names: Collection[str],
     before: Limits,
 ) -> dict[str, NotSupported]:
-    """Set the limits ``names``; those that cannot be had, with the reason. Raises :class:`KernelError`."""
+    """Set the limits ``names``, but for devices; those that cannot be had, with the reason.
+
+    Raises :class:`KernelError`.
+    """
+    names = [name for name in names if name != "devices"]
     old = [name for name in names if controller_of(name) in layout_v1]
     new = [name for name in names if controller_of(name) not in layout_v1]
     missing: dict[str, NotSupported] = {}
@@ -244,3 +248,11 @@ def _write(parts: Parts, layout_v1: Mapping[str, str], above: Place | None, sett
             refusal = f"{file}: {error.strerror}"
     what = f"{setting.limit} cannot be set in {directory.path}" + (f" ({refusal})" if setting.choices else "")
     raise NotSupported(what, setting.fix)
+
+
+def check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:
+    """Raise the first reason of those that are not optional."""
+    for name, reason in missing.items():
+        if name not in optional:
+            what = reason.what if name in reason.what else f"{name}: {reason.what}"
+            raise NotSupported(what, reason.fix)
