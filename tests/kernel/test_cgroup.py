@@ -221,6 +221,7 @@ class TestWatch:
         with pc.Cgroup.create(NAME) as group, pytest.raises(pc.InvalidArgument, match="event"):
             group.watch("full moon")
 
+    @pytest.mark.needs("cgroup1")
     def test_memory_that_is_not_counted(self) -> None:
         with (
             pc.Cgroup.create(NAME) as group,

@@ -21,7 +21,7 @@ def test_without_delegation() -> None:
     assert mount is not None
     place = Home(Layout(unified=mount, mount=mount))
     with pytest.raises(pc.NotSupported, match=r"systemd-run --user --scope -p Delegate=yes"):
-        pc.Cgroup.create(NAME, parent=place, pids_max=5)
+        pc.Cgroup.create(NAME, parent=place)
     with pc.Cgroup.create(NAME, parent=place, pids_max=5, best_effort=True) as group:
         assert (group.path, group.directory, group.tasks, group.paths) == ("", -1, (), {})
         assert group.missing == {"pids_max"}
