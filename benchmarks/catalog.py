@@ -7,6 +7,7 @@ from benchmarks.cases.calls import CALLS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.imports import IMPORTS
+from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
 from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, LIMITED, START
 from benchmarks.cases.storm import STORM
@@ -17,6 +18,7 @@ CATALOG: tuple[Benchmark, ...] = (
     HOST_NETWORK,
     HOST_USERS,
     EXEC,
+    LIMITS,
     MEMORY,
     STORM,
     CYCLES,

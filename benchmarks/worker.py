@@ -3,6 +3,7 @@
 The other end of :class:`benchmarks.contender.Program`; the commands are the floor's, and a few more::
 
     start        one pycontainer.run, in nanoseconds
+    cgroup       one cgroup made with the limits of --limited, read and removed, in nanoseconds
     exec         one exec in the held container, in nanoseconds
     pid          the pid of the held container, which is started when first asked for
     storm T N    N runs from T threads beside noisy ones (as many as --noise says), in nanoseconds
@@ -25,7 +26,10 @@ from typing import Any
 from benchmarks.benchmark import BenchmarkError
 from benchmarks.counts import counts
 from benchmarks.spots import LIMITED
+from pycontainer.container.accounting import COUNTED
+from pycontainer.container.bounds import make_bounds
 from pycontainer.engine import Engine
+from pycontainer.kernel.cgroup import Cgroup
 
 _PAGE_CHUNK = 1 << 20
 
@@ -40,6 +44,8 @@ class Worker:
         self._options: dict[str, Any] = {"network": network, "userns": userns, **(LIMITED if limited else {})}
         self._noise = noise
         self._held: Any = None
+        self._group: Cgroup | None = None
+        self._bounds = make_bounds(LIMITED if limited else {})
         self._memory = _touched(touch)
         self.run()
 
@@ -59,6 +65,20 @@ class Worker:
         result = self._held.exec(["true"])
         if result.exit_code != 0:
             raise BenchmarkError(result.describe_failure())
+
+    def cgroup(self) -> None:
+        """A cgroup with limits, as a run makes one."""
+        with Cgroup.make("job", self._bounds.limits, parent=self._above(), accounting=COUNTED) as group:
+            group.tasks  # noqa: B018  opened for the process that would join
+            usage = group.stat()
+        if usage.memory_peak is None and usage.cpu_user is None:
+            raise BenchmarkError("nothing was counted")
+
+    def _above(self) -> Cgroup:
+        if self._group is None:
+            self._group = Cgroup.create(f"bench-{os.getpid()}")
+            self._group.leash()
+        return self._group
 
     def pid(self) -> int:
         """The pid of the held container."""
@@ -99,6 +119,8 @@ class Worker:
     def close(self) -> None:
         """Remove everything."""
         self._engine.close()
+        if self._group is not None:
+            self._group.close()
 
 
 def _touched(size: int) -> mmap.mmap | None:
@@ -134,6 +156,8 @@ def _answer(worker: Worker, root: str, command: str, *numbers: int) -> str:
         return _timed(worker.run)
     if command == "exec":
         return _timed(worker.exec)
+    if command == "cgroup":
+        return _timed(worker.cgroup)
     if command == "pid":
         return str(worker.pid())
     if command == "storm":

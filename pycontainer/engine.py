@@ -251,8 +251,7 @@ def run(
     hostname (str; None: twelve hexadecimal digits) [--hostname]
     mounts (list of Bind, Tmpfs, or str "source:target[:ro]"; none) [--volume, --mount]
     tmpfs (list of str "/path[:size=64m,mode=1777]"; none) [--tmpfs]
-    read_only (bool; False) [--read-only]
-        The root file system cannot be written to.
+    read_only (bool; False): the root file system cannot be written to [--read-only]
     memory (int bytes, or str like "64M"; None: no bound), memory_swap (the same; as ``memory``: no swap)
         Of all processes, files in memory included; memory and swap together, -1 for any [--memory, --memory-swap].
     cpus (float; None: no bound), pids (int; 2048 where the host gives cgroups) [--cpus, --pids-limit]
@@ -262,29 +261,26 @@ def run(
     best_effort (bool; False)
         A limit that this host cannot hold is left out, instead of NotSupported.
     size (int bytes, or str like "64M"; None: half of the memory) [--storage-opt size]
-        Bound of what is written to the root file system; a Container's is a project quota on disk, unbounded by default.
-    shm_size (int bytes, or str; "64M") [--shm-size]
-        Size of /dev/shm.
-    tty (bool; False) [--tty]
-        The three streams are a terminal; all output is ``stdout``.
+        Bound of what the command writes to the root file system. A Container's is on disk: unbounded by default,
+        and bounded by a project quota, which needs root and a file system that has them (else NotSupported).
+    shm_size (int bytes, or str; "64M"): that of /dev/shm [--shm-size]
+    tty (bool; False): the three streams are a terminal, all output is ``stdout`` [--tty]
     init (bool; False) [--init]
         A small init is the first process: it passes on signals and reaps orphans.
     network ("none" or "host"; "none") [--network]
         Only ``lo``, or the host's network, with its /etc/hosts and /etc/resolv.conf.
     security (Security; Security.default()) [--security-opt]
         Capabilities, call filter, hidden paths, user namespace; changed by the next four.
-    privileged (bool; False) [--privileged]
-        Security.privileged(); not together with ``security``.
+    privileged (bool; False): Security.privileged(); not together with ``security`` [--privileged]
     cap_add, cap_drop (list of str such as "NET_ADMIN" or "ALL"; none) [--cap-add, --cap-drop]
     userns ("auto" or "host"; None: as ``security`` says, "auto") [--userns]
         "host", for root only: root of the container is root of the host.
     ulimits (dict of int or (soft, hard), -1 for unlimited; core dumps off) [--ulimit]
         By Docker's names: ``{"nofile": 64, "nproc": (50, 100)}``.
     stop_signal (int or str; None: the image's, or "TERM") [--stop-signal]
-    labels (dict of str; none) [--label]
+    labels (dict of str; none) [--label], umask (int; 0o022)
     extra_fds (list of int, or dict of the caller's descriptor to the number inside; none)
         Descriptors from 3 on that the command gets.
-    umask (int; 0o022)
 
     A program that is not there is a result with the exit code 127, one that cannot be run with 126.
 

@@ -3,6 +3,7 @@
  *
  *   start            one container; the answer is the nanoseconds from before its first call until it is reaped
  *   exec             one more program in a running container; likewise
+ *   cgroup           a cgroup that is made, read and removed; likewise
  *   storm T N        N containers from T threads; the nanoseconds for all
  *
  * "ready" is written first.  Any failure ends the program with a message and status 1.
@@ -146,6 +147,10 @@ int main(int count, char **arguments)
             start_round(&floor, identity_of(&floor, 0));
         } else if (strcmp(line, "exec\n") == 0) {
             exec_round(&floor);
+        } else if (strcmp(line, "cgroup\n") == 0) {
+            struct seat seat;
+            take_seat(&floor, &seat);
+            leave_seat(&floor, &seat);
         } else if (sscanf(line, "storm %u %u", &threads, &starts) == 2) {
             storm(&floor, threads, (int)starts);
         } else {

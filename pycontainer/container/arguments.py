@@ -72,8 +72,13 @@ def environment(argument: str, env: Mapping[str, str] | Sequence[str] | None) ->
     if env is None:
         return {}
     if not isinstance(env, Mapping):
-        pairs = [item.partition("=") for item in words(argument, env)]
-        env = {name: value for name, _, value in pairs}
+        pairs = {item: item.partition("=") for item in words(argument, env)}
+        for item, (_, equals, _) in pairs.items():
+            if not equals:
+                # Docker would take the caller's variable, and hand it on unasked where the caller has none.
+                way_out = f"an item is 'NAME=value': for this process's own say {argument}={{{item!r}: os.environ[{item!r}]}}"
+                raise InvalidArgument(argument, item, way_out)
+        env = {name: value for name, _, value in pairs.values()}
     for name, value in env.items():
         if not text(argument, name) or "=" in name:
             raise InvalidArgument(argument, name, "a variable's name is not empty and has no '='")

@@ -17,7 +17,7 @@ from pycontainer.container.arguments import flag
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.deadline import Deadline
 from pycontainer.container.result import Result, Usage
-from pycontainer.container.stdio import PIPE, Stdio, check_stream
+from pycontainer.container.stdio import PIPE, STDOUT, Stdio, check_stream, refuse_beside_terminal
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
 from pycontainer.container.text import Text
 from pycontainer.errors import (
@@ -28,6 +28,7 @@ from pycontainer.errors import (
     PyContainerError,
 )
 from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.kernel.ended import Ended
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.size import parse_size
@@ -137,6 +138,12 @@ class Command(ABC):
         self.argv = argv
         self.exchange = exchange
         self._tty = tty
+        if tty:
+            refuse_beside_terminal(
+                stdin=(exchange.stdin, None),
+                stdout=(exchange.stdout, PIPE),
+                stderr=(exchange.stderr, PIPE, STDOUT),
+            )
         # Not an ExitStack, which costs as much as three system calls.
         self._closers: list[Callable[[], object]] = []
         self._started = 0.0
@@ -194,7 +201,7 @@ class Command(ABC):
         """The result, once the program has ended and its streams are drained; ``limit`` is what ended it."""
         ended = self.process.ended
         assert ended is not None  # noqa: S101  whoever drives this waits for the end
-        usage = usage_of(ended, self.cgroup, wall=self._wall)
+        usage = self._usage(ended)
         found = limit or limit_of(ended, usage)
         if found is None and ended.exit_code != 0 and self._layer_is_full():
             found = "size"
@@ -211,6 +218,9 @@ class Command(ABC):
             usage=usage,
             changes=self._changes_or_error(),
         )
+
+    def _usage(self, ended: Ended) -> Usage:
+        return usage_of(ended, self.cgroup, wall=self._wall)
 
     def _changes_or_error(self) -> Any:
         """What changed, or why that cannot be told: the rest of the result is good all the same."""

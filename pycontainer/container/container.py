@@ -7,22 +7,24 @@ the process ends, however it ends, the reaper ends the container and removes wha
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycontainer.container.arguments import account, directory, environment, flag, words
 from pycontainer.container.command import Exchange, complete
 from pycontainer.container.confinement import full_environment
+from pycontainer.container.entry import Entered, Execution
 from pycontainer.container.life import Life
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
-from pycontainer.container.running import Entered, Execution, Running
+from pycontainer.container.running import Running
 from pycontainer.container.start import Fds
-from pycontainer.container.stdio import DEVNULL, Stdio
+from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.text import Text
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.changes import Change
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.rooted import Rooted
 
@@ -102,13 +104,18 @@ class Container(Life):
     ) -> Process:
         """Start a further program with live streams, as ``subprocess.Popen`` does; ``with`` waits for it.
 
-        With ``tty`` its ``stdin`` and ``stdout`` are a terminal of the container, and ``resize`` works.
+        With ``tty`` its ``stdin`` and ``stdout`` are a terminal of the container, and ``resize`` works; a file
+        as one of its streams is refused then.
         Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`StateError`.
         """
         refuse_unknown("popen", unknown)
         argv = words("command", command)
         _check_entry(env, workdir, user, tty)
         mode = Text.choose(text, encoding, errors)
+        if tty:
+            refuse_beside_terminal(
+                stdin=(stdin, None, PIPE), stdout=(stdout, DEVNULL, PIPE), stderr=(stderr, DEVNULL, STDOUT)
+            )
         with ExitStack() as stack:
             stdio = None if tty else Stdio.create(stdin=stdin, stdout=stdout, stderr=stderr)
             if stdio is not None:
@@ -130,10 +137,10 @@ class Container(Life):
         user: str | int | None,
         streams: Mapping[str, Any],
     ) -> Entered:
-        running = self.alive("exec")
         spec = self.spec
         who = spec.user if user is None else account(user)
-        identity = running.accounts.identify(who, self._rooted(running))
+        with self._files("exec") as (running, root):
+            identity = running.accounts.identify(who, root, read=self._workspace.reach.read)
         hostname = {"HOSTNAME": running.launched.hostname}
         variables = hostname | full_environment(spec, identity, environment("env", env))
         return running.enter(
@@ -168,26 +175,36 @@ class Container(Life):
 
     # -- files -----------------------------------------------------------------------------
 
-    def _rooted(self, running: Running) -> Rooted:
-        return Rooted(running.root, ids=running.launched.map)
+    @contextmanager
+    def _files(self, verb: str = "reach files") -> Iterator[tuple[Running, Rooted]]:
+        """The last start, and its files on an fd of their own: another thread may remove the container meanwhile."""
+        with self._lock:
+            running = self.alive(verb)
+            root = Fd(os.dup(running.root))
+        with root:
+            yield running, Rooted(root.fileno(), ids=running.launched.map)
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file of the container. Raises :class:`KernelError`."""
-        return self._workspace.reach.read(self._rooted(self.alive("reach files")), path)
+        with self._files() as (_, root):
+            return self._workspace.reach.read(root, path)
 
     def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file of the container, atomically; it belongs to the container's root."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise InvalidArgument("data", data, "bytes are needed: encode the text")
-        self._workspace.reach.write(self._rooted(self.alive("reach files")), path, data, mode)
+        with self._files() as (_, root):
+            self._workspace.reach.write(root, path, data, mode)
 
     def put(self, source: str | os.PathLike[str], target: str) -> None:
         """Copy a file or tree of the host into the container, as ``docker cp`` does."""
-        self._workspace.reach.copy_in(self._rooted(self.alive("reach files")), source, target)
+        with self._files() as (_, root):
+            self._workspace.reach.copy_in(root, source, target)
 
     def get(self, source: str, target: str | os.PathLike[str]) -> None:
         """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``."""
-        self._workspace.reach.copy_out(self._rooted(self.alive("reach files")), source, target)
+        with self._files() as (_, root):
+            self._workspace.reach.copy_out(root, source, target)
 
     def changes(self) -> list[Change]:
         """What differs from the image, in the order of paths (``docker diff``)."""

@@ -3,18 +3,92 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+
+import attrs
 
 from pycontainer.container import slots
+from pycontainer.container.accounting import usage_of
+from pycontainer.container.command import Command, Exchange
 from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
+from pycontainer.container.result import Usage
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import operation as op
+from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.kernel.ended import Ended
 from pycontainer.kernel.native import lib
+from pycontainer.kernel.process import Process
 from pycontainer.kernel.script import Script
+from pycontainer.kernel.terminal import Terminal
 
 _SLOTS = 4
 _TARGET, _MASTER, _TERMINAL = range(slots.EXPORT + 1, _SLOTS)
+
+
+@attrs.define(eq=False)
+class Entered:
+    """A program started in the container: its process, and its own cgroup where the host gives one.
+
+    Who runs the program closes it, and so does the container with all that have ended: once.
+    """
+
+    process: Process
+    cgroup: Cgroup | None
+    _home: Cgroup | None
+    #: Somebody is about to read what it used: not to be removed for having ended.
+    awaited: bool = attrs.field(default=False, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def kill(self) -> None:
+        """Kill the program; with a cgroup also every process that came of it."""
+        with self._lock:
+            if self.cgroup is not None:
+                self.cgroup.kill()
+        self.process.kill()
+
+    def usage(self, ended: Ended, wall: float) -> Usage:
+        """What the program used; of a container that was removed meanwhile only what the kernel still tells."""
+        with self._lock:
+            return usage_of(ended, self.cgroup, wall=wall)
+
+    def close(self) -> None:
+        """Remove the cgroup. What the program left running in the container goes on there. Idempotent."""
+        self.awaited = False
+        with self._lock:
+            cgroup, self.cgroup = self.cgroup, None
+            if cgroup is not None:
+                cgroup.dissolve(self._home)
+
+
+class Execution(Command):
+    """A further program of a container, from start to result; ``begin`` starts it on the fds given."""
+
+    def __init__(
+        self, argv: tuple[str, ...], exchange: Exchange, begin: Callable[[Fds], Entered], *, tty: bool
+    ) -> None:
+        super().__init__(argv, exchange, tty=tty)
+        self._begin = begin
+        self._entered: Entered | None = None
+
+    def _launch(self, fds: Fds) -> Terminal | None:
+        self._entered = self._begin(fds)
+        self._entered.awaited = True
+        self._closers.append(self._entered.close)
+        self.cgroup = self._entered.cgroup
+        self.process = self._entered.process
+        return self.process.terminal
+
+    def kill(self) -> None:
+        """End the program; where the host gives cgroups, with all that came of it."""
+        if self._entered is not None:
+            self._entered.kill()
+
+    def _usage(self, ended: Ended) -> Usage:
+        assert self._entered is not None  # noqa: S101  it was started, and has ended
+        return self._entered.usage(ended, self._wall)
 
 
 def enter(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.running import Running
 from pycontainer.container.spec import Spec
-from pycontainer.container.stdio import DEVNULL, PIPE, Stdio
+from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.signals import signal_number
@@ -105,6 +105,10 @@ class Life:
         if PIPE in (stdin, stdout, stderr):
             raise InvalidArgument(
                 "stdout", PIPE, "a pipe nobody reads would stop the program: use popen, or a file"
+            )
+        if self.spec.tty:
+            refuse_beside_terminal(
+                stdin=(stdin, None), stdout=(stdout, DEVNULL), stderr=(stderr, DEVNULL, STDOUT)
             )
         with self._lock:
             self.allow("start")

@@ -16,7 +16,7 @@ from pycontainer.kernel import idmap, userns
 from pycontainer.kernel.changes import Change, overlay_changes
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Namespace
-from pycontainer.kernel.rooted import PathLike, Rooted
+from pycontainer.kernel.rooted import READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.steward import DENIED, Steward, can_read
 from pycontainer.kernel.transfer import copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
@@ -60,9 +60,12 @@ class Reach:
         """Remove a file or tree of whatever owners."""
         self._try(lambda: remove_tree(dir_fd, name), lambda steward: steward.remove(dir_fd, name))
 
-    def read(self, root: Rooted, path: str) -> bytes:
-        """The content of a file of the container."""
-        return self._try(lambda: root.read_bytes(path), lambda steward: steward.read(root.fileno(), path))
+    def read(self, root: Rooted, path: str, limit: int = READ_LIMIT) -> bytes:
+        """The content of a file of the container, of ``limit`` bytes at most."""
+        return self._try(
+            lambda: root.read_bytes(path, limit=limit),
+            lambda steward: steward.read(root.fileno(), path, limit),
+        )
 
     def write(self, root: Rooted, path: str, data: bytes, mode: int) -> None:
         """Write a file of the container."""

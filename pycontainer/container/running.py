@@ -10,17 +10,14 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
-
-import attrs
 
 from pycontainer.container import slots
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import CGROUP_FIX, changed_limits
-from pycontainer.container.command import Command, Exchange
-from pycontainer.container.entry import enter
+from pycontainer.container.entry import Entered, enter
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
@@ -28,60 +25,11 @@ from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, CgroupStat
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import release
-
-
-@attrs.define(eq=False)
-class Entered:
-    """A program started in the container: its process, and its own cgroup where the host gives one.
-
-    Who runs the program closes it, and so does the container with all that have ended: once.
-    """
-
-    process: Process
-    cgroup: Cgroup | None
-    _home: Cgroup | None
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-
-    def kill(self) -> None:
-        """Kill the program; with a cgroup also every process that came of it."""
-        with self._lock:
-            if self.cgroup is not None:
-                self.cgroup.kill()
-        self.process.kill()
-
-    def close(self) -> None:
-        """Remove the cgroup. What the program left running in the container goes on there. Idempotent."""
-        with self._lock:
-            cgroup, self.cgroup = self.cgroup, None
-            if cgroup is not None:
-                cgroup.dissolve(self._home)
-
-
-class Execution(Command):
-    """A further program of a container, from start to result; ``begin`` starts it on the fds given."""
-
-    def __init__(
-        self, argv: tuple[str, ...], exchange: Exchange, begin: Callable[[Fds], Entered], *, tty: bool
-    ) -> None:
-        super().__init__(argv, exchange, tty=tty)
-        self._begin = begin
-        self._entered: Entered | None = None
-
-    def _launch(self, fds: Fds) -> Terminal | None:
-        self._entered = self._begin(fds)
-        self._closers.append(self._entered.close)
-        self.cgroup = self._entered.cgroup
-        self.process = self._entered.process
-        return self.process.terminal
-
-    def kill(self) -> None:
-        """End the program; where the host gives cgroups, with all that came of it."""
-        if self._entered is not None:
-            self._entered.kill()
 
 
 class Running:
@@ -144,26 +92,30 @@ class Running:
         """
         self._collect()
         cgroup = None
-        if self.cgroup is not None:
+        try:
             with self._lock:
                 self._count += 1
                 name = f"exec-{self._count}"
-            cgroup = Cgroup.make(name, NO_LIMITS, parent=self.cgroup, accounting=COUNTED)
-        try:
-            pid, pidfd, master = enter(
-                self.launched,
-                self.main.fileno(),
-                argv,
-                stdio,
-                identity=identity,
-                env=env,
-                workdir=workdir,
-                seat=Seat.of(cgroup),
-            )
+                # A number that another thread closes meanwhile may come to be another container's.
+                target = Fd(os.dup(self.main.fileno()))
+            with target:
+                if self.cgroup is not None:
+                    cgroup = Cgroup.make(name, NO_LIMITS, parent=self.cgroup, accounting=COUNTED)
+                pid, pidfd, master = enter(
+                    self.launched,
+                    target.fileno(),
+                    argv,
+                    stdio,
+                    identity=identity,
+                    env=env,
+                    workdir=workdir,
+                    seat=Seat.of(cgroup),
+                )
         except BaseException as error:
             if cgroup is not None:
                 cgroup.close()
-            if isinstance(error, KernelError) and self.main.poll() is not None:
+            # ValueError: closed by another thread.
+            if isinstance(error, (KernelError, ValueError)) and self.main.poll() is not None:
                 raise StateError("the container", "exited", "exec") from None
             raise
         terminal = None if master is None else Terminal.adopt(master)
@@ -202,11 +154,15 @@ class Running:
             raise NotSupported("there is no cgroup that would limit and count the container", CGROUP_FIX)
         return self.cgroup
 
-    def _collect(self) -> None:
-        """Remove the cgroups of programs that have ended."""
+    def _collect(self, *, awaited: bool = False) -> None:
+        """Remove the cgroups of programs that have ended; of those whose usage is still to be read only on demand."""
+        left: list[Entered] = []
+        ended: list[Entered] = []
         with self._lock:
-            ended = [each for each in self._entered if each.process.ended is not None]
-            self._entered = [each for each in self._entered if each.process.ended is None]
+            for each in self._entered:
+                gone = each.process.ended is not None and (awaited or not each.awaited)
+                (ended if gone else left).append(each)
+            self._entered = left
         for each in ended:
             each.close()
 
@@ -277,13 +233,14 @@ class Running:
 
     def close(self) -> None:
         """Let go of the fds, the cgroup and the id lease; every process must have ended."""
-        self.main.close()
+        with self._lock:
+            self.main.close()
         if self.root >= 0:
             os.close(self.root)
             self.root = -1
         if self.terminal is not None:
             self.terminal.close()
-        self._collect()
+        self._collect(awaited=True)
         for cgroup in (self._home, self.cgroup):
             if cgroup is not None:
                 cgroup.close()

@@ -42,6 +42,17 @@ def check_stream(name: str, what: object) -> None:
         raise InvalidArgument(name, what, f"{accepted}, a file descriptor or an open file is accepted")
 
 
+def refuse_beside_terminal(**streams: tuple[object, ...]) -> None:
+    """Raise ``InvalidArgument`` for a stream of a program on a terminal that has another value than it has there.
+
+    Each is what was given, then the values that mean no more than the terminal.
+    """
+    for name, (given, *harmless) in streams.items():
+        if given not in harmless:
+            way_out = "with tty=True the terminal is stdin, stdout and stderr in one: leave it out, or say tty=False"
+            raise InvalidArgument(name, given, way_out)
+
+
 class Stdio:
     """Descriptors for a command's stdin, stdout and stderr.
 

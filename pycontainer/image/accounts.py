@@ -33,6 +33,8 @@ _KNOWN_LIMIT = 64
 
 #: Returns the content of a file of the image, empty if there is none.
 _Read: TypeAlias = Callable[[str], str]
+#: Returns the content of a file below a root, of so many bytes at most, or raises KernelError.
+Reader: TypeAlias = Callable[[Rooted, str, int], bytes]
 
 
 @attrs.frozen
@@ -59,8 +61,12 @@ def identify(user: str, layers: Sequence[str]) -> Identity:
         return _identify(user, lambda path: _read_merged(merged, path))
 
 
-def identify_in(user: str, root: Rooted) -> Identity:
-    """Return who ``user`` is below ``root``, by Docker's rules.
+def _directly(root: Rooted, path: str, limit: int) -> bytes:
+    return root.read_bytes(path, limit=limit)
+
+
+def identify_in(user: str, root: Rooted, *, read: Reader = _directly) -> Identity:
+    """Return who ``user`` is below ``root``, by Docker's rules; ``read`` is who reads there.
 
     ``user`` is "user", "uid", "user:group", "uid:gid" or a mixture; "" is uid 0.  A number need not have an
     account: its group is then 0, its home "/".  With a group there are no supplementary ones.
@@ -69,7 +75,7 @@ def identify_in(user: str, root: Rooted) -> Identity:
     :class:`ImageError` for an account with impossible numbers, :class:`KernelError` for files that are not
     regular or too large.
     """
-    return _identify(user, lambda path: _read_below(root, path))
+    return _identify(user, lambda path: _read_below(root, path, read))
 
 
 class Accounts:
@@ -84,7 +90,7 @@ class Accounts:
     def __init__(self) -> None:
         self._known: dict[str, tuple[object, Identity]] = {}
 
-    def identify(self, user: str, root: Rooted) -> Identity:
+    def identify(self, user: str, root: Rooted, *, read: Reader = _directly) -> Identity:
         """Return who ``user`` is below ``root``, which is the same at every call; see :func:`identify_in`."""
         # Taken before the files are read: whatever changes after it is seen the next time.
         now = time.time_ns()
@@ -92,7 +98,7 @@ class Accounts:
         known = self._known.get(user)
         if known is not None and known[0] == stamps:
             return known[1]
-        identity = identify_in(user, root)
+        identity = identify_in(user, root, read=read)
         if all(stamp is not None and stamp[-1] + _SETTLED < now for stamp in stamps):
             if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
@@ -113,9 +119,9 @@ def _stamp(root: Rooted, path: bytes) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
-def _read_below(root: Rooted, path: str) -> str:
+def _read_below(root: Rooted, path: str, read: Reader) -> str:
     try:
-        return _text(root.read_bytes(path, limit=_FILE_LIMIT))
+        return _text(read(root, path, _FILE_LIMIT))
     except KernelError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return ""

@@ -108,6 +108,42 @@ def test_an_exec_checks_as_a_run_does(running):
         running.write_bytes("/tmp/x", "text")
 
 
+def test_a_variable_without_a_value_is_refused_with_the_way_out(running):
+    """Docker would take the caller's; an empty one is nobody's wish."""
+    for call in (running.exec, running.popen, lambda words, **options: pc.run("host:", words, **options)):
+        with pytest.raises(pc.InvalidArgument, match=r"'NAME=value'.*os\.environ\['HOME'\]") as caught:
+            call(["true"], env=["A=1", "HOME"])
+        assert (caught.value.argument, caught.value.value) == ("env", "HOME")
+    assert pc.run("host:", ["sh", "-c", "echo $A"], env=["A=", "A=b=c"]).stdout == b"b=c\n"
+
+
+def test_a_terminal_goes_with_no_other_stream(running, tmp_path):
+    with (tmp_path / "file").open("w+b") as file, pc.Container.create("host:", ["true"], tty=True) as other:
+        for name in ("stdin", "stdout", "stderr"):
+            for call in (
+                lambda **stream: pc.run("host:", ["true"], tty=True, **stream),
+                lambda **stream: running.exec(["true"], tty=True, **stream),
+                lambda **stream: running.popen(["true"], tty=True, **stream),
+                other.start,
+            ):
+                for given in (file, file.fileno()):
+                    with pytest.raises(pc.InvalidArgument, match="terminal") as caught:
+                        call(**{name: given})
+                    assert caught.value.argument == name
+        with pytest.raises(pc.InvalidArgument, match="terminal"):
+            pc.run("host:", ["true"], tty=True, stdout=pc.DEVNULL)
+        # What the terminal does anyway may be said.
+        done = running.exec(
+            ["sh", "-c", "echo out; echo err >&2"], tty=True, stdout=pc.PIPE, stderr=pc.STDOUT
+        )
+        assert done.stdout == b"out\r\nerr\r\n"
+        with running.popen(["cat"], tty=True, stdin=pc.PIPE, stdout=pc.PIPE) as process:
+            process.stdin.write(b"typed\n\x04")
+            process.stdin.flush()
+            assert process.stdout.read() == b"typed\r\ntyped\r\n"
+        other.start(stderr=pc.STDOUT)
+
+
 def test_a_workdir_that_is_a_file_is_told_of():
     with pytest.raises(pc.KernelError, match="working directory /etc/passwd"):
         pc.run("host:", ["true"], workdir="/etc/passwd")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 
 import pytest
@@ -285,3 +287,108 @@ def test_exec_knows_a_user_as_soon_as_there_is_one(running):
     script = ["sh", "-c", "echo late:x:74:0::/:/bin/sh >/etc/passwd"]
     assert running.exec(script).exit_code == 0
     assert running.exec(["id", "-u"], user="late").stdout == b"74\n"
+
+
+class Slow(os.PathLike):
+    """A path that is said only when told to: holds an operation up in its middle."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.asked, self.say = threading.Event(), threading.Event()
+
+    def __fspath__(self) -> str:
+        self.asked.set()
+        assert self.say.wait(60)
+        return self.path
+
+
+@pytest.mark.parametrize("way", ["read", "write", "put", "get"])
+def test_a_container_removed_in_the_middle_of_an_operation(tmp_path, way):
+    """Its fd must not come to be another directory's, whose file would be taken for the container's."""
+    decoy, target = tmp_path / "decoy", tmp_path / "got"
+    (decoy / "srv").mkdir(parents=True)
+    (decoy / "srv/file").write_bytes(b"of the host")
+    path = Slow("/srv/file")
+    outcome: list[object] = []
+
+    def use(container: pc.Container) -> None:
+        calls = {
+            "read": lambda: container.read_bytes(path),
+            "write": lambda: container.write_bytes(path, b"written"),
+            "put": lambda: container.put(__file__, path),
+            "get": lambda: container.get(path, target),
+        }
+        try:
+            outcome.append(calls[way]())
+        except BaseException as error:  # noqa: BLE001  (looked at below)
+            outcome.append(error)
+
+    with pc.Container.create("host:", ["sleep", "100"]) as container:
+        container.start()
+        container.write_bytes("/srv/file", b"of the container")
+        thread = threading.Thread(target=use, args=(container,))
+        thread.start()
+        assert path.asked.wait(60)
+        container.remove(force=True)
+        others = [os.open(decoy, os.O_RDONLY) for _ in range(50)]
+        path.say.set()
+        thread.join()
+        for other in others:
+            os.close(other)
+    assert outcome[0] in {None, b"of the container"} or isinstance(outcome[0], pc.PyContainerError)
+    assert (decoy / "srv/file").read_bytes() == b"of the host"
+    assert not target.exists() or target.read_bytes() == b"of the container"
+
+
+def test_a_container_may_be_removed_while_other_threads_use_it(tmp_path):
+    """They end with an error of ours, or have what they asked for: nothing else that gets the same fd number."""
+    decoy, tree = tmp_path / "decoy", tmp_path / "tree"
+    for place in (decoy / "etc", decoy / "srv", tree):
+        place.mkdir(parents=True)
+    (decoy / "etc/file").write_bytes(b"of the host")
+    for number in range(100):
+        (tree / f"{number}").touch()
+    outcomes: list[object] = []
+    barrier = threading.Barrier(5)
+
+    def use(container: pc.Container, number: int) -> None:
+        calls = [
+            lambda: container.read_bytes("/etc/file") == b"of the container",
+            lambda: container.write_bytes(f"/srv/{number}", b"x" * 4096) is None,
+            lambda: container.put(tree, f"/srv/{time.monotonic_ns()}-{number}") is None,
+            lambda: container.exec(["true"]).exit_code in {0, 137},
+        ]
+        barrier.wait()
+        try:
+            while calls[number]():
+                pass
+            outcomes.append("something else")
+        except pc.PyContainerError as error:
+            outcomes.append(type(error))
+        except BaseException as error:  # noqa: BLE001  (reported below)
+            outcomes.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            with pc.Container.create("host:", ["sleep", "100"]) as container:
+                container.start()
+                container.write_bytes("/etc/file", b"of the container")
+                threads = [threading.Thread(target=use, args=(container, number)) for number in range(4)]
+                for thread in threads:
+                    thread.start()
+                barrier.wait()
+                time.sleep(0.01)
+                container.remove(force=True)
+                # What is opened now gets the numbers that were freed.
+                others = [os.open(decoy, os.O_RDONLY) for _ in range(50)]
+                for thread in threads:
+                    thread.join()
+                for other in others:
+                    os.close(other)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(outcomes) == 40
+    assert {each for each in outcomes if not isinstance(each, type)} == set()
+    assert os.listdir(decoy / "srv") == []

@@ -75,6 +75,17 @@ def test_reading_and_listing(container: pc.Container) -> None:
 
 
 @SUBUID
+def test_a_user_is_found_in_accounts_that_nobody_may_read(container: pc.Container) -> None:
+    script = "echo worker:x:7:8::/srv/w:/bin/sh >> /etc/passwd; echo team:x:9:worker >> /etc/group; chmod 0 /etc/passwd /etc/group"
+    container.exec(["sh", "-c", script], check=True)
+    for _ in range(2):
+        shown = container.exec(["sh", "-c", "id -u; id -G; echo $HOME"], user="worker", text=True)
+        assert shown.stdout == "7\n8 9\n/srv/w\n"
+    with pytest.raises(pc.InvalidArgument, match="no user 'nobody-here'"):
+        container.exec(["id"], user="nobody-here")
+
+
+@SUBUID
 def test_writing(container: pc.Container) -> None:
     container.exec(["sh", "-c", PRIVATE], check=True)
     container.write_bytes("/srv/q/new", b"written", mode=0o640)
