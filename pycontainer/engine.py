@@ -261,7 +261,8 @@ def run(
     best_effort (bool; False)
         A limit that this host cannot hold is left out, instead of NotSupported.
     size (int bytes, or str like "64M"; None: half of the memory) [--storage-opt size]
-        Bound of what is written to the root file system; a Container's is a project quota on disk, unbounded by default.
+        Bound of what the command writes to the root file system. A Container's is on disk: unbounded by default,
+        and bounded by a project quota, which needs root and a file system that has them (else NotSupported).
     shm_size (int bytes, or str; "64M"): that of /dev/shm [--shm-size]
     tty (bool; False): the three streams are a terminal, all output is ``stdout`` [--tty]
     init (bool; False) [--init]
