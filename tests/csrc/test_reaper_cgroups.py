@@ -78,7 +78,7 @@ def group1(request: pytest.FixtureRequest) -> Iterator[Group]:
 
 
 #: Joins the group and forks for ever.
-BOMB = 'echo $$ >"$1/cgroup.procs"; while :; do sleep 0.01 & sleep 0.005; done'
+BOMB = 'echo $$ >"$1/cgroup.procs"; while :; do sleep 0.2 & sleep 0.005; done'
 
 
 def enter(path: Path, process: subprocess.Popen[bytes]) -> None:

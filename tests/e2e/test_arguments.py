@@ -28,7 +28,6 @@ def running() -> Iterator[pc.Container]:
         ("volumes", "did you mean 'mounts'?"),
         ("environment", "did you mean 'env'?"),
         ("time_out", "did you mean 'timeout'?"),
-        ("memory", "not there yet"),
         ("ports", "not there yet"),
         ("name", "it belongs to create()"),
         ("bufsize", "it belongs to popen()"),

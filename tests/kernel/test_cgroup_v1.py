@@ -25,7 +25,7 @@ pytestmark = pytest.mark.needs("root", "cgroup1")
 NAME = f"pycontainer-test-{os.getpid()}"
 
 #: Forks for ever, once it has been moved and told so.
-BOMB = "read line; while :; do sleep 0.01 & sleep 0.005; done"
+BOMB = "read line; while :; do sleep 0.2 & sleep 0.005; done"
 
 
 @pytest.fixture
