@@ -27,7 +27,7 @@ _WRITTEN = {
     "cpu.cfs_quota_us": ("100000", None),
     "pids.max": ("64", str(DEFAULT_PIDS)),
 }
-#: What the library reads at the end, where it is.
+#: What the library reads when a command has ended, where it is.
 _READ = (
     "cpu.stat",
     "cpu.pressure",
@@ -35,13 +35,10 @@ _READ = (
     "io.pressure",
     "memory.current",
     "memory.peak",
-    "memory.swap.current",
     "memory.events",
     "memory.usage_in_bytes",
     "memory.max_usage_in_bytes",
-    "memory.memsw.usage_in_bytes",
     "memory.oom_control",
-    "pids.current",
     "pids.peak",
     "io.stat",
     "blkio.throttle.io_service_bytes_recursive",

@@ -70,8 +70,8 @@ class Worker:
         """A cgroup with limits, as a run makes one."""
         with Cgroup.make("job", self._bounds.limits, parent=self._above(), accounting=COUNTED) as group:
             group.tasks  # noqa: B018  opened for the process that would join
-            usage = group.stat()
-        if usage.memory_peak is None and usage.cpu_user is None:
+            usage = group.account()
+        if usage.get("memory_peak") is None and usage.get("cpu_user") is None:
             raise BenchmarkError("nothing was counted")
 
     def _above(self) -> Cgroup:

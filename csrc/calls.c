@@ -5,7 +5,6 @@
 
 #include <linux/capability.h>
 #include <linux/landlock.h>
-#include <linux/fcntl.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -23,27 +22,6 @@ int pc_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_
 {
     struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
     return (int)pc_raw4(__NR_openat2, dir, as_long(path), as_long(&how), sizeof how);
-}
-
-static int use_file(int dir, const char *path, int flags, long call, long data, uint32_t size)
-{
-    long fd = pc_raw4(__NR_openat, dir, as_long(path), flags | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return (int)fd;
-    }
-    long ret = pc_raw3(call, fd, data, size);
-    pc_raw1(__NR_close, fd);
-    return (int)ret;
-}
-
-int pc_read_file(int dir, const char *path, char *buffer, uint32_t size)
-{
-    return use_file(dir, path, O_RDONLY, __NR_read, as_long(buffer), size);
-}
-
-int pc_write_file(int dir, const char *path, const char *data, uint32_t size)
-{
-    return use_file(dir, path, O_WRONLY, __NR_write, as_long(data), size);
 }
 
 int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new_path, uint32_t flags)

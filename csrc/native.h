@@ -219,6 +219,24 @@ int pc_set_file_ids(uint32_t uid, uint32_t gid);
 int pc_read_file(int dir, const char *path, char *buffer, uint32_t size);
 int pc_write_file(int dir, const char *path, const char *data, uint32_t size);
 
+/* One directory of a cgroup. The lists are texts, each with its '\0', and an empty one at their end. */
+struct pc_group_part {
+    int32_t above;        /* the directory that it is made in */
+    int32_t unified;      /* of version 2: its fd is that of the directory; of version 1: of its file `tasks` */
+    const char *settings; /* files and what is written to them, in turn */
+    const char *counters; /* files that tell what was used */
+};
+
+/* Makes the directory `name` of every part, and its fd. 0, or -errno with nothing made. */
+int pc_make_group(const struct pc_group_part *parts, uint32_t count, const char *name, int32_t *fds);
+/* Removes the directories; how many are left. */
+int pc_remove_group(const struct pc_group_part *parts, uint32_t count, const char *name);
+/* The content of all counters in turn, each with a '\0' after it (nothing but that: it cannot be read).
+   Their length, or -ENOSPC when that does not fit. */
+int pc_read_group(const struct pc_group_part *parts, uint32_t count, const char *name, char *buffer, uint32_t size);
+/* Has the kernel find the counters once, which is most of the time of reading them. */
+void pc_find_group(const struct pc_group_part *parts, uint32_t count, const char *name);
+
 /* Calls that doctor asks what the kernel can do. */
 /* close_range(2): with first = last = ~0 it closes nothing. */
 int pc_close_range(uint32_t first, uint32_t last, uint32_t flags);

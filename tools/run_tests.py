@@ -77,7 +77,10 @@ IN_MACHINE = [
             "terminal",
         )
     ),
-    *(f"tests/e2e/test_{name}.py" for name in ("run", "container", "ownership", "arguments", "rootfs", "limits", "usage")),
+    *(
+        f"tests/e2e/test_{name}.py"
+        for name in ("run", "container", "ownership", "arguments", "rootfs", "limits", "usage")
+    ),
 ]
 
 #: A test that fails is tried once more, which its closing line tells ("1 rerun"): other work on the machine

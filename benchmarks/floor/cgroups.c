@@ -10,22 +10,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void write_file(int dir, const char *file, const char *text)
+static int open_in_seat(const struct spot *spot, const struct seat *seat, const char *file, int flags)
 {
-    int fd = (int)must(openat(dir, file, O_WRONLY | O_CLOEXEC), file);
-    must(write(fd, text, strlen(text)), file);
-    close(fd);
+    char path[128];
+    must((size_t)snprintf(path, sizeof path, "%s/%s", seat->name, file) < sizeof path ? 0 : -1, file);
+    return (int)must(openat(spot->parent, path, flags | O_CLOEXEC), file);
 }
 
 /* "file=value" */
-static void limit(int dir, const char *setting)
+static void limit(const struct spot *spot, const struct seat *seat, const char *setting)
 {
     char file[64];
     const char *value = strchr(setting, '=');
     must(value != NULL && value - setting < (long)sizeof file ? 0 : -1, setting);
     memcpy(file, setting, (size_t)(value - setting));
     file[value - setting] = '\0';
-    write_file(dir, file, value + 1);
+    int fd = open_in_seat(spot, seat, file, O_WRONLY);
+    must(write(fd, value + 1, strlen(value + 1)), file);
+    close(fd);
 }
 
 void take_seat(const struct floor *floor, struct seat *seat)
@@ -35,12 +37,15 @@ void take_seat(const struct floor *floor, struct seat *seat)
     for (size_t i = 0; i < floor->spot_count; i++) {
         const struct spot *spot = &floor->spots[i];
         must(mkdirat(spot->parent, seat->name, 0755), "mkdirat");
-        seat->dirs[i] = (int)must(openat(spot->parent, seat->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat");
-        for (size_t j = 0; j < spot->limits.count; j++) {
-            limit(seat->dirs[i], spot->limits.items[j]);
+        if (spot->unified) {
+            seat->tasks[i] = -1;
+            seat->unified = (int)must(openat(spot->parent, seat->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "openat");
+        } else {
+            seat->tasks[i] = open_in_seat(spot, seat, "tasks", O_WRONLY);
         }
-        seat->tasks[i] = spot->unified ? -1 : (int)must(openat(seat->dirs[i], "tasks", O_WRONLY | O_CLOEXEC), "tasks");
-        seat->unified = spot->unified ? seat->dirs[i] : seat->unified;
+        for (size_t j = 0; j < spot->limits.count; j++) {
+            limit(spot, seat, spot->limits.items[j]);
+        }
     }
 }
 
@@ -63,20 +68,34 @@ void sit_down(const struct floor *floor, const struct seat *seat)
     }
 }
 
+void look_around(const struct floor *floor, const struct seat *seat)
+{
+    char path[128];
+    for (size_t i = 0; i < floor->spot_count; i++) {
+        const struct spot *spot = &floor->spots[i];
+        for (size_t j = 0; j < spot->counters.count; j++) {
+            snprintf(path, sizeof path, "%s/%s", seat->name, spot->counters.items[j]);
+            must(faccessat(spot->parent, path, F_OK, 0), path);
+        }
+    }
+}
+
 void leave_seat(const struct floor *floor, const struct seat *seat)
 {
     static _Thread_local char content[65536];
     for (size_t i = 0; i < floor->spot_count; i++) {
         const struct spot *spot = &floor->spots[i];
         for (size_t j = 0; j < spot->counters.count; j++) {
-            int fd = (int)must(openat(seat->dirs[i], spot->counters.items[j], O_RDONLY | O_CLOEXEC), "counter");
+            int fd = open_in_seat(spot, seat, spot->counters.items[j], O_RDONLY);
             must(read(fd, content, sizeof content), spot->counters.items[j]);
             close(fd);
         }
         must(unlinkat(spot->parent, seat->name, AT_REMOVEDIR), "rmdir");
-        close(seat->dirs[i]);
         if (seat->tasks[i] >= 0) {
             close(seat->tasks[i]);
         }
+    }
+    if (seat->unified >= 0) {
+        close(seat->unified);
     }
 }

@@ -37,7 +37,6 @@ struct spot {
 
 /* The cgroup of one round, in each spot. */
 struct seat {
-    int dirs[SPOTS];
     int tasks[SPOTS];
     int unified; /* the directory for CLONE_INTO_CGROUP, or -1 */
     char name[32];
@@ -89,6 +88,7 @@ _Noreturn void outer_exec(const struct floor *floor, struct streams *streams, in
 void take_seat(const struct floor *floor, struct seat *seat);
 void start_in(struct clone_args *args, const struct seat *seat);
 void sit_down(const struct floor *floor, const struct seat *seat);
+void look_around(const struct floor *floor, const struct seat *seat); /* for its counters, while the program runs */
 void leave_seat(const struct floor *floor, const struct seat *seat);
 
 /* inner.c: the container's first process, or a later one; tree.c: the file system; confine.c: on to execve. */

@@ -133,6 +133,7 @@ void start_round(const struct floor *floor, const struct identity *identity)
         must(status == 0 ? 0 : -1, "the outer process");
     }
     unguard(before);
+    look_around(floor, &streams.seat);
     finish(&streams, pid);
     leave_seat(floor, &streams.seat);
     read_changes(&streams);
@@ -153,6 +154,7 @@ void exec_round(const struct floor *floor)
     reap(P_PID, (int)must_raw(child, "clone3"), &status);
     must(status == 0 ? 0 : -1, "the outer process");
     unguard(before);
+    look_around(floor, &streams.seat);
     finish(&streams, pid);
     leave_seat(floor, &streams.seat);
 }

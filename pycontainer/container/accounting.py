@@ -35,13 +35,12 @@ def usage_of(ended: Ended, cgroup: Cgroup | None, *, wall: float) -> Usage:
     }
     if cgroup is None:
         return Usage(wall=wall, **of_process)
-    stat = cgroup.stat()
-    told: dict[str, Any] = {name: getattr(stat, name) for name in _SAME}
+    counted = cgroup.account()
+    told: dict[str, Any] = {name: counted.get(name) for name in _SAME}
     for name, value in of_process.items():
-        counted = getattr(stat, name)
-        told[name] = value if counted is None else counted
-    if stat.pressure:
-        told["pressure"] = {name: each.some_total for name, each in stat.pressure.items()}
+        told[name] = counted.get(name, value)
+    if counted["pressure"]:
+        told["pressure"] = counted["pressure"]
     return Usage(wall=wall, **told)
 
 

@@ -32,7 +32,8 @@ class Deadline:
         self._end = None if timeout is None else time.monotonic() + timeout
         self._cpu_timeout = cpu_timeout
         self._cpu_used = cpu_used
-        self._cores = os.cpu_count() or 1
+        # Asks the kernel for a file.
+        self._cores = 1 if cpu_timeout is None else os.cpu_count() or 1
 
     def left(self) -> float:
         """The seconds after which to ask again; 0 when the time is up."""

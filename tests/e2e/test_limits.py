@@ -282,13 +282,35 @@ def test_a_timeout_ends_a_large_tree_at_once() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_abandoned_programs_leave_nothing(box: pc.Container) -> None:
-    fds = len(os.listdir("/proc/self/fd"))
-    for _ in range(30):
-        box.popen(["sleep", "0.01"])
-    time.sleep(0.2)
-    box.exec(["true"])
-    assert len(os.listdir("/proc/self/fd")) <= fds + 2
+def held() -> tuple[int, int, int]:
+    """Fds, threads, and MiB of memory of this process."""
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), pages * 4096 // MIB
+
+
+# To forget them is what the warning is about.
+@pytest.mark.filterwarnings("ignore:unclosed <Process:ResourceWarning")
+def test_a_thousand_abandoned_programs_leave_nothing(box: pc.Container) -> None:
+    def abandon(count: int) -> None:
+        for number in range(count):
+            box.popen(["sleep", "0.01"])
+            if number % 50 == 49:
+                time.sleep(0.1 * SLOWNESS)  # as many as may be there at once
+
+    def settle() -> None:
+        time.sleep(0.1 * SLOWNESS)
+        box.exec(["true"])  # whoever starts something collects those that have ended
+
+    abandon(50)
+    settle()
+    fds, threads, memory = held()
+    abandon(1000 if SLOWNESS == 1 else 200)
+    settle()
+    after = held()
+    assert after[0] <= fds + 1
+    assert after[1] <= threads
+    assert after[2] <= memory + 2
 
 
 def test_the_same_from_an_event_loop() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
+import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel import native
@@ -20,40 +22,59 @@ _PIECE = 3500
 _PATIENCE = 2.0
 
 
-class _Lasting(Fd):
-    """Of the process while it lives: that nobody closes it is no mistake to be warned of."""
+_opening = threading.Lock()
 
-    __slots__ = ()
 
-    def __del__(self, _warn: Any = None, _close: Any = os.close) -> None:
-        fd = getattr(self, "_fd", -1)
-        if fd >= 0:
-            _close(fd)
+class _Owner(Fd):
+    """Of a directory's fd. One that is ``lasting`` is open until nobody refers to it, which is no mistake."""
+
+    __slots__ = ("lasting",)
+
+    def __init__(self, fd: int, *, lasting: bool = False) -> None:
+        super().__init__(fd)
+        self.lasting = lasting
+
+    def __del__(self, _warn: Any = warnings.warn, _close: Any = os.close) -> None:
+        if not getattr(self, "lasting", False):
+            super().__del__(_warn, _close)
+        elif self._fd >= 0:
+            _close(self._fd)
+
+
+class Counters(Protocol):
+    """Files that tell what was used: those of a directory, or what was read of them at once."""
+
+    def find(self, name: str) -> bytes | None:
+        """The content of a file, or ``None`` where the kernel does not offer it."""
+
+    def below(self) -> Iterator[Directory]:
+        """The directories in it, each closed when the next is asked for."""
 
 
 class Directory:
-    """An open cgroup directory of either version. ``close`` lets go of it, ``remove`` removes it."""
+    """A cgroup directory of either version. ``close`` lets go of it, ``remove`` removes it.
 
-    __slots__ = ("_fd", "path")
+    One that was made by its path is opened when it is first needed: that costs as much as to make it.
+    """
 
-    def __init__(self, path: str, fd: int, *, lasting: bool = False) -> None:
+    __slots__ = ("_closed", "_fd", "path")
+
+    def __init__(self, path: str, fd: int | None = None, *, lasting: bool = False) -> None:
         self.path = path
-        self._fd = _Lasting(fd) if lasting else Fd(fd)
+        self._closed = False
+        self._fd = None if fd is None else _Owner(fd, lasting=lasting)
 
     @classmethod
     def open(cls, path: str, *, lasting: bool = False) -> Directory:
         """Open an existing one, ``lasting`` for as long as the process lives. Raises ``OSError``."""
-        return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), lasting=lasting)
+        return cls(path, _open(path), lasting=lasting)
 
     def make(self, name: str) -> Directory:
         """Make and open the directory ``name`` in this one. Raises ``OSError``, with nothing made."""
-        here = self._fd.fileno()
+        here = self.fileno()
         os.mkdir(name, 0o755, dir_fd=here)
         try:
-            return Directory(
-                f"{self.path.rstrip('/')}/{name}",
-                os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here),
-            )
+            return Directory(f"{self.path.rstrip('/')}/{name}", _open(name, here))
         except BaseException:
             os.rmdir(name, dir_fd=here)
             raise
@@ -61,27 +82,42 @@ class Directory:
     @property
     def closed(self) -> bool:
         """Whether it is held no longer."""
-        return self._fd.closed
+        return self._closed
 
     def fileno(self) -> int:
-        """The fd, which stays owned here."""
-        return self._fd.fileno()
+        """The fd, which stays owned here. Raises ``ValueError`` when closed."""
+        owner = self._fd
+        if owner is None:
+            with _opening:
+                if self._closed:
+                    raise ValueError("I/O operation on closed cgroup directory")
+                owner = self._fd = self._fd or _Owner(_open(self.path))
+        return owner.fileno()
+
+    def keep(self) -> Fd:
+        """The owner of the fd, for those who need it beyond :meth:`close`: it is open until nobody refers to it."""
+        self.fileno()
+        owner = self._fd
+        if owner is None:
+            raise ValueError("I/O operation on closed cgroup directory")
+        owner.lasting = True
+        return owner
 
     def open_file(self, name: str, flags: int) -> int:
         """An fd of a file in it, the caller's. Raises ``OSError``."""
-        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self._fd.fileno())
+        return os.open(name, flags | os.O_CLOEXEC, dir_fd=self.fileno())
 
     def has(self, name: str) -> bool:
         """Is there a file or directory of that name?"""
         try:
-            os.stat(name, dir_fd=self._fd.fileno(), follow_symlinks=False)
+            os.stat(name, dir_fd=self.fileno(), follow_symlinks=False)
         except FileNotFoundError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """The content of a file. Raises ``OSError``."""
-        here = self._fd.fileno()
+        here = self.fileno()
         data = native.read_file(here, name.encode())
         # seq_file hands out pieces of a page or so, cut between lines.
         return data if data is not None and len(data) < _PIECE else self._read_long(here, name)
@@ -106,29 +142,34 @@ class Directory:
 
     def write(self, name: str, data: bytes) -> None:
         """Write to a file in one call. Raises ``OSError``."""
-        native.write_file(self._fd.fileno(), name.encode(), data)
+        native.write_file(self.fileno(), name.encode(), data)
 
     def children(self) -> list[str]:
         """The names of the cgroups in it."""
-        fd = self._fd.fileno()
-        if os.fstat(fd).st_nlink == 2:  # kernfs counts the subdirectories
-            return []
-        with os.scandir(fd) as entries:
+        if os.stat(self.path if self._fd is None else self.fileno()).st_nlink == 2:
+            return []  # kernfs counts the subdirectories
+        with os.scandir(self.fileno()) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def walk(self) -> Iterator[Directory]:
         """This one, and those below, each closed when the next is asked for; who vanishes is left out."""
         yield self
+        for each in self.below():
+            try:
+                yield from each.walk()
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # removed while it was open
+                    raise
+
+    def below(self) -> Iterator[Directory]:
+        """Those right below, each closed when the next is asked for; who vanishes is left out."""
         for name in self.children():
             try:
                 below = Directory(f"{self.path}/{name}", self.open_file(name, os.O_RDONLY | os.O_DIRECTORY))
             except FileNotFoundError:
                 continue
             try:
-                yield from below.walk()
-            except OSError as error:
-                if error.errno != errno.ENODEV:  # removed while it was open
-                    raise
+                yield below
             finally:
                 below.close()
 
@@ -152,12 +193,12 @@ class Directory:
         """Remove it if nothing is in it, which closes it; else false. Raises :class:`KernelError`."""
         removed = self._try_remove()
         if removed:
-            self._fd.close()
+            self.close()
         return removed
 
     def remove_tree(self) -> None:
         """Remove it and those below, which must be empty of processes; closes it. Raises :class:`KernelError`."""
-        if self._fd.closed:
+        if self._closed:
             return
         deadline = 0.0
         while not self._try_remove():
@@ -170,7 +211,7 @@ class Directory:
             if time.monotonic() > deadline:
                 raise KernelError(errno.EBUSY, f"remove the cgroup {self.path}")
             time.sleep(0.001)
-        self._fd.close()
+        self.close()
 
     def _remove_child(self, name: str) -> None:
         try:
@@ -195,4 +236,12 @@ class Directory:
 
     def close(self) -> None:
         """Let go of it. Idempotent."""
-        self._fd.close()
+        self._closed = True
+        with _opening:
+            owner, self._fd = self._fd, None
+        if owner is not None and not owner.lasting:
+            owner.close()
+
+
+def _open(path: str, above: int | None = None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)

@@ -16,8 +16,10 @@ from pycontainer.kernel.cgroup import making
 from pycontainer.kernel.cgroup.emptying import empty, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
-from pycontainer.kernel.cgroup.limits import Limits
+from pycontainer.kernel.cgroup.limits import NO_LIMITS, Limits
 from pycontainer.kernel.cgroup.lineage import Lineage
+from pycontainer.kernel.cgroup.parts import Parts
+from pycontainer.kernel.cgroup.pattern import TREE, Pattern
 from pycontainer.kernel.cgroup.place import Place
 from pycontainer.kernel.reaper import reaper
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.kernel.cgroup.limits import LimitOptions
+
+#: Of how many kinds of cgroups a place knows how they are made.
+_MOST_PATTERNS = 64
 
 
 class Cgroup(Lineage):
@@ -94,6 +99,37 @@ class Cgroup(Lineage):
     def _make(
         cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
     ) -> Cgroup:
+        kind = limits, tuple(accounting), frozenset(optional)
+        pattern = above.patterns.get(kind)
+        if pattern is not None:
+            try:
+                parts, tasks = pattern.make(name)
+            except OSError:
+                above.patterns.pop(kind, None)
+            else:
+                group = cls(name, above.layout, parts, above)
+                group._become(pattern, limits, accounting)
+                group._tasks.update(tasks)
+                return group
+        group = cls._make_first(name, above, limits, accounting, optional)
+        if making.can_be_repeated(group._parts, above.layout, limits):
+            if len(above.patterns) >= _MOST_PATTERNS:
+                above.patterns.clear()
+            pattern = above.patterns[kind] = Pattern(above, group._parts, group._missing)
+            group._become(pattern, limits, accounting)
+        return group
+
+    def _become(self, pattern: Pattern, limits: Limits, accounting: Collection[str]) -> None:
+        self._pattern = pattern
+        self._limits = limits
+        self._missing = dict(pattern.missing)
+        self._is_used = bool(limits.names or accounting)
+
+    @classmethod
+    def _make_first(
+        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
+    ) -> Cgroup:
+        """Find out where its limits are to be had, and how; :class:`Pattern` does it again."""
         needs = making.find_needs(above, limits, accounting)
         making.check_missing(needs.missing, optional)
         parts, refused = making.make_parts(above, name, needs.hierarchies)
@@ -104,7 +140,7 @@ class Cgroup(Lineage):
             group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
             making.check_missing(group._missing, optional)
             group._set(
-                [each for each in limits.names if each not in group._missing], limits, Limits(), optional
+                [each for each in limits.names if each not in group._missing], limits, NO_LIMITS, optional
             )
         except BaseException:
             group.close()
@@ -114,7 +150,7 @@ class Cgroup(Lineage):
     @classmethod
     def _without_any(cls, name: str, limits: Limits, reason: NotSupported) -> Cgroup:
         """What a best effort comes to where no cgroup can be made: no directory, nothing limited."""
-        group = cls(name, Layout(), making.Parts(), None)
+        group = cls(name, Layout(), Parts(), None)
         group._limits = limits
         group._missing = dict.fromkeys(limits.names, reason)
         return group
@@ -173,6 +209,8 @@ class Cgroup(Lineage):
             with suppress(KernelError, NotSupported):
                 making.set_limits(self._parts, self.layout.v1, self._above, before, changed, after)
             raise
+        finally:
+            self._parts.written.clear()
         self._limits = after
         for name in limits:
             self._missing.pop(name, None)
@@ -202,8 +240,11 @@ class Cgroup(Lineage):
         """
         if self._closed:
             return
+        if self._remove_at_once():
+            self.close()
+            return
         self._hand_kills_up()
-        for place, directory in (("", self._parts.tree), *self._parts.v1.items()):
+        for place, directory in ((TREE, self._parts.tree), *self._parts.v1.items()):
             if directory is not None and not directory.remove():
                 empty(directory, os.path.dirname(directory.path) if into is None else into.path_in(place))
         self.close()
@@ -219,13 +260,29 @@ class Cgroup(Lineage):
         self._devices.close()
         if self._above is None or (isinstance(self._above, Cgroup) and self._above._closed):
             self._parts.close()  # not ours, or gone with the one above
-        else:
+        elif not self._remove_at_once():
             self._hand_kills_up()
             self._parts.remove()
         self._closed = True
+        self.forget_patterns()
         for number in self._leashed or ():
             reaper().forget(number)
         self._leashed = None
+
+    def _remove_at_once(self) -> bool:
+        """Remove it if it is of a kind that is known, and nothing is in it."""
+        pattern, self._pattern = self._pattern, None
+        if pattern is None:
+            return False
+        # The account's number is the last one: who could be killed after it keeps the cgroup busy.
+        kills = self._kills_told
+        if kills is None:
+            self._hand_kills_up()
+        if not pattern.remove(self.name):
+            return False
+        self._hand_kills_up(kills)
+        self._parts.forget()
+        return True
 
     def __enter__(self) -> Cgroup:
         return self

@@ -35,6 +35,7 @@ class Home(Place):
     """The place of this process; its directories stay open. Thread-safe: everything can be done twice."""
 
     def __init__(self, layout: Layout) -> None:
+        super().__init__()
         self.layout = layout
         self.tree, self._is_ours = _find_tree(layout)
         self._hierarchies: dict[str, Directory] = {}
@@ -54,6 +55,7 @@ class Home(Place):
 
     def close(self) -> None:
         """Let go of the directories; for tests with layouts of their own."""
+        self.forget_patterns()
         for directory in self._hierarchies.values():
             directory.close()
         self._hierarchies.clear()

@@ -9,8 +9,9 @@ from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.layout import Layout
-from pycontainer.kernel.cgroup.limits import Limits
+from pycontainer.kernel.cgroup.limits import NO_LIMITS
 from pycontainer.kernel.cgroup.members import Members
+from pycontainer.kernel.cgroup.parts import Parts
 from pycontainer.kernel.cgroup.place import Place
 from pycontainer.kernel.reaper import reaper
 
@@ -18,10 +19,10 @@ from pycontainer.kernel.reaper import reaper
 class Lineage(Members):
     """The directories of a cgroup, made in those of the place above; ``None`` for one that was adopted."""
 
-    def __init__(self, name: str, layout: Layout, parts: making.Parts, above: Place | None) -> None:
+    def __init__(self, name: str, layout: Layout, parts: Parts, above: Place | None) -> None:
         super().__init__(name, layout, parts)
         self._above = above
-        self._limits = Limits()
+        self._limits = NO_LIMITS
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
         self._devices = DeviceLimit()
@@ -39,6 +40,7 @@ class Lineage(Members):
                     raise NotSupported(
                         f"the adopted cgroup {self.name} has no directory in {name}", "adopt it, too"
                     )
+                self._pattern = None
                 try:
                     found = making.add_hierarchy(self._parts, self._above, self.name, name)
                 except BaseException:
@@ -97,9 +99,13 @@ class Lineage(Members):
             raise NotSupported(f"the cgroup {self.name} has no directory in {place}", "dissolve it elsewhere")
         return directory.path
 
-    def _hand_kills_up(self) -> None:
-        """Once: version 1 does not count in the cgroup above what happened in this one."""
-        memory, above = self._v1().get("memory"), self._above
-        if memory is not None and isinstance(above, Lineage) and above._is_used and not self._handed_up:
-            above._kills_below += self._kills_below + (v1.oom_kills(memory) or 0)
-            self._handed_up = True
+    def _hand_kills_up(self, kills: int | None = None) -> None:
+        """Once: version 1 does not count in the cgroup above what happened in this one, ``kills`` if that is known."""
+        above = self._above
+        if not self._handed_up and isinstance(above, Lineage) and above._is_used:
+            memory = self._v1().get("memory")
+            if memory is not None:
+                above._kills_below += (
+                    self._kills_below + (v1.oom_kills(memory) or 0) if kills is None else kills
+                )
+                self._handed_up = True

@@ -13,6 +13,7 @@ from pycontainer.kernel.cgroup import v1, v2
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.layout import Layout, read_layout
 from pycontainer.kernel.cgroup.limits import Limits, controller_of
+from pycontainer.kernel.cgroup.parts import Parts
 from pycontainer.kernel.cgroup.place import NO_PLACE, Place, cannot_make
 from pycontainer.kernel.cgroup.setting import AS_ABOVE, Setting
 
@@ -20,30 +21,6 @@ ACCOUNTS = ("cpu", "memory", "pids", "io")
 #: Writing fails so where the kernel has no such limit, or the caller may not set it.
 _NOT_TO_BE_HAD = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
 _LONGEST_NAME = 255
-
-
-@attrs.define
-class Parts:
-    """The directories of one cgroup: in version 2's tree, and in hierarchies of version 1 by their name."""
-
-    tree: Directory | None = None
-    v1: dict[str, Directory] = attrs.field(factory=dict)
-
-    def remove(self) -> None:
-        """Remove them and those below. Raises :class:`KernelError` at the first that is busy; those after it stay."""
-        if self.tree is not None:
-            self.tree.remove_tree()
-            self.tree = None
-        while self.v1:
-            place = next(iter(self.v1))
-            self.v1[place].remove_tree()
-            del self.v1[place]
-
-    def close(self) -> None:
-        """Let go of them, without removing any."""
-        for directory in (*self.v1.values(), self.tree):
-            if directory is not None:
-                directory.close()
 
 
 def check_name(name: object) -> str:
@@ -241,6 +218,7 @@ def _write(parts: Parts, layout_v1: Mapping[str, str], above: Place | None, sett
             if data == AS_ABOVE:
                 data = above.hierarchy(hierarchy).read(file) if above is not None and hierarchy else b"\n"  # noqa: PLW2901
             directory.write(file, data)
+            parts.written.setdefault(hierarchy or "", []).append((file, data))
             return
         except OSError as error:
             if error.errno not in _NOT_TO_BE_HAD:
@@ -248,6 +226,12 @@ def _write(parts: Parts, layout_v1: Mapping[str, str], above: Place | None, sett
             refusal = f"{file}: {error.strerror}"
     what = f"{setting.limit} cannot be set in {directory.path}" + (f" ({refusal})" if setting.choices else "")
     raise NotSupported(what, setting.fix)
+
+
+def can_be_repeated(parts: Parts, layout: Layout, limits: Limits) -> bool:
+    """May others be made by repeating what was written? Not what depends on the cgroup above, or is no file."""
+    place = layout.v1.get("cpuset")
+    return "devices" not in limits.names and (place is None or place not in parts.v1)
 
 
 def check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:

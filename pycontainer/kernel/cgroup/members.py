@@ -5,20 +5,25 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.cgroup import ending
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.events import Watch, watch
 from pycontainer.kernel.cgroup.layout import Layout
-from pycontainer.kernel.cgroup.making import Parts
+from pycontainer.kernel.cgroup.parts import Parts
+from pycontainer.kernel.cgroup.pattern import TREE, Pattern
 from pycontainer.kernel.cgroup.place import NO_PLACE, Place
 from pycontainer.kernel.cgroup.stat import (
     RESOURCES,
+    Account,
     CgroupStat,
+    Noted,
     Pressure,
+    read_account,
     read_cpu_seconds,
     read_pressure,
     read_stat,
@@ -26,6 +31,8 @@ from pycontainer.kernel.cgroup.stat import (
 
 if TYPE_CHECKING:
     from pycontainer.kernel.process import Process
+
+T = TypeVar("T")
 
 #: What the owner of a cgroup may write, where the kernel does not tell it (/sys/kernel/cgroup/delegate).
 _DELEGATED = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n"
@@ -37,12 +44,17 @@ class Members(Place):
     """The directories of a cgroup, and what they can do to the processes in it and below."""
 
     def __init__(self, name: str, layout: Layout, parts: Parts) -> None:
+        super().__init__()
         self.name = name
         self.layout = layout
         self._parts = parts
+        #: Of which kind it is, as long as it is that and nothing else.
+        self._pattern: Pattern | None = None
         self._tasks: dict[str, int] = {}
         #: Kills in cgroups below that are removed: version 1 forgets them.
         self._kills_below = 0
+        #: Those that the last account told.
+        self._kills_told: int | None = None
         self._closed = False
         self._lock = threading.RLock()
 
@@ -68,7 +80,9 @@ class Members(Place):
 
     def _v1(self) -> dict[str, Directory]:
         """The directories in hierarchies of version 1, by controller."""
-        found = self._parts.v1
+        return self._by_controller(self._parts.v1)
+
+    def _by_controller(self, found: Mapping[str, T]) -> dict[str, T]:
         return {name: found[place] for name, place in self.layout.v1.items() if place in found}
 
     @property
@@ -85,7 +99,8 @@ class Members(Place):
         """
         self._check()
         with self._lock:
-            for directory in self.joined().values():
+            joined = self.joined().values()
+            for directory in joined:
                 if directory.path not in self._tasks:
                     try:
                         self._tasks[directory.path] = directory.open_file("tasks", os.O_WRONLY)
@@ -93,7 +108,7 @@ class Members(Place):
                         raise KernelError(
                             error.errno or 0, f"open tasks of the cgroup {directory.path}"
                         ) from None
-            return tuple(self._tasks[directory.path] for directory in self.joined().values())
+            return tuple([self._tasks[directory.path] for directory in joined])
 
     def joined(self) -> dict[str, Directory]:
         """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
@@ -165,6 +180,34 @@ class Members(Place):
         """What it has used until now, in seconds and bytes."""
         self._check()
         return read_stat(self._parts.tree, self._v1(), kills_below=self._kills_below)
+
+    def account(self) -> Account:
+        """What a command that has ended used: the fields of :class:`CgroupStat`, as far as they are told.
+
+        Without ``swap_current`` and ``pids_current``; of the pressure the totals of ``some``, in seconds.
+        """
+        self._check()
+        found = self._account()
+        self._kills_told = found.get("oom_kills")
+        return found
+
+    def _account(self) -> Account:
+        pattern = self._pattern
+        told = None if pattern is None else pattern.read(self.name, self._parts)
+        if told is not None:
+            return read_account(told.get(TREE), self._by_controller(told), kills_below=self._kills_below)
+        noted = {place: Noted(each) for place, each in self._parts.v1.items()}
+        if self._parts.tree is not None:
+            noted[TREE] = Noted(self._parts.tree)
+        found = read_account(noted.get(TREE), self._by_controller(noted), kills_below=self._kills_below)
+        if pattern is not None:
+            pattern.note({place: each.names for place, each in noted.items()})
+        return found
+
+    def expect(self) -> None:
+        """Have the kernel look up what :meth:`account` will read, which is most of its time."""
+        if self._pattern is not None:
+            self._pattern.find(self.name)
 
     def cpu_seconds(self) -> float:
         """The processor time that it has used until now. Raises :class:`NotSupported` where it is not counted."""

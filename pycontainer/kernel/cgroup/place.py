@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.cgroup import v2
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.layout import Layout
+from pycontainer.kernel.cgroup.pattern import TREE, Pattern
+from pycontainer.kernel.fd import Fd
 
 _DELEGATE = "systemd-run --user --scope -p Delegate=yes COMMAND"
 NO_PLACE = f"run as root, or in a cgroup that is delegated to you ({_DELEGATE})"
@@ -29,9 +31,29 @@ class Place:
     layout: Layout
     tree: Directory | None
 
+    def __init__(self) -> None:
+        #: The kinds of cgroups that were made in it, by what was asked for.
+        self.patterns: dict[Hashable, Pattern] = {}
+        self._kept: dict[str, Fd] = {}
+
     def hierarchy(self, name: str) -> Directory:
         """The directory in the hierarchy of version 1 that has the caller at ``name``. Raises ``OSError``."""
         raise NotImplementedError
+
+    def keep(self, place: str) -> Fd:
+        """The directory in a hierarchy of version 1, or in version 2's ``TREE``, to be held beyond our own end."""
+        found = self._kept.get(place)
+        if found is None:
+            directory = self.tree if place == TREE else self.hierarchy(place)
+            if directory is None:
+                raise NotSupported("the tree of version 2 is not mounted", NO_PLACE)
+            found = self._kept.setdefault(place, directory.keep())
+        return found
+
+    def forget_patterns(self) -> None:
+        """At our own end; who was made by one goes on with it."""
+        self.patterns.clear()
+        self._kept.clear()
 
     def enable(self, controllers: Collection[str]) -> dict[str, NotSupported]:
         """Have version 2 controllers for what is made in here; those that cannot be had, with the reason."""

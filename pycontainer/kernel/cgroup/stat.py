@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel.cgroup import v1, v2
-from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.directory import Counters, Directory
+
+#: The fields of :class:`CgroupStat` that are told.
+Account = dict[str, Any]
 
 #: The resources whose pressure is told.
 RESOURCES = ("cpu", "memory", "io")
@@ -72,33 +76,71 @@ class CgroupStat:
     pressure: Mapping[str, Pressure] = attrs.field(factory=dict)
 
 
+#: What says only how things are in this moment; nobody asks for it when a command has ended.
+_MOMENTARY = frozenset({"memory.memsw.usage_in_bytes", "memory.swap.current", "pids.current"})
+
+
+class Noted:
+    """The counters of a directory, as far as they tell of a command that has ended; those found are noted."""
+
+    __slots__ = ("_directory", "names")
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.names: list[str] = []
+
+    def find(self, name: str) -> bytes | None:
+        """The content of a file."""
+        data = None if name in _MOMENTARY else self._directory.find(name)
+        if data is not None:
+            self.names.append(name)
+        return data
+
+    def below(self) -> Iterator[Directory]:
+        """The directories in it."""
+        return self._directory.below()
+
+
 def read_stat(tree: Directory | None, places: Mapping[str, Directory], *, kills_below: int = 0) -> CgroupStat:
     """Read everything that is told: ``tree`` is the directory of version 2, ``places`` those of version 1.
 
     ``kills_below`` happened in cgroups that are gone, which version 1 does not count in those above.
     """
-    found: dict[str, object] = {}
+    found = _read(tree, places, kills_below)
+    found["pressure"] = {name: Pressure.parse(data.decode()) for name, data in find_pressures(tree)}
+    return CgroupStat(**found)
+
+
+def read_account(tree: Counters | None, places: Mapping[str, Counters], *, kills_below: int = 0) -> Account:
+    """The same for a command that has ended, as a plain mapping; of the pressure the totals alone, in seconds."""
+    found = _read(tree, places, kills_below)
+    found["pressure"] = {name: some_total(data) for name, data in find_pressures(tree)}
+    return found
+
+
+def _read(tree: Counters | None, places: Mapping[str, Counters], kills_below: int) -> Account:
+    found: Account = {}
     if tree is not None:
         found.update(v2.read_cpu(tree))
-        found["pressure"] = {
-            name: told for name in RESOURCES if (told := find_pressure(tree, name)) is not None
-        }
     elif "cpuacct" in places:
         found.update(v1.read_cpu(places["cpuacct"]))
     if "cpu" in places:
         found.update(v1.read_throttled(places["cpu"]))
-    for controller, read1, read2 in (
-        ("memory", v1.read_memory, v2.read_memory),
-        ("pids", v2.read_pids, v2.read_pids),
-        ("io", v1.read_io, v2.read_io),
-    ):
+    for controller, read1, read2 in _READERS:
         if controller in places:
             found.update(read1(places[controller]))
         elif tree is not None:
             found.update(read2(tree))
     if kills_below and "memory" in places:
-        found["oom_kills"] = (v1.oom_kills(places["memory"]) or 0) + kills_below
-    return CgroupStat(**found)  # type: ignore[arg-type]
+        found["oom_kills"] = (found["oom_kills"] or 0) + kills_below
+    return found
+
+
+_READERS = (
+    ("memory", v1.read_memory, v2.read_memory),
+    ("pids", v2.read_pids, v2.read_pids),
+    ("io", v1.read_io, v2.read_io),
+)
 
 
 def read_cpu_seconds(tree: Directory | None, places: Mapping[str, Directory]) -> float:
@@ -113,20 +155,30 @@ def read_cpu_seconds(tree: Directory | None, places: Mapping[str, Directory]) ->
     return float(found["cpu_user"] + found["cpu_system"])
 
 
-def find_pressure(tree: Directory, resource: str) -> Pressure | None:
-    """The pressure on a resource, or ``None`` where it is not told. PSI that is off fails when read."""
-    data = tree.find(f"{resource}.pressure")
-    return None if not data else Pressure.parse(data.decode())
+def find_pressures(tree: Counters | None) -> list[tuple[str, bytes]]:
+    """The content of the pressure files that are told. PSI that is off fails when read."""
+    if tree is None:
+        return []
+    return [(name, data) for name in RESOURCES if (data := tree.find(f"{name}.pressure"))]
+
+
+def some_total(data: bytes) -> float:
+    """How long at least one process waited, in seconds.
+
+    >>> some_total(b"some avg10=1.50 avg60=0.00 avg300=0.00 total=2500000\\nfull avg10=0.00 total=1\\n")
+    2.5
+    """
+    return int(data[data.index(b"total=") + 6 : data.index(b"\n")]) / 1e6
 
 
 def read_pressure(tree: Directory | None, resource: str) -> Pressure:
-    """The same; raises :class:`NotSupported`."""
+    """The pressure on a resource. Raises :class:`NotSupported` where it is not told."""
     if tree is None:
         raise NotSupported("version 1 tells no pressure of a cgroup", "mount the tree of version 2, too")
-    found = find_pressure(tree, resource)
-    if found is None:
+    data = tree.find(f"{resource}.pressure")
+    if not data:
         raise NotSupported(
             f"the kernel tells no {resource}.pressure of the cgroup {tree.path}",
             "boot it with psi=1 (CONFIG_PSI)",
         )
-    return found
+    return Pressure.parse(data.decode())

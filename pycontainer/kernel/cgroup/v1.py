@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.directory import Counters, Directory
 from pycontainer.kernel.cgroup.disks import is_stacked
 from pycontainer.kernel.cgroup.limits import IoLimit, Limits, controller_of
 from pycontainer.kernel.cgroup.setting import AS_ABOVE, Setting, bandwidth
@@ -153,7 +153,7 @@ def prepare(controllers: Collection[str], above: Directory, group: Directory) ->
             group.write(name, above.read(name))
 
 
-def read_cpu(cpuacct: Directory) -> dict[str, Any]:
+def read_cpu(cpuacct: Counters) -> dict[str, Any]:
     """Seconds. The sum is exact, its parts are counted in ticks: they divide it, as getrusage(2) does."""
     total, parts = number(cpuacct.find("cpuacct.usage")), cpuacct.find("cpuacct.stat")
     if total is None or parts is None:
@@ -164,13 +164,13 @@ def read_cpu(cpuacct: Directory) -> dict[str, Any]:
     return {"cpu_user": total * share / 1e9, "cpu_system": total * (1 - share) / 1e9}
 
 
-def read_throttled(cpu: Directory) -> dict[str, Any]:
+def read_throttled(cpu: Counters) -> dict[str, Any]:
     """Seconds."""
     told = pairs(cpu.find("cpu.stat") or b"")
     return {"cpu_throttled": told["throttled_time"] / 1e9} if "throttled_time" in told else {}
 
 
-def read_memory(memory: Directory) -> dict[str, Any]:
+def read_memory(memory: Counters) -> dict[str, Any]:
     """Bytes, and kills."""
     current = number(memory.find("memory.usage_in_bytes"))
     both = number(memory.find("memory.memsw.usage_in_bytes"))
@@ -182,18 +182,15 @@ def read_memory(memory: Directory) -> dict[str, Any]:
     }
 
 
-def oom_kills(memory: Directory) -> int | None:
+def oom_kills(memory: Counters) -> int | None:
     """Kills in the cgroup and those below: here each counts its own only."""
-    kills = 0
-    for group in memory.walk():
-        told = pairs(group.find("memory.oom_control") or b"").get("oom_kill")
-        if told is None:
-            return None
-        kills += told
+    kills = pairs(memory.find("memory.oom_control") or b"").get("oom_kill")
+    if kills is not None:
+        kills += sum(oom_kills(each) or 0 for each in memory.below())
     return kills
 
 
-def read_io(blkio: Directory) -> dict[str, Any]:
+def read_io(blkio: Counters) -> dict[str, Any]:
     """Bytes and operations of all disks together. What goes through the page cache is nobody's when written."""
     found: dict[str, Any] = {}
     for file, read, write in (
@@ -202,6 +199,9 @@ def read_io(blkio: Directory) -> dict[str, Any]:
     ):
         data = blkio.find(file)
         if data is None:
+            continue
+        if data == b"Total 0\n":
+            found[read] = found[write] = 0
             continue
         lines = [line.split() for line in data.decode().splitlines()]
         stacked = {words[0]: is_stacked(words[0]) for words in lines} if len(lines) > 6 else {}

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Collection
 from typing import Any
 
-from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.directory import Counters, Directory
 from pycontainer.kernel.cgroup.disks import is_stacked
 from pycontainer.kernel.cgroup.limits import IoLimit, Limits, controller_of
 from pycontainer.kernel.cgroup.setting import Setting, bandwidth
@@ -95,15 +95,11 @@ def _hugetlb(limits: Limits, before: Limits) -> list[Setting]:
 
 def pairs(data: bytes) -> dict[str, int]:
     """The lines ``key value`` of a "flat keyed" file."""
-    found = {}
-    for line in data.decode().splitlines():
-        key, _, value = line.partition(" ")
-        if value.isdigit():
-            found[key] = int(value)
-    return found
+    words = data.decode().split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
-def read_cpu(group: Directory) -> dict[str, Any]:
+def read_cpu(group: Counters) -> dict[str, Any]:
     """Seconds; told for every cgroup, also without the controller (Linux 4.15), but for the throttling."""
     data = group.find("cpu.stat")
     if data is None:
@@ -113,7 +109,7 @@ def read_cpu(group: Directory) -> dict[str, Any]:
     return {name: told[key] / 1e6 for name, key in names.items() if key in told}
 
 
-def read_memory(group: Directory) -> dict[str, Any]:
+def read_memory(group: Counters) -> dict[str, Any]:
     """Bytes, and kills; the peak is told since Linux 5.19."""
     found: dict[str, Any] = {
         "memory_current": number(group.find("memory.current")),
@@ -126,12 +122,12 @@ def read_memory(group: Directory) -> dict[str, Any]:
     return found
 
 
-def read_pids(group: Directory) -> dict[str, Any]:
+def read_pids(group: Counters) -> dict[str, Any]:
     """Processes and threads; the peak is told since Linux 6.1. Version 1 has the same files."""
     return {"pids_current": number(group.find("pids.current")), "pids_peak": number(group.find("pids.peak"))}
 
 
-def read_io(group: Directory) -> dict[str, Any]:
+def read_io(group: Counters) -> dict[str, Any]:
     """Bytes and operations of all disks together."""
     data = group.find("io.stat")
     if data is None:
