@@ -93,8 +93,8 @@ MISSING = {
     # No login manager has delegated a cgroup to a user that root has just switched to.
     "user": ["root", "cgroup", "cgroup1", "cgroup2", "cgroup2_tree"],
     # The emulated machine has one layout of cgroups, no KVM inside, and depending on its kernel no PSI.
-    "vm-root": ["user", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
-    "vm-user": ["root", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
+    "vm-root": ["user", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
+    "vm-user": ["root", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
 }
 
 
