@@ -3,11 +3,14 @@
 #include "child.h"
 #include "rawsys.h"
 
+#include <errno.h>
 #include <linux/capability.h>
+#include <linux/fcntl.h>
 #include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <linux/stat.h>
 #include <linux/ioctl.h>
 #include <linux/wait.h>
 #include <sys/resource.h>
@@ -22,6 +25,45 @@ int pc_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_
 {
     struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
     return (int)pc_raw4(__NR_openat2, dir, as_long(path), as_long(&how), sizeof how);
+}
+
+int pc_stamp(int root, const char *path, int64_t *stamp)
+{
+    struct statx found;
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    long fd = pc_raw4(__NR_openat2, root, as_long(path), as_long(&how), sizeof how);
+    if (fd < 0) {
+        return (int)fd;
+    }
+    long ret = pc_raw5(__NR_statx, fd, as_long(""), AT_EMPTY_PATH, STATX_BASIC_STATS, as_long(&found));
+    pc_raw1(__NR_close, fd);
+    if (ret < 0) {
+        return (int)ret;
+    }
+    stamp[0] = ((int64_t)found.stx_dev_major << 32) | found.stx_dev_minor;
+    stamp[1] = (int64_t)found.stx_ino;
+    stamp[2] = (int64_t)found.stx_size;
+    stamp[3] = found.stx_ctime.tv_sec * 1000000000 + found.stx_ctime.tv_nsec;
+    return 0;
+}
+
+int pc_is_empty(int dir)
+{
+    /* Room for "." and "..", and one more. */
+    char entries[128];
+    long fd = pc_raw4(__NR_openat, dir, as_long("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        return (int)fd;
+    }
+    long got, names = 0;
+    while ((got = pc_raw3(__NR_getdents64, fd, as_long(entries), sizeof entries)) > 0 && names <= 2) {
+        for (long at = 0; at < got; at += *(unsigned short *)(void *)(entries + at + 16)) {
+            names++;
+        }
+    }
+    pc_raw1(__NR_close, fd);
+    /* A name too long for the room is an error, and a name. */
+    return got < 0 && got != -EINVAL ? (int)got : got == 0 && names <= 2;
 }
 
 int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new_path, uint32_t flags)

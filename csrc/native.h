@@ -209,6 +209,11 @@ int pc_apply(const struct pc_op *ops, uint32_t count, const char *strings, int32
 /* Thin calls that Python's os module lacks: a value, or -errno. */
 int pc_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new_path, uint32_t flags);
+/* What differs when the file `path` below `root` was written or replaced: device, inode, size, and its time of
+   change in nanoseconds. 0 or -errno. */
+int pc_stamp(int root, const char *path, int64_t *stamp);
+/* Is nothing in this directory? 1, 0, or -errno. */
+int pc_is_empty(int dir);
 /* 1: ended, 0: still runs (WNOHANG). Of a process that others reaped, how it ended but not what it used. */
 int pc_wait(int pidfd, int options, struct pc_ended *ended);
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontainer.container import container
 from pycontainer.container.arguments import flag, text
-from pycontainer.container.command import Exchange, complete
+from pycontainer.container.command import PLAIN, Exchange, complete
 from pycontainer.container.oneshot import OneShot
 from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import CreateOptions, PrepareOptions, RunOptions
-
-#: What a command gets that is told nothing: no input, both outputs captured.
-_PLAIN = Exchange()
 
 
 class Engine:
@@ -74,7 +71,7 @@ class Engine:
     ) -> OneShot:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
         given: dict[str, Any] = {**options}
-        exchange = _PLAIN
+        exchange = PLAIN
         changes = flag("changes", given.pop("changes", True))
         if given:
             refuse_unknown("run", given)

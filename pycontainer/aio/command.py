@@ -11,6 +11,7 @@ from typing import Any
 
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.container.command import UNEXECUTABLE, Command
+from pycontainer.container.deadline import Deadline
 from pycontainer.container.result import Result
 from pycontainer.container.streams import KILLED_SECONDS, Streams
 from pycontainer.errors import WaitTimeout
@@ -43,7 +44,7 @@ async def complete(prepare: Callable[[], Command]) -> Result[Any]:
 
 async def _communicate(command: Command) -> str | None:
     """Move bytes until the program has ended and its output is drained; which deadline passed, if one did."""
-    process, bell, deadline = command.process, Bell(), command.deadline()
+    process, bell, deadline = command.process, Bell(), command.deadline() or Deadline()
     limit = None
     with _Pump(command.streams, bell) as pump:
 

@@ -97,6 +97,10 @@ class Exchange:
         return Streams(stdio, **options)
 
 
+#: Of a command that is told nothing: no input, both outputs captured.
+PLAIN = Exchange()
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -194,9 +198,11 @@ class Command(ABC):
                 CGROUP_FIX,
             )
 
-    def deadline(self) -> Deadline:
-        """When its time is up, from now on."""
+    def deadline(self) -> Deadline | None:
+        """When its time is up, from now on; ``None``: never."""
         exchange, cgroup = self.exchange, self.cgroup
+        if exchange.timeout is None and exchange.cpu_timeout is None:
+            return None
         used = None if cgroup is None else cgroup.cpu_seconds
         return Deadline(exchange.timeout, exchange.cpu_timeout, used)
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycontainer.container.arguments import account, directory, environment, flag, words
-from pycontainer.container.command import Exchange, complete
+from pycontainer.container.command import PLAIN, Exchange, complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.entry import Entered, Execution
 from pycontainer.container.life import Life
@@ -76,14 +76,17 @@ class Container(Life):
         **exchange: Unpack[ExchangeOptions],
     ) -> Execution:
         """A checked ``exec`` that is not yet started: what :meth:`exec` and its asynchronous twin drive."""
-        refuse_unknown("exec", exchange)
+        told = PLAIN
+        if exchange:
+            refuse_unknown("exec", exchange)
+            told = Exchange.of(**exchange)
         argv = words("command", command)
         _check_entry(env, workdir, user, tty)
 
         def begin(fds: Fds) -> Entered:
             return self._enter(argv, fds, env, workdir, user, {})
 
-        return Execution(argv, Exchange.of(**exchange), begin, tty=tty)
+        return Execution(argv, told, begin, tty=tty)
 
     def popen(
         self,
@@ -139,10 +142,17 @@ class Container(Life):
     ) -> Entered:
         spec = self.spec
         who = spec.user if user is None else account(user)
-        with self._files("exec") as (running, root):
+        with self._lock:
+            running = self.alive("exec")
+            fd = os.dup(running.root)
+        try:
+            root = Rooted(fd, ids=running.launched.map)
             identity = running.accounts.identify(who, root, read=self._workspace.reach.read)
-        hostname = {"HOSTNAME": running.launched.hostname}
-        variables = hostname | full_environment(spec, identity, environment("env", env))
+        finally:
+            os.close(fd)
+        variables = {"HOSTNAME": running.launched.hostname, **full_environment(spec, identity)}
+        if env is not None:
+            variables.update(environment("env", env))
         return running.enter(
             argv,
             fds,
@@ -176,10 +186,10 @@ class Container(Life):
     # -- files -----------------------------------------------------------------------------
 
     @contextmanager
-    def _files(self, verb: str = "reach files") -> Iterator[tuple[Running, Rooted]]:
+    def _files(self) -> Iterator[tuple[Running, Rooted]]:
         """The last start, and its files on an fd of their own: another thread may remove the container meanwhile."""
         with self._lock:
-            running = self.alive(verb)
+            running = self.alive("reach files")
             root = Fd(os.dup(running.root))
         with root:
             yield running, Rooted(root.fileno(), ids=running.launched.map)
@@ -223,7 +233,8 @@ class Container(Life):
 
 def _check_entry(env: Any, workdir: Any, user: Any, tty: Any) -> None:
     """Refuse wrong arguments of a further program before anything is opened for it."""
-    environment("env", env)
+    if env is not None:
+        environment("env", env)
     flag("tty", tty)
     if workdir is not None:
         directory(workdir)

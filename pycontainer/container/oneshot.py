@@ -16,7 +16,7 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
 from pycontainer.container.workspace import Workspace
-from pycontainer.kernel import features
+from pycontainer.kernel import features, native
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.reaper import reaper
@@ -63,6 +63,8 @@ class OneShot(Command):
         try:
             if not self._wants_changes:
                 return None
+            if native.is_empty(upper):
+                return []  # what most runs change
             reach = self._workspace.reach
             return reach.changes(upper, launched.lowers[::-1], launched.upper_shift, launched.marks)
         finally:

@@ -137,7 +137,7 @@ def make_spec(
 #: Specifications made before, by what they were made from. Not those with what must be looked at each time.
 _made: dict[Any, Spec] = {}
 _MADE_LIMIT = 64
-_PLAIN = (str, int, bool, type(None), Security)
+_PLAIN = (str, int, float, bool, type(None), Security)
 
 
 def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:

@@ -16,9 +16,10 @@ from typing import TypeAlias
 import attrs
 
 from pycontainer.errors import ImageError, InvalidArgument, KernelError
+from pycontainer.kernel import native
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Lowers, Marks
-from pycontainer.kernel.rooted import Rooted, named, open_in_root
+from pycontainer.kernel.rooted import Rooted, named
 
 #: The largest id; the one above means "no change" to the kernel (setresuid(2)).
 _LARGEST = (1 << 32) - 2
@@ -94,7 +95,8 @@ class Accounts:
         """Return who ``user`` is below ``root``, which is the same at every call; see :func:`identify_in`."""
         # Taken before the files are read: whatever changes after it is seen the next time.
         now = time.time_ns()
-        stamps = _stamp(root, b"/etc/passwd"), _stamp(root, b"/etc/group")
+        top = root.fileno()
+        stamps = native.stamp(top, b"/etc/passwd"), native.stamp(top, b"/etc/group")
         known = self._known.get(user)
         if known is not None and known[0] == stamps:
             return known[1]
@@ -104,19 +106,6 @@ class Accounts:
                 self._known.clear()
             self._known[user] = (stamps, identity)
         return identity
-
-
-def _stamp(root: Rooted, path: bytes) -> tuple[int, ...] | None:
-    """Return what differs when a file was written or replaced, its time of change last; ``None`` if unknown."""
-    try:
-        fd = open_in_root(root.fileno(), path, os.O_PATH)
-    except KernelError:
-        return None
-    try:
-        status = os.fstat(fd)
-    finally:
-        os.close(fd)
-    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _read_below(root: Rooted, path: str, read: Reader) -> str:

@@ -14,8 +14,8 @@ from pycontainer._native import ffi, lib
 from pycontainer.errors import KernelError
 
 __all__ = [
-    "Exit", "bpf", "ffi", "lib", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2", "set_file_ids",
-    "wait_usage", "write_file",
+    "Exit", "bpf", "ffi", "lib", "is_empty", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2",
+    "set_file_ids", "stamp", "wait_usage", "write_file",
 ]  # fmt: skip
 
 
@@ -144,3 +144,20 @@ def write_file(dir_fd: int, name: bytes, data: bytes) -> None:
     length = lib.pc_write_file(dir_fd, name, data, len(data))
     if length < 0:
         raise OSError(-length, os.strerror(-length), os.fsdecode(name))
+
+
+def stamp(root: int, path: bytes) -> tuple[int, ...] | None:
+    """What differs when a file below ``root`` was written or replaced, its time of change last; ``None``: unknown.
+
+    Device, inode, size, and nanoseconds.
+    """
+    found = ffi.new("int64_t[4]")
+    return None if lib.pc_stamp(root, path, found) < 0 else tuple(found)
+
+
+def is_empty(dir_fd: int) -> bool:
+    """Whether there is nothing in a directory, which may be open as a path only. Raises ``OSError``."""
+    answer = lib.pc_is_empty(dir_fd)
+    if answer < 0:
+        raise OSError(-answer, os.strerror(-answer))
+    return answer == 1

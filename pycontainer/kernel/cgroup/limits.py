@@ -57,7 +57,7 @@ class IoLimit:
     wiops: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Limits:
     """The limits of a cgroup; ``None`` everywhere is: not limited. Made by :meth:`of`.
 
