@@ -32,15 +32,20 @@ LINKS = {
 }
 
 
+#: Where further file systems are mounted.
+PLACES = ("pts", "shm", "mqueue")
+
+
 def directory() -> list[Operation]:
-    """The tmpfs itself, in slot DEV."""
-    return op.new_mount(
+    """The tmpfs itself, in slot DEV, with places for what is mounted in it."""
+    tmpfs = op.new_mount(
         "tmpfs",
         [("mode", "755"), ("size", "64k"), ("nr_inodes", "1024")],
         out=DEV,
         attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NOEXEC,
         purpose="/dev",
     )
+    return tmpfs + [op.make_dir(name, at=DEV) for name in PLACES]
 
 
 def make(owner: tuple[int, int] | None) -> list[Operation]:

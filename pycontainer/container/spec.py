@@ -25,7 +25,7 @@ from pycontainer.container.arguments import (
     words,
 )
 from pycontainer.container.bounds import Bounds, make_bounds
-from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
+from pycontainer.container.mounts import Mount, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
@@ -134,30 +134,33 @@ def make_spec(
     )
 
 
-#: Specifications made before, by what they were made from. Not those with what must be looked at each time.
+#: Specifications made before, by what they were made from.
 _made: dict[Any, Spec] = {}
 _MADE_LIMIT = 64
 _PLAIN = (str, int, float, bool, type(None), Security)
 
 
 def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
-    """As :func:`make_spec`, which is asked once for equal arguments."""
+    """As :func:`make_spec`, which is asked once for equal arguments; mounts are looked at each time."""
+    mounts: tuple[tuple[Mount, bool], ...] = ()
+    on_host_network = options.get("network") == "host"
+    if on_host_network or "mounts" in options or "tmpfs" in options:
+        mounts = check_mounts(
+            options.get("mounts", ()), options.get("tmpfs", ()), host_network=on_host_network
+        )
+        options = {**options, "mounts": tuple(mount for mount, _ in mounts), "tmpfs": ()}
     key = _key(image, command, options)
     try:
-        found = None if key is None else _made.get(key)
+        found = None if key is None else _made.get((key, mounts))
     except TypeError:
         # Something in a list cannot be hashed; make_spec knows whether it is wrong.
         key = found = None
     if found is None:
         found = make_spec(image, command, **options)
-        if (
-            key is not None
-            and not found.extra_fds
-            and all(isinstance(each, Tmpfs) for each, _ in found.mounts)
-        ):
+        if key is not None and not found.extra_fds:
             if len(_made) >= _MADE_LIMIT:
                 _made.clear()
-            _made[key] = found
+            _made[key, mounts] = found
     return found
 
 
