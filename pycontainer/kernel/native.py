@@ -15,7 +15,7 @@ from pycontainer.errors import KernelError
 
 __all__ = [
     "Exit", "bpf", "ffi", "lib", "is_empty", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2",
-    "set_file_ids", "stamp", "wait_usage", "write_file",
+    "set_file_ids", "stamp", "uncleared", "wait_usage", "write_file",
 ]  # fmt: skip
 
 
@@ -32,6 +32,10 @@ class Exit:
     cpu_user: float
     cpu_system: float
     max_rss: int
+
+
+#: As ``ffi.new``, for what is about to be filled.
+uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def openat2(dir_fd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -132,7 +136,7 @@ def read_file(dir_fd: int, name: bytes) -> bytes | None:
 
     One call into the kernel's three, for those who read a dozen of them.  Raises ``OSError``.
     """
-    buffer = ffi.new("char[]", _SMALL)
+    buffer = uncleared("char[]", _SMALL)
     length = lib.pc_read_file(dir_fd, name, buffer, _SMALL)
     if length < 0:
         raise OSError(-length, os.strerror(-length), os.fsdecode(name))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.cgroup import making
+from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.emptying import empty, move
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
@@ -229,6 +230,8 @@ class Cgroup(Lineage):
         making.check_missing(missing, optional)
         if "devices" in names:
             # The last: with the others it would have to be taken back.
+            if self._devices is None:
+                self._devices = DeviceLimit()
             missing.update(self._devices.set(self._v1().get("devices"), self._parts.tree, limits.devices))
             making.check_missing(missing, optional)
         self._missing.update(missing)
@@ -257,14 +260,16 @@ class Cgroup(Lineage):
         if self._closed:
             return
         self._close_tasks()
-        self._devices.close()
+        if self._devices is not None:
+            self._devices.close()
         if self._above is None or (isinstance(self._above, Cgroup) and self._above._closed):
             self._parts.close()  # not ours, or gone with the one above
         elif not self._remove_at_once():
             self._hand_kills_up()
             self._parts.remove()
         self._closed = True
-        self.forget_patterns()
+        if self.patterns:
+            self.forget_patterns()
         for number in self._leashed or ():
             reaper().forget(number)
         self._leashed = None

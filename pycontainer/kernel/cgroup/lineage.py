@@ -25,7 +25,7 @@ class Lineage(Members):
         self._limits = NO_LIMITS
         self._missing: dict[str, NotSupported] = {}
         self._leashed: list[int] | None = None
-        self._devices = DeviceLimit()
+        self._devices: DeviceLimit | None = None
         #: Does it limit or count anything itself?
         self._is_used = True
         self._handed_up = False

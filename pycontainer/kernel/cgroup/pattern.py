@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pycontainer.errors import NotSupported
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.parts import Parts
-from pycontainer.kernel.native import ffi, lib
+from pycontainer.kernel.native import ffi, lib, uncleared
 
 if TYPE_CHECKING:
     from pycontainer.kernel.cgroup.place import Place
@@ -114,7 +114,7 @@ class Pattern:
         counters = self._counters
         if counters is None:
             return None
-        buffer = ffi.new("char[]", _ROOM)
+        buffer = uncleared("char[]", _ROOM)
         size = lib.pc_read_group(self._parts, len(self._places), name.encode(), buffer, _ROOM)
         if size < 0:
             return None
