@@ -50,6 +50,7 @@ enum pc_step {
     PC_STEP_CAPS,        /* capset                                           */
     PC_STEP_AMBIENT,     /* prctl(PR_CAP_AMBIENT); `op` is the capability    */
     PC_STEP_NO_NEW_PRIVS,
+    PC_STEP_LANDLOCK,    /* landlock_restrict_self                           */
     PC_STEP_SIGNALS,     /* rt_sigaction back to the default                 */
     PC_STEP_FDS,         /* placing the program's fds; `op` counts           */
     PC_STEP_SECCOMP,
@@ -89,6 +90,8 @@ enum pc_op_kind {
     PC_OP_UNSHARE,     /* unshare(flags)                                                             */
     PC_OP_JOIN,        /* setns(fd, types=flags)                                                     */
     PC_OP_CLOSE,       /* close(fd)                                                                  */
+    PC_OP_RULESET,     /* out = landlock_create_ruleset(files=arg, network=arg2, scoped=arg3)        */
+    PC_OP_RULE,        /* landlock_add_rule(fd, what is beneath slot at: access=arg)                 */
     PC_OP_NETLINK,     /* the message name (length arg2) to the kernel over netlink family arg; its answer */
 };
 
@@ -180,6 +183,7 @@ struct pc_spawn {
     int32_t cgroup;   /* slot of a v2 cgroup for CLONE_INTO_CGROUP, or -1 */
     int32_t leash;    /* slot of the reaper's socket, or -1 */
     int32_t terminal; /* slot of the controlling terminal, or -1 */
+    int32_t landlock; /* slot of the Landlock ruleset that holds for the program, or -1 */
     int32_t program;  /* slot of the program for execveat, or -1: the candidates */
 };
 

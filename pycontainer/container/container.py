@@ -143,7 +143,7 @@ class Container(Life):
         spec = self.spec
         who = spec.user if user is None else account(user)
         with self._lock:
-            running = self.hopefully_alive("exec")
+            running = self._hopefully_alive("exec")
             fd = os.dup(running.root)
         try:
             root = Rooted(fd, ids=running.launched.map)

@@ -94,7 +94,7 @@ class Life:
                 raise StateError(f"container {self.name}", self.status, verb)
             return self._running
 
-    def hopefully_alive(self, verb: str) -> Running:
+    def _hopefully_alive(self, verb: str) -> Running:
         """The same without asking the kernel, for a verb that finds out whether the program has ended meanwhile."""
         running = self._running
         if running is None or running.main.ended is not None or self._paused or self._removed:

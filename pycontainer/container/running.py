@@ -158,6 +158,8 @@ class Running:
         """Remove the cgroups of programs that have ended; of those whose usage is still to be read only on demand."""
         left: list[Entered] = []
         ended: list[Entered] = []
+        if not all(each.awaited for each in self._entered):
+            self._reap_guests()
         with self._lock:
             for each in self._entered:
                 gone = each.process.ended is not None and (awaited or not each.awaited)

@@ -45,6 +45,7 @@ STEPS = {
     lib.PC_STEP_CAPS: "set the capabilities",
     lib.PC_STEP_AMBIENT: "raise an ambient capability",
     lib.PC_STEP_NO_NEW_PRIVS: "set no_new_privs",
+    lib.PC_STEP_LANDLOCK: "restrict by Landlock",
     lib.PC_STEP_SIGNALS: "reset the signals",
     lib.PC_STEP_FDS: "place file descriptors",
     lib.PC_STEP_SECCOMP: "load the seccomp filter",
@@ -89,6 +90,7 @@ class Spawn:
     tasks: tuple[int, ...] = ()
     leash: int = -1
     terminal: int = -1
+    landlock: int = -1
     ns_root: bool = False
     cgroup_namespace: bool = False
     session: bool = True
@@ -287,4 +289,5 @@ def _encode(request: Spawn) -> tuple[Any, list[Any]]:
     native.flags, native.namespaces, native.umask = request.flags, request.namespaces, request.umask
     native.cgroup, native.leash = request.cgroup, request.leash
     native.terminal, native.program = request.terminal, request.program
+    native.landlock = request.landlock
     return native, keep
