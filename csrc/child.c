@@ -289,8 +289,8 @@ _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *resul
     }
     enter_cgroups(spec, result);
     if (spec->flags & PC_SPAWN_NS_ROOT) {
-        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresgid, 0, 0, 0));
-        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresuid, 0, 0, 0));
+        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresgid, spec->ns_gid, spec->ns_gid, spec->ns_gid));
+        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresuid, spec->ns_uid, spec->ns_uid, spec->ns_uid));
         keep_hidden(result);
     }
     if (spec->flags & PC_SPAWN_CGROUP_NS) {

@@ -135,7 +135,7 @@ struct pc_fd_map {
 };
 
 enum pc_spawn_flag {
-    PC_SPAWN_NS_ROOT = 1,      /* set*id 0 in the user namespace that was joined  */
+    PC_SPAWN_NS_ROOT = 1,      /* ns_uid, ns_gid in the user namespace that was joined */
     PC_SPAWN_CGROUP_NS = 2,    /* an own cgroup namespace, rooted where it runs   */
     PC_SPAWN_SETSID = 4,
     PC_SPAWN_KEYRING = 8,
@@ -176,6 +176,8 @@ struct pc_spawn {
     uint64_t cap_permitted; /* and effective */
     uint64_t cap_inheritable;
     uint64_t cap_ambient;
+    uint32_t ns_uid; /* who sets things up in the user namespace that was joined, with PC_SPAWN_NS_ROOT */
+    uint32_t ns_gid;
     uint32_t last_cap; /* the kernel's highest capability */
     uint32_t uid;
     uint32_t gid;

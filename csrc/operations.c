@@ -373,7 +373,7 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         *made = 1;
         return make_ruleset(op);
     case PC_OP_RULE:
-        return add_rule(fd, at, op->arg);
+        return walk->slots[op->at] < 0 ? -PC_ENOENT : add_rule(fd, at, op->arg);
     case PC_OP_NETLINK:
         return netlink((int)op->arg, name, op->arg2);
     case PC_OP_CLOSE:

@@ -147,7 +147,7 @@ class Container(Life):
             fd = os.dup(running.root)
         try:
             root = Rooted(fd, ids=running.launched.map)
-            identity = running.accounts.identify(who, root, read=self._workspace.reach.read)
+            identity = running.accounts.identify(who, root, spec.groups, read=self._workspace.reach.read)
         finally:
             os.close(fd)
         variables = {"HOSTNAME": running.launched.hostname, **full_environment(spec, identity)}

@@ -46,7 +46,7 @@ class Life:
         self.spec = spec
         self._workspace = workspace
         self._folder = workspace.make_folder(
-            self.id[:12], other_users=spec.security.userns == "auto", size=spec.size
+            self.id[:12], other_users=spec.security.own_users, size=spec.size
         )
         self._running: Running | None = None
         self._paused = False

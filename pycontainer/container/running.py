@@ -19,6 +19,7 @@ from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.entry import Entered, enter
 from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
@@ -69,6 +70,7 @@ class Running:
             launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
             try:
                 workspace.note_process(name, launched.pid)
+                set_oom_score(spec.oom_score_adj, launched.pid, cgroup)
             except BaseException:
                 release(launched.pidfd)
                 launched.close()
@@ -117,6 +119,15 @@ class Running:
             # ValueError: closed by another thread.
             if isinstance(error, (KernelError, ValueError)) and self.main.poll() is not None:
                 raise StateError("the container", "exited", "exec") from None
+            raise
+        try:
+            set_oom_score(self.launched.spec.oom_score_adj, pid, cgroup)
+        except BaseException:
+            release(pidfd)
+            if cgroup is not None:
+                cgroup.dissolve(self._home)
+            if master is not None:
+                os.close(master)
             raise
         terminal = None if master is None else Terminal.adopt(master)
         entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup, self._home)

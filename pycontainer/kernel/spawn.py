@@ -92,6 +92,7 @@ class Spawn:
     terminal: int = -1
     landlock: int = -1
     ns_root: bool = False
+    ns_ids: tuple[int, int] = (0, 0)
     cgroup_namespace: bool = False
     session: bool = True
     keyring: bool = False
@@ -284,6 +285,7 @@ def _encode(request: Spawn) -> tuple[Any, list[Any]]:
             caps.ambient,
             caps.last,
         )
+    native.ns_uid, native.ns_gid = request.ns_ids
     if request.ids is not None:
         native.uid, native.gid = request.ids
     native.flags, native.namespaces, native.umask = request.flags, request.namespaces, request.umask
