@@ -182,6 +182,9 @@ class Command(ABC):
         """End the program and all that came of it."""
         self.process.kill()
 
+    def settle(self) -> None:
+        """After a kill: wait until all that was killed is gone. Raises :class:`WaitTimeout`."""
+
     def abort(self) -> None:
         """End it and wait for that, so that it can be closed. Raises :class:`WaitTimeout` for one that is stuck."""
         self.kill()
@@ -290,6 +293,8 @@ def complete(command: Command) -> Result[Any]:
             on_timeout=command.kill,
             on_interrupt=command.kill,
         )
+        if limit is not None:
+            command.settle()
         command.ended()
         return command.finish(limit=limit)
     finally:
