@@ -16,6 +16,7 @@ from pycontainer.container.accounting import limit_of, usage_of
 from pycontainer.container.arguments import flag
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.deadline import Deadline
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, STDOUT, Stdio, check_stream, refuse_beside_terminal
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
@@ -189,6 +190,14 @@ class Command(ABC):
     def ended(self) -> None:
         """Note that the program has ended: its wall time ends here."""
         self._wall = time.monotonic() - self._started
+
+    def _protect_host(self, score: int | None) -> None:
+        try:
+            set_oom_score(score, self.process.pid, self.cgroup)
+        except BaseException:
+            self.abort()
+            self.process.close()
+            raise
 
     def check_clock(self) -> None:
         """Refuse a ``cpu_timeout`` that nobody can count. Raises :class:`NotSupported`."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 
 import attrs
 
-from pycontainer.container import slots
+from pycontainer.container import slots, walls
 from pycontainer.container.accounting import usage_of
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
 from pycontainer.container.result import Usage
+from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.image.accounts import Identity
+from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.ended import Ended
@@ -24,8 +28,8 @@ from pycontainer.kernel.process import Process
 from pycontainer.kernel.script import Script
 from pycontainer.kernel.terminal import Terminal
 
-_SLOTS = 4
-_TARGET, _MASTER, _TERMINAL = range(slots.EXPORT + 1, _SLOTS)
+_SLOTS = 5
+_TARGET, _MASTER, _TERMINAL, _RULESET = range(slots.EXPORT + 1, _SLOTS)
 
 
 @attrs.define(eq=False)
@@ -135,24 +139,31 @@ def _recipe(
     types = NAMESPACES
     types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
     types |= 0 if running.map is None else lib.CLONE_NEWUSER
+    script, used = _setup(running.spec, tty=tty)
     fields = confinement(running.spec, identity, running.map)
     fields.update(
-        script=_SETUP[tty],
+        script=script,
         joins=((_TARGET, types),),
         terminal=_TERMINAL if tty else -1,
+        landlock=_RULESET if running.spec.security.landlock and landlock.version() else -1,
         ns_root=running.map is not None,
+        ns_ids=(0, 0) if running.map is None else running.map.first,
         workdir=os.fsencode(workdir),
     )
     terminal = _TERMINAL if tty else None
     # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
-    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, seat=seat, leashed=False)
+    return Recipe.make(argv, env, fields, reserved=used, terminal=terminal, seat=seat, leashed=False)
 
 
-def _setup(*, tty: bool) -> Script:
+@lru_cache(maxsize=256)
+def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
     """The cgroup namespace, entered only when the process is in its cgroup: who is inside the namespace may
     not be placed from outside of it (cgroups(7), nsdelegate).  A pty on the container's devpts, which
-    its programs may have replaced by something else: verified.
+    its programs may have replaced by something else: verified.  Then what the container's own program has, too.
+
+    Also how many slots that takes.
     """
+    slot = itertools.count(_SLOTS)
     ops = [op.join(_TARGET, lib.CLONE_NEWCGROUP)]
     if tty:
         flags = os.O_RDWR | os.O_NOCTTY
@@ -164,7 +175,6 @@ def _setup(*, tty: bool) -> Script:
             op.terminal_peer(_MASTER, out=_TERMINAL),
             op.send(_MASTER, to=slots.EXPORT, tag=slots.SENT_MASTER),
         ]
-    return Script.of(inner=ops)
-
-
-_SETUP = {tty: _setup(tty=tty) for tty in (False, True)}
+    if spec.security.landlock:
+        ops += walls.rules(spec, _RULESET, slot=slot.__next__, scoped=spec.network == "host")
+    return Script.of(inner=ops), next(slot)

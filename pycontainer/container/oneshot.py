@@ -36,7 +36,7 @@ class OneShot(Command):
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
         name = os.urandom(6).hex()
         upper = None
-        if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
+        if self._spec.security.own_users and not features.tmpfs_keeps_user_xattrs():
             upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
             self._closers.append(partial(self._workspace.remove_folder, name))
         wants_upper = self._wants_changes or self._spec.size is not None
@@ -53,6 +53,7 @@ class OneShot(Command):
             self._closers.append(terminal.close)
         self.process = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.process)
+        self._protect_host(self._spec.oom_score_adj)
         return terminal
 
     def _changes(self) -> list[Change] | None:

@@ -19,6 +19,7 @@ from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.entry import Entered, enter
 from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
@@ -69,6 +70,7 @@ class Running:
             launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
             try:
                 workspace.note_process(name, launched.pid)
+                set_oom_score(spec.oom_score_adj, launched.pid, cgroup)
             except BaseException:
                 release(launched.pidfd)
                 launched.close()
@@ -118,6 +120,15 @@ class Running:
             if isinstance(error, (KernelError, ValueError)) and self.main.poll() is not None:
                 raise StateError("the container", "exited", "exec") from None
             raise
+        try:
+            set_oom_score(self.launched.spec.oom_score_adj, pid, cgroup)
+        except BaseException:
+            release(pidfd)
+            if cgroup is not None:
+                cgroup.dissolve(self._home)
+            if master is not None:
+                os.close(master)
+            raise
         terminal = None if master is None else Terminal.adopt(master)
         entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup, self._home)
         with self._lock:
@@ -158,6 +169,8 @@ class Running:
         """Remove the cgroups of programs that have ended; of those whose usage is still to be read only on demand."""
         left: list[Entered] = []
         ended: list[Entered] = []
+        if not all(each.awaited for each in self._entered):
+            self._reap_guests()
         with self._lock:
             for each in self._entered:
                 gone = each.process.ended is not None and (awaited or not each.awaited)

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pycontainer.container import bounds
+from pycontainer.container import attributes, bounds
 from pycontainer.container.command import Exchange
 from pycontainer.container.container import Container
 from pycontainer.container.mounts import Bind, Tmpfs, parse_mount
@@ -135,7 +135,7 @@ def test_values_are_frozen():
         ({"labels": ["a"]}, "labels"),
         ({"init": "yes"}, "init"),
         ({"tty": 1}, "tty"),
-        ({"read_only": None}, "read_only"),
+        ({"read_only": 1}, "read_only"),
         ({"privileged": "no"}, "privileged"),
         ({"ulimits": {"nofile": "64"}}, "ulimits"),
         ({"ulimits": {"nofile": (1, 2, 3)}}, "ulimits"),
@@ -194,7 +194,7 @@ def test_paths_are_taken_as_paths():
 
 def test_one_list_of_options():
     """The types, the checks and the defaults name the same arguments."""
-    named = set(inspect.signature(make_spec).parameters) - {"image", "command", "limits"}
+    named = set(inspect.signature(make_spec).parameters) - {"image", "command", "further"} | attributes.NAMES
     assert named | bounds.ARGUMENTS == set(ContainerOptions.__annotations__)
     assert set(LimitOptions.__annotations__) == bounds.ARGUMENTS
     fields = set(attrs.fields_dict(Exchange)) | {"encoding", "errors"}
