@@ -16,13 +16,15 @@ from functools import cache
 
 from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Condition, Profile, Rule
 
-# linux/socket.h, linux/stat.h, linux/sched.h, asm-generic/ioctls.h, linux/personality.h.
+# linux/socket.h, linux/in.h, linux/stat.h, linux/sched.h, asm-generic/ioctls.h, linux/personality.h.
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 38, 40
 NETLINK_ROUTE = 0
+#: The protocols that an internet socket of each family may have: the usual one of its type, ICMP, TCP, UDP.
+INTERNET = {AF_INET: (0, 1, 6, 17), AF_INET6: (0, 6, 17, 58)}
 S_IFMT, S_IFIFO, S_IFCHR, S_IFREG, S_IFSOCK = 0xF000, 0x1000, 0x2000, 0x8000, 0xC000
 #: NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; NEWTIME is for unshare and clone3 only.
 CLONE_NEW_NAMESPACES = 0x7E020000
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
 #: PER_LINUX, PER_LINUX32, both with UNAME26, and the question for the present one.
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -151,7 +153,9 @@ def strict_profile() -> Profile:
     """The profile for programs that need files, threads and the internet protocols, and nothing more.
 
     No capability unlocks anything: neither mounts nor namespaces, and no look into another process.
-    Sockets are of the families UNIX, INET and INET6, or netlink for the routing tables.
+    Sockets are of the families UNIX, INET and INET6, or netlink for the routing tables; internet sockets speak
+    TCP, UDP or ICMP.  Nothing that the kernel would load a module for at the wish of a program: other families,
+    SCTP and the like, line disciplines of terminals.
     """
     plain = (COMMON | NEWER) - STRICT_DENIES - STRICT_ABSENT - _BY_ARGUMENT
     netlink = (Condition.low32(0, AF_NETLINK), Condition.low32(2, NETLINK_ROUTE))
@@ -161,12 +165,11 @@ def strict_profile() -> Profile:
             Rule(names=sorted(plain)),
             *_machines(),
             *_shared(),
+            _terminal(TIOCSETD),
             *_nodes(S_IFREG, S_IFIFO, S_IFSOCK, whiteouts=False),
             *(_personality(value) for value in (PERSONALITIES[0], PERSONALITIES[-1])),
-            *(
-                Rule(names=("socket",), conditions=(Condition.low32(0, f),))
-                for f in (AF_UNIX, AF_INET, AF_INET6)
-            ),
+            Rule(names=("socket",), conditions=(Condition.low32(0, AF_UNIX),)),
+            *_internet(),
             Rule(names=("socket",), conditions=netlink),
             Rule(names=("socketpair",), conditions=(Condition.low32(0, AF_UNIX),)),
             Rule(names=("clone",), conditions=(_NO_NAMESPACES,)),
@@ -195,8 +198,17 @@ def _machines() -> Iterator[Rule]:
 
 def _shared() -> Iterator[Rule]:
     """Typing into a terminal that others use; the kernel compares 32 bits of the request."""
-    for request in (TIOCSTI, TIOCLINUX):
-        yield Rule(names=("ioctl",), action=EPERM, conditions=(Condition.low32(1, request),))
+    yield from map(_terminal, (TIOCSTI, TIOCLINUX))
+
+
+def _terminal(request: int) -> Rule:
+    return Rule(names=("ioctl",), action=EPERM, conditions=(Condition.low32(1, request),))
+
+
+def _internet() -> Iterator[Rule]:
+    for family, protocols in INTERNET.items():
+        for protocol in protocols:
+            yield Rule(names=("socket",), conditions=(Condition.low32(0, family), Condition.low32(2, protocol)))
 
 
 def _nodes(*kinds: int, whiteouts: bool) -> Iterator[Rule]:

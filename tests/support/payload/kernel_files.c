@@ -22,11 +22,14 @@ WRITES(panic_on_oom, "/proc/sys/vm/panic_on_oom")
 WRITES(irq_affinity, "/proc/irq/default_smp_affinity")
 WRITES(uevent_helper, "/sys/kernel/uevent_helper")
 
+static int files;
+
 /* The first file below that opens for writing; other file systems are not entered. */
 static int stop_at_writable(const char *path, const struct stat *status, int kind, struct FTW *where)
 {
     (void)status, (void)where;
     if (kind == FTW_F) {
+        files++;
         int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
         if (fd >= 0) {
             reached("%s", path);
@@ -41,6 +44,9 @@ static _Noreturn void walk(const char *path)
         absent("%s", strerrorname_np(errno));
     }
     nftw(path, stop_at_writable, 64, FTW_PHYS | FTW_MOUNT);
+    if (files == 0) {
+        absent("empty");
+    }
     refused(EACCES);
 }
 
@@ -73,6 +79,7 @@ static int stop_at_cgroup(const char *path, const struct stat *status, int kind,
 {
     (void)status;
     if (kind == FTW_F && (!strcmp(path + where->base, "cgroup.procs") || !strcmp(path + where->base, "release_agent"))) {
+        files++;
         int fd = open(path, O_WRONLY | O_CLOEXEC);
         if (fd >= 0) {
             reached("%s", path);
@@ -87,6 +94,9 @@ static void write_cgroups(void)
         absent("ENOENT");
     }
     nftw("/sys/fs/cgroup", stop_at_cgroup, 64, FTW_PHYS);
+    if (files == 0) {
+        absent("empty");
+    }
     refused(EACCES);
 }
 

@@ -4,6 +4,7 @@
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #define AF_SMC_NUMBER 43
 #define AF_XDP_NUMBER 44
@@ -79,6 +80,27 @@ static void socket_netlink_uevent(void)
 RARE_SOCKET(vsock_high_bits, 0x100000000 | AF_VSOCK, SOCK_STREAM, 0)
 RARE_SOCKET(alg_high_bits, 0x100000000 | AF_ALG, SOCK_SEQPACKET, 0)
 
+/* What audit tells to who may control it: asking is enough. */
+static void audit_status(void)
+{
+    struct nlmsghdr question = {.nlmsg_len = sizeof question, .nlmsg_type = 1000 /* AUDIT_GET */, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK};
+    struct {
+        struct nlmsghdr head;
+        struct nlmsgerr error;
+        char rest[512];
+    } answer = {0};
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);
+    struct timeval patience = {.tv_sec = 10};
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0) {
+        judge(-1);
+    }
+    if (send(fd, &question, sizeof question, 0) < 0 || recv(fd, &answer, sizeof answer, 0) < 0) {
+        judge(-1);
+    }
+    errno = -answer.error.error;
+    judge(answer.head.nlmsg_type == NLMSG_ERROR && errno != 0 ? -1 : 0);
+}
+
 static void pair_of_netlink(void)
 {
     int ends[2];
@@ -113,6 +135,7 @@ const struct attempt socket_families[] = {
     {"netlink_netfilter", socket_netlink_netfilter},
     {"netlink_xfrm", socket_netlink_xfrm},
     {"netlink_audit", socket_netlink_audit},
+    {"audit_status", audit_status},
     {"netlink_connector", socket_netlink_connector},
     {"netlink_rdma", socket_netlink_rdma},
     {"netlink_crypto", socket_netlink_crypto},
