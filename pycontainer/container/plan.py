@@ -47,7 +47,7 @@ from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Operation, Script
 
 _QUIET = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
-#: Devices are in /dev alone: an image's own are nothing, also with the host's ids.
+# Devices are in /dev alone: an image's own are nothing, also with the host's ids.
 _NODEV = lib.MOUNT_ATTR_NODEV
 
 
@@ -208,9 +208,7 @@ class _Planner:
         names = [str(number) for number in reversed(range(len(layers)))]
         if self.shape.lower_by_layer:
             lowers = [("lowerdir+", name) for name in names]
-            self.inner += op.new_mount(
-                "overlay", [*lowers, *options], out=ROOT, attributes=_NODEV, purpose="/"
-            )
+            self.inner += op.new_mount("overlay", [*lowers, *options], out=ROOT, attributes=_NODEV)
             self.inner.append(op.move_mount(ROOT, at=op.HERE, path="root", purpose="/"))
         else:
             lowerdir = f"lowerdir={':'.join(names)}"
