@@ -64,13 +64,15 @@ def parse(lines: Iterable[str]) -> dict[str, Verdict]:
 
 
 def some_disk() -> str | None:
-    """Numbers of a block device that its file in /dev opens for us, as ``major:minor``."""
+    """Numbers of a block device as ``major:minor``, of one that opens for us if there is one."""
+    found = None
     for name in sorted(os.listdir("/sys/block")):
         with contextlib.suppress(OSError):
-            os.close(os.open(f"/dev/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             device = os.stat(f"/dev/{name}").st_rdev
-            return f"{os.major(device)}:{os.minor(device)}"
-    return None
+            found = f"{os.major(device)}:{os.minor(device)}"
+            os.close(os.open(f"/dev/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            break
+    return found
 
 
 def loads_no_modules() -> bool:

@@ -12,7 +12,15 @@
 
 static int target(void)
 {
-    return given("target") != NULL ? atoi(given("target")) : 1;
+    char init[4096], own[4096];
+    if (given("target") != NULL) {
+        return atoi(given("target"));
+    }
+    long length = readlink("/proc/1/exe", init, sizeof init);
+    if (length > 0 && readlink("/proc/self/exe", own, sizeof own) == length && memcmp(init, own, (size_t)length) == 0) {
+        absent("pid 1 is this program's own");
+    }
+    return 1;
 }
 
 static const char *of_target(const char *entry)
