@@ -228,7 +228,7 @@ spare_from_oom            reached|EACCES         EACCES        EACCES        EAC
 real_time                 reached                EPERM         EPERM         EPERM         EPERM
 better_priority           reached                EACCES        EACCES        EACCES        EACCES
 more_files                reached|EPERM          EPERM         EPERM         EPERM         EPERM
-dump_core                 reached                ENODATA       ENODATA       ENODATA       ENODATA
+dump_core                 reached                ENODATA       ENODATA       ENODATA       reached
 
 # Rights
 raise_capabilities        reached                EPERM         EPERM         EPERM         reached

@@ -6,6 +6,7 @@ unchanged, but for:
 - ``ioctl`` TIOCSTI and TIOCLINUX, which type into a shared terminal (CVE-2017-5226);
 - sockets of AF_ALG and AF_VSOCK, also with a bit set above the 32 that the kernel looks at;
 - device nodes by ``mknod``, which a user namespace refuses anyway; overlay whiteouts (character device 0:0) may be made;
+- ``setrlimit`` of RLIMIT_CORE, which does nothing: see :func:`_shared`;
 - ``io_uring``, whose operations no filter sees, and ``memfd_secret``: ENOSYS, as on a kernel built without.
 """
 
@@ -14,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Condition, Profile, Rule
+from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Action, Condition, Profile, Rule
 
-# linux/socket.h, linux/in.h, linux/stat.h, linux/sched.h, asm-generic/ioctls.h, linux/personality.h.
+# linux/socket.h, linux/in.h, linux/stat.h, linux/sched.h, asm-generic/{ioctls,resource}.h, linux/personality.h.
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 38, 40
 NETLINK_ROUTE = 0
 #: The protocols that an internet socket of each family may have: the usual one of its type, ICMP, TCP, UDP.
@@ -25,6 +26,7 @@ S_IFMT, S_IFIFO, S_IFCHR, S_IFREG, S_IFSOCK = 0xF000, 0x1000, 0x2000, 0x8000, 0x
 #: NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; NEWTIME is for unshare and clone3 only.
 CLONE_NEW_NAMESPACES = 0x7E020000
 TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
+RLIMIT_CORE = 4
 #: PER_LINUX, PER_LINUX32, both with UNAME26, and the question for the present one.
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -197,8 +199,17 @@ def _machines() -> Iterator[Rule]:
 
 
 def _shared() -> Iterator[Rule]:
-    """Typing into a terminal that others use; the kernel compares 32 bits of the request."""
+    """What reaches beyond the container: its terminal, where others type, and the host's collector of core dumps.
+
+    A container's RLIMIT_CORE of 1 byte keeps the kernel from starting that program, as root of the host; 0 does not
+    (core(5)).  So the limit stays as it is; programs that turn dumps off for their secrets hear that they have.
+    """
     yield from map(_terminal, (TIOCSTI, TIOCLINUX))
+    done = Action.errno(0)
+    yield Rule(names=("setrlimit",), action=done, conditions=(Condition.low32(0, RLIMIT_CORE),))
+    # With a new limit; without one it is a question.
+    changed = (Condition.low32(1, RLIMIT_CORE), Condition(2, "NE", 0))
+    yield Rule(names=("prlimit64",), action=done, conditions=changed)
 
 
 def _terminal(request: int) -> Rule:

@@ -195,16 +195,23 @@ static void more_files(void)
     judge(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
-/* core(5): a dump to a pipe is the host's program, with the memory of whoever wants it to be run. */
+static void limit_cores(rlim_t soft, rlim_t hard)
+{
+    struct rlimit limit = {soft, hard};
+    setrlimit(RLIMIT_CORE, &limit);
+}
+
+/*
+ * core(5): a dump to a pipe is a program of the host's that runs as its root, with the memory of whoever wants it to
+ * run. No limit keeps the kernel from starting it, not even 0, but that of one byte.
+ */
 static void dump_core(void)
 {
     struct rlimit limit;
     int status;
     getrlimit(RLIMIT_CORE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_CORE, &limit);
-    limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
-    setrlimit(RLIMIT_CORE, &limit);
+    limit_cores(limit.rlim_max, limit.rlim_max);
+    limit_cores(RLIM_INFINITY, RLIM_INFINITY);
     chdir(scratch());
     pid_t pid = fork();
     if (pid == 0) {
@@ -219,6 +226,11 @@ static void dump_core(void)
     unlink(name);
     if (WIFSIGNALED(status) && WCOREDUMP(status)) {
         reached("a core");
+    }
+    limit_cores(0, limit.rlim_max);
+    getrlimit(RLIMIT_CORE, &limit);
+    if (limit.rlim_cur != 1) {
+        reached("a limit of %lu, which a pipe ignores", (unsigned long)limit.rlim_cur);
     }
     refused(ENODATA);
 }
