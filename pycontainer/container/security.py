@@ -15,7 +15,6 @@ from pycontainer.kernel.idmap import IdMap
 from pycontainer.size import parse_size
 
 
-
 def _thermal_throttle() -> tuple[str, ...]:
     """How often each processor was too hot, where the machine tells: a way to learn what others compute."""
     place = "/sys/devices/system/cpu"

@@ -23,9 +23,7 @@ def outside(probe: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[st
 
 
 @pytest.fixture(scope="session")
-def inside(
-    probe: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Mapping[str, Verdict]]:
+def inside(probe: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Mapping[str, Verdict]]:
     """In a container of a mode, by its name; each is made when first asked for."""
 
     @cache

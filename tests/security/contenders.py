@@ -70,12 +70,23 @@ def make_root(folder: Path, probe: Path) -> Path:
 
 def bwrap(root: Path, *, hardened: bool) -> Contender:
     """As its README shows it: everything unshared, a new session; hardened: no capabilities, no nested users, an own id."""
-    argv = [found("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", str(root), "/"]
+    argv = [
+        found("bwrap"),
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--ro-bind",
+        str(root),
+        "/",
+    ]
     argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--clearenv"]
     if hardened:
         own = ["--unshare-user", "--uid", "1000", "--gid", "1000"]
         argv += [*own, "--cap-drop", "ALL", "--hostname", "box"]
-        if "--disable-userns" in subprocess.run([argv[0], "--help"], capture_output=True, text=True).stdout:
+        if (
+            "--disable-userns"
+            in subprocess.run([argv[0], "--help"], capture_output=True, text=True, check=True).stdout
+        ):
             argv += ["--disable-userns"]
     return Contender("bwrap hardened" if hardened else "bwrap", argv)
 
@@ -145,12 +156,13 @@ def _mounts() -> Iterator[dict[str, Any]]:
 
 def docker_seccomp() -> dict[str, Any]:
     """Docker's profile in OCI's form, from our tables: our differences from it (default.py) taken back."""
-    plain = sorted(default.COMMON | {"ptrace", "process_vm_readv", "process_vm_writev", "modify_ldt", "arch_prctl"})
+    plain = sorted(
+        default.COMMON | {"ptrace", "process_vm_readv", "process_vm_writev", "modify_ldt", "arch_prctl"}
+    )
     plain = [name for name in plain if name != "socket"]
     plain += [name for name in default.UNLOCKED["CAP_SYS_CHROOT"].split() if name not in plain]
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
-    for value in default.PERSONALITIES:
-        rules.append(_where("personality", 0, "SCMP_CMP_EQ", value))
+    rules += [_where("personality", 0, "SCMP_CMP_EQ", value) for value in default.PERSONALITIES]
     for low, operator, high in ((default.AF_ALG, "SCMP_CMP_LT", 0), (default.AF_VSOCK, "SCMP_CMP_GT", 0)):
         rules.append(_where("socket", 0, operator, low or high))
     rules.append(_where("socket", 0, "SCMP_CMP_EQ", default.AF_ALG + 1))
@@ -159,7 +171,12 @@ def docker_seccomp() -> dict[str, Any]:
     arches = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
     if os.uname().machine == "aarch64":
         arches = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
-    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": arches, "syscalls": rules}
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "architectures": arches,
+        "syscalls": rules,
+    }
 
 
 def _where(name: str, index: int, operator: str, value: int) -> dict[str, Any]:
@@ -175,7 +192,16 @@ def podman(folder: Path, root: Path, *, hardened: bool) -> Contender:
     places = ["--root", str(folder / "podman"), "--runroot", str(folder / "podman-run")]
     # A host without systemd or its journal; a runtime that takes both layouts of cgroups.
     how = ["--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc"]
-    argv = [found("podman"), *places, *how, "run", "--rm", "--init", "--log-driver=k8s-file", "--network=none"]
+    argv = [
+        found("podman"),
+        *places,
+        *how,
+        "run",
+        "--rm",
+        "--init",
+        "--log-driver=k8s-file",
+        "--network=none",
+    ]
     argv += HARDENED if hardened else []
     copy = folder / f"podman-root-{int(hardened)}"
     shutil.copytree(root, copy, symlinks=True)
@@ -188,7 +214,15 @@ def docker(folder: Path, root: Path) -> Iterator[Contender]:
     home = folder / "docker"
     home.mkdir()
     socket = f"unix://{home}/socket"
-    command = [found("dockerd"), "--host", socket, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec"]
+    command = [
+        found("dockerd"),
+        "--host",
+        socket,
+        "--data-root",
+        f"{home}/data",
+        "--exec-root",
+        f"{home}/exec",
+    ]
     command += ["--pidfile", f"{home}/pid", "--bridge=none", "--iptables=false", "--storage-driver=vfs"]
     with open(home / "log", "w") as log:
         daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -200,7 +234,9 @@ def docker(folder: Path, root: Path) -> Iterator[Contender]:
     client = [found("docker"), "--host", socket]
     archive = subprocess.run(["tar", "-C", str(root), "-c", "."], capture_output=True, check=True).stdout
     for _ in range(200):
-        done = subprocess.run([*client, "import", "-", "probe"], input=archive, capture_output=True)
+        done = subprocess.run(
+            [*client, "import", "-", "probe"], input=archive, capture_output=True, check=False
+        )
         if done.returncode == 0 or daemon.poll() is not None:
             break
     if done.returncode:

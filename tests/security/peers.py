@@ -73,9 +73,11 @@ def _table(columns: Mapping[str, Column]) -> Iterator[str]:
     yield "| | " + " | ".join(columns) + " |"
     yield "|---|" + "---|" * len(columns)
     reached = {name: {row for row in ROWS if _reaches(column, row)} for name, column in columns.items()}
-    yield "| **reached, of those there are here** | " + " | ".join(
-        f"**{len(found)}**" for found in reached.values()
-    ) + " |"
+    yield (
+        "| **reached, of those there are here** | "
+        + " | ".join(f"**{len(found)}**" for found in reached.values())
+        + " |"
+    )
     for row in ROWS:
         marks = [row in found for found in reached.values()]
         # With and without confinement the same, or nobody: nothing to compare.

@@ -31,7 +31,9 @@ def options_of(mode: str) -> dict[str, Any]:
 def words(canary: Mapping[str, str], mode: str) -> list[str]:
     """The words of ``try``: where the canaries are, and what may be asked of the machine."""
     safe = mode == "strict" or loads_no_modules()
-    families = {"families": "all"} if safe else {"families": FILTERED} if mode in {"default", "host ids"} else {}
+    families = (
+        {"families": "all"} if safe else {"families": FILTERED} if mode in {"default", "host ids"} else {}
+    )
     return [f"{name}={value}" for name, value in {**canary, **families}.items()]
 
 

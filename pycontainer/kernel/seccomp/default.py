@@ -219,7 +219,9 @@ def _terminal(request: int) -> Rule:
 def _internet() -> Iterator[Rule]:
     for family, protocols in INTERNET.items():
         for protocol in protocols:
-            yield Rule(names=("socket",), conditions=(Condition.low32(0, family), Condition.low32(2, protocol)))
+            yield Rule(
+                names=("socket",), conditions=(Condition.low32(0, family), Condition.low32(2, protocol))
+            )
 
 
 def _nodes(*kinds: int, whiteouts: bool) -> Iterator[Rule]:

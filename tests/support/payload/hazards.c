@@ -43,6 +43,19 @@ int probe_eat(int argc, char **argv)
     return 0;
 }
 
+static int write_all(int fd, const char *block, size_t size)
+{
+    while (size > 0) {
+        long written = write(fd, block, size);
+        if (written < 0) {
+            return -1;
+        }
+        block += written;
+        size -= (size_t)written;
+    }
+    return 0;
+}
+
 /* fill PATH MEBIBYTES: a file there of that size; says how much of it went in. */
 int probe_fill(int argc, char **argv)
 {
@@ -56,7 +69,7 @@ int probe_fill(int argc, char **argv)
     memset(block, 1, sizeof block);
     snprintf(path, sizeof path, "%s/fill", argv[1]);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    while (fd >= 0 && done < left && write(fd, block, sizeof block) == (long)sizeof block) {
+    while (fd >= 0 && done < left && write_all(fd, block, sizeof block) == 0) {
         done++;
     }
     printf("%ld %s\n", done, done == left ? "all" : strerrorname_np(errno));
@@ -81,13 +94,14 @@ int probe_files(int argc, char **argv)
     return 0;
 }
 
-/* burn: the processor, by two processes, until somebody ends it. */
+/* burn: the processor, by two processes, until somebody ends it, or half a minute is over. */
 int probe_burn(int argc, char **argv)
 {
     (void)argc, (void)argv;
     printf("burning\n");
     fflush(stdout);
     fork();
+    alarm(30);
     for (volatile unsigned long turn = 0;; turn++) {
     }
 }
