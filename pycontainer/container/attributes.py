@@ -65,8 +65,13 @@ def _hostname(name: Any) -> str | None:
 
 
 def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple[int, int, int], ...]:
-    """Core dumps off unless asked for; the rest is inherited."""
-    found = {ULIMITS["core"]: (0, 0)}
+    """Core dumps off unless asked for; the rest is inherited.
+
+    Off is 1 byte: with 0 the kernel still starts a program of the host's that collects them (core(5)).  Where the
+    caller may have none at all, it cannot be raised to that.
+    """
+    core = ULIMITS["core"]
+    found = {core: (0, 0)}
     for name, value in mapping("ulimits", ulimits, "{'nofile': 64}").items():
         if name not in ULIMITS:
             raise InvalidArgument("ulimits", name, f"one of {', '.join(sorted(ULIMITS))} is needed")
@@ -79,6 +84,8 @@ def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple
         if soft > hard or soft < 0 or hard >= 1 << 64:
             raise InvalidArgument("ulimits", {name: value}, "0 <= soft <= hard is needed; -1 is unlimited")
         found[ULIMITS[name]] = (soft, hard)
+    if resource.getrlimit(core)[1] != 0:
+        found[core] = max(found[core][0], 1), max(found[core][1], 1)
     return tuple((kind, soft, hard) for kind, (soft, hard) in found.items())
 
 
