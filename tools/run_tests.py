@@ -89,20 +89,20 @@ AGAIN = ["--reruns", "1", "--reruns-delay", "2"]
 
 #: Needs that are missing on purpose, by run; pytest skips their tests, and counts them in its closing line.
 MISSING = {
-    "root": ["user"],
+    "root": ["user", "user_scope"],
     # No login manager has delegated a cgroup to a user that root has just switched to.
-    "user": ["root", "cgroup", "cgroup1", "cgroup2", "cgroup2_tree"],
+    "user": ["root", "cgroup", "cgroup1", "cgroup2", "cgroup2_tree", "user_scope"],
     # The emulated machine has one layout of cgroups, no KVM inside, and depending on its kernel no PSI.
-    "vm-root": ["user", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
-    "vm-user": ["root", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
+    "vm-root": ["user", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
+    "vm-user": ["root", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
 }
 
 
 def missing_here() -> list[str]:
-    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas."""
+    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas, systemd."""
     mounted = [line.split(" - ")[1].split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     hybrid = any(kind == "cgroup" and "memory" in options.split(",") for kind, _, options in mounted)
-    return ["cgroup2" if hybrid else "cgroup1", "kvm", "tmpfs_xattr", "prjquota"]
+    return ["cgroup2" if hybrid else "cgroup1", "kvm", "tmpfs_xattr", "prjquota", "busctl", "dbus_session"]
 
 
 def pytest(python: Path, name: str, arguments: list[str]) -> list[str]:

@@ -153,6 +153,16 @@ def _cgroup2_tree() -> None:
     raise Missing("no cgroup v2 tree is mounted")
 
 
+def _user_scope() -> None:
+    """Version 2 alone, a cgroup that this process may not use, and a systemd of the user that could give another."""
+    if "\n" in Path("/proc/self/cgroup").read_text().strip():
+        raise Missing("there is more than version 2 of cgroups")
+    own = cgroup_places(2)[0]
+    if os.access(f"{own}/cgroup.procs", os.W_OK):
+        raise Missing(f"this process may use its cgroup {own}")
+    _attempt("busctl", "--user", "status", "org.freedesktop.systemd1")
+
+
 def _cgroup() -> None:
     reasons = []
     for probe in (_cgroup2, _cgroup1):
@@ -226,6 +236,9 @@ PROBES: dict[str, Callable[[], None]] = {
     "prjquota": _prjquota,
     "psi": _psi,
     "tmpfs_xattr": _tmpfs_xattr,
+    "user_scope": _user_scope,
+    "busctl": _program("busctl", "--version"),
+    "dbus_session": _program("dbus-run-session", "--version"),
     "busybox": _program("busybox", "true"),
     "cc": _program("cc", "--version"),
     "strace": _program("strace", "-V"),
