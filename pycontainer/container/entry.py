@@ -164,7 +164,7 @@ def _recipe(
     )
     terminal = _TERMINAL if tty else None
     # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
-    return Recipe.make(argv, env, fields, reserved=used, terminal=terminal, seat=seat, leashed=False)
+    return Recipe.make(argv, env, fields, reserved=used, terminal=terminal, seat=seat, first=False)
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, command
+from pycontainer.container.confinement import FdTable, command, first_command
 from pycontainer.errors import CommandNotExecutable, CommandNotFound
 from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import Cgroup
@@ -78,25 +78,29 @@ class Recipe:
         extra: tuple[tuple[int, int], ...] = (),
         init: bool = False,
         seat: tuple[bool, int] = (False, 0),
-        leashed: bool = True,
+        first: bool = True,
     ) -> Recipe:
         """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
 
         With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
-        the program's numbers.  ``seat``: the shape of a :class:`Seat`.  ``leashed``: it registers itself
-        with the reaper.
+        the program's numbers.  ``seat``: the shape of a :class:`Seat`.  ``first``: of a container; it registers
+        itself with the reaper.
         """
         table = FdTable(reserved)
         stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
         pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
         pairs += [(table.add(host), target) for host, target in extra]
-        report = table.add(-1)
-        number = max(target for _, target in pairs) + 1
-        pairs.append((report, number))
-        fields = {**fields, **command(argv, env, table, number, below_init=init)}
+        report = -1
+        if first:
+            report = table.add(-1)
+            number = max(target for _, target in pairs) + 1
+            pairs.append((report, number))
+            fields = {**fields, **first_command(argv, env, table, number, below_init=init)}
+        else:
+            fields = {**fields, **command(argv, env)}
         cgroup = table.add(-1) if seat[0] else -1
         tasks = tuple(table.add(-1) for _ in range(seat[1]))
-        leash = table.add(-1) if leashed else -1
+        leash = table.add(-1) if first else -1
         request = Spawn(
             **fields, fds=tuple(table.fds), stdio=tuple(pairs), cgroup=cgroup, tasks=tasks, leash=leash
         )
@@ -130,9 +134,13 @@ class Recipe:
             table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
-        return self._start(table, name, env)
+        if self.report < 0:
+            return start_leashed(self.template, table, hostname=name, env=env)
+        return self._start_first(table, name, env)
 
-    def _start(self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]) -> tuple[int, int]:
+    def _start_first(
+        self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]
+    ) -> tuple[int, int]:
         report, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             table[self.report] = theirs
