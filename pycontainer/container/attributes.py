@@ -118,12 +118,12 @@ def _extra_fds(fds: Mapping[int, int] | Sequence[int]) -> tuple[tuple[int, int],
         pairs = [(fd, fd) for fd in several("extra_fds", fds, "descriptors")]
     for host, target in pairs:
         if any(isinstance(fd, bool) or not isinstance(fd, int) for fd in (host, target)):
-            raise InvalidArgument("extra_fds", {host: target}, "numbers of descriptors are needed")
+            raise InvalidArgument("extra_fds", (host, target), "numbers of descriptors are needed")
         if target < 3 or target > 1 << 20 or host < 0:
-            raise InvalidArgument("extra_fds", {host: target}, "an open fd and a number from 3 are needed")
+            raise InvalidArgument("extra_fds", (host, target), "an open fd and a number from 3 are needed")
         try:
             os.fstat(host)
-        except OSError:
+        except (OSError, OverflowError):
             raise InvalidArgument("extra_fds", host, "no such fd is open") from None
     targets = [target for _, target in pairs]
     for target in targets:

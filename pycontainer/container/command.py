@@ -102,7 +102,10 @@ PLAIN = Exchange()
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A clock's number is a float, which has no room for every int.
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and value < 1 << 63
+    )
 
 
 def _limit(value: int | str | None) -> int | None:

@@ -110,21 +110,17 @@ def candidates(name: str, env: dict[str, str]) -> tuple[bytes, ...]:
     return tuple(os.fsencode(f"{folder or '.'}/{name}") for folder in env.get("PATH", "").split(":"))
 
 
-def command(argv: tuple[str, ...], env: dict[str, str]) -> dict[str, Any]:
-    """The fields that say what is executed, directly."""
-    return {
-        "argv": tuple(os.fsencode(word) for word in argv),
-        "candidates": candidates(argv[0], env),
-        "env": tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
-    }
-
-
-def command_below_init(
-    argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int
+def command(
+    argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int, *, below_init: bool
 ) -> dict[str, Any]:
-    """The same below our init, which reports a failed execve through the fd number ``report``."""
+    """The fields that say what is executed: our static program first, which becomes it, or its init.
+
+    Whoever executes a program is ``/proc/self/exe`` to it: never the host's interpreter (CVE-2019-5736).
+    A failed execve is told through the program's fd ``report``.
+    """
     found = candidates(argv[0], env)
-    words = (b"init", b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
+    words: tuple[bytes, ...] = (b"init",) if below_init else (b"init", b"become")
+    words += (b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
     return {
         "argv": words,
         "program": table.add(program("init")),

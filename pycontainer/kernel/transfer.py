@@ -15,6 +15,7 @@ import attrs
 from pycontainer.errors import KernelError
 from pycontainer.kernel.creation import replacement
 from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import kind_of, status_of
 from pycontainer.kernel.rooted import (
@@ -53,7 +54,7 @@ def copy_in(root: Rooted, source: PathLike, target: PathLike, *, limit: int | No
     with Fd(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as host_root:
         host = Rooted(host_root.fileno(), where="on the host")
         work = _Copy(step=step, target=root, modes=0o7777, ids=root.host_ids(0, 0), left=limit)
-        _copy(work, host, _on_host(source), os.fsencode(target))
+        _copy(work, host, _on_host(source), encode("path", target))
 
 
 def copy_out(root: Rooted, source: PathLike, target: PathLike, *, limit: int = COPY_LIMIT) -> None:
@@ -69,11 +70,12 @@ def copy_out(root: Rooted, source: PathLike, target: PathLike, *, limit: int = C
     with Fd(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as host_root:
         host = Rooted(host_root.fileno(), where="on the host")
         work = _Copy(step=step, target=host, modes=0o777, ids=None, left=limit)
-        _copy(work, root, os.fsencode(source), _on_host(target))
+        _copy(work, root, encode("path", source), _on_host(target))
 
 
 def _on_host(path: PathLike) -> bytes:
-    return os.path.join(os.getcwdb(), os.fsencode(path)) if os.fsencode(path) else b""
+    raw = encode("path", path)
+    return os.path.join(os.getcwdb(), raw) if raw else b""
 
 
 @attrs.define(kw_only=True)
