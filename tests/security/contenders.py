@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,10 @@ class Unavailable(Exception):
 
 @attrs.frozen
 class Contender:
-    """``prefix`` and the program's words make a command; ``close`` ends what was started for it."""
+    """``prefix`` and the program's words make a command."""
 
     name: str
     prefix: list[str]
-    close: Callable[[], None] = lambda: None
-    env: dict[str, str] = attrs.field(factory=dict)
 
 
 def found(name: str) -> str:
@@ -68,8 +67,8 @@ def make_root(folder: Path, probe: Path) -> Path:
 # -- bubblewrap ------------------------------------------------------------------------------------
 
 
-def bwrap(root: Path, *, hardened: bool) -> Contender:
-    """As its README shows it: everything unshared, a new session; hardened: no capabilities, no nested users, an own id."""
+def bwrap(root: Path) -> Generator[Contender]:
+    """As its README shows it, everything unshared and a new session; hardened: no capabilities, no nested users, an own id."""
     argv = [
         found("bwrap"),
         "--unshare-all",
@@ -80,21 +79,20 @@ def bwrap(root: Path, *, hardened: bool) -> Contender:
         "/",
     ]
     argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--clearenv"]
-    if hardened:
-        own = ["--unshare-user", "--uid", "1000", "--gid", "1000"]
-        argv += [*own, "--cap-drop", "ALL", "--hostname", "box"]
-        if (
-            "--disable-userns"
-            in subprocess.run([argv[0], "--help"], capture_output=True, text=True, check=True).stdout
-        ):
-            argv += ["--disable-userns"]
-    return Contender("bwrap hardened" if hardened else "bwrap", argv)
+    yield Contender("bwrap", argv)
+    argv += ["--unshare-user", "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL", "--hostname", "box"]
+    if (
+        "--disable-userns"
+        in subprocess.run([argv[0], "--help"], capture_output=True, text=True, check=True).stdout
+    ):
+        argv += ["--disable-userns"]
+    yield Contender("bwrap, hardened", argv)
 
 
 # -- OCI runtimes with Docker's default configuration ----------------------------------------------
 
 
-def runtime(name: str, folder: Path, root: Path) -> Contender:
+def runtime(name: str, folder: Path, root: Path) -> Generator[Contender]:
     """crun or runc with what Docker writes for ``docker run`` without options (without a network of its own)."""
     bundle = folder / name
     bundle.mkdir()
@@ -121,7 +119,7 @@ def runtime(name: str, folder: Path, root: Path) -> Contender:
         "config['process']['args'] = sys.argv[split + 1:]; json.dump(config, open(sys.argv[2] + '/config.json', 'w'));"
         "os.execv(sys.argv[3], sys.argv[3:split])"
     )
-    return Contender(
+    yield Contender(
         f"{name}, Docker's profile", [found("python3"), "-c", script, text, str(bundle), *run, "--"]
     )
 
@@ -156,16 +154,12 @@ def _mounts() -> Iterator[dict[str, Any]]:
 
 def docker_seccomp() -> dict[str, Any]:
     """Docker's profile in OCI's form, from our tables: our differences from it (default.py) taken back."""
-    plain = sorted(
-        default.COMMON | {"ptrace", "process_vm_readv", "process_vm_writev", "modify_ldt", "arch_prctl"}
-    )
-    plain = [name for name in plain if name != "socket"]
-    plain += [name for name in default.UNLOCKED["CAP_SYS_CHROOT"].split() if name not in plain]
+    more = {"arch_prctl", "chroot", "modify_ldt", "process_vm_readv", "process_vm_writev", "ptrace"}
+    plain = sorted(default.COMMON | more)
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
     rules += [_where("personality", 0, "SCMP_CMP_EQ", value) for value in default.PERSONALITIES]
-    for low, operator, high in ((default.AF_ALG, "SCMP_CMP_LT", 0), (default.AF_VSOCK, "SCMP_CMP_GT", 0)):
-        rules.append(_where("socket", 0, operator, low or high))
-    rules.append(_where("socket", 0, "SCMP_CMP_EQ", default.AF_ALG + 1))
+    refused = {default.AF_ALG, default.AF_VSOCK, *default.OBSOLETE_FAMILIES}
+    rules += [_where("socket", 0, "SCMP_CMP_EQ", family) for family in range(46) if family not in refused]
     rules.append(_where("clone", 0, "SCMP_CMP_MASKED_EQ", default.CLONE_NEW_NAMESPACES))
     rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38})
     arches = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
@@ -187,61 +181,46 @@ def _where(name: str, index: int, operator: str, value: int) -> dict[str, Any]:
 # -- engines ---------------------------------------------------------------------------------------
 
 
-def podman(folder: Path, root: Path, *, hardened: bool) -> Contender:
+def podman(folder: Path, root: Path) -> Generator[Contender]:
     """``podman run --rootfs`` with a storage of its own."""
-    places = ["--root", str(folder / "podman"), "--runroot", str(folder / "podman-run")]
-    # A host without systemd or its journal; a runtime that takes both layouts of cgroups.
-    how = ["--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc"]
-    argv = [
-        found("podman"),
-        *places,
-        *how,
-        "run",
-        "--rm",
-        "--init",
-        "--log-driver=k8s-file",
-        "--network=none",
-    ]
-    argv += HARDENED if hardened else []
-    copy = folder / f"podman-root-{int(hardened)}"
-    shutil.copytree(root, copy, symlinks=True)
-    return Contender("podman hardened" if hardened else "podman", [*argv, "--rootfs", str(copy)])
+    argv = [found("podman"), "--root", f"{folder}/podman", "--runroot", f"{folder}/podman-run"]
+    # For a host without systemd and its journal; a runtime that takes both layouts of cgroups.
+    argv += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc"]
+    argv += ["run", "--rm", "--init", "--log-driver=k8s-file"]
+    for name, options in (("podman", ["--network=none"]), ("podman, hardened", HARDENED)):
+        copy = folder / name
+        shutil.copytree(root, copy)
+        yield Contender(name, [*argv, *options, "--rootfs", str(copy)])
 
 
-def docker(folder: Path, root: Path) -> Iterator[Contender]:
+def docker(folder: Path, root: Path) -> Generator[Contender]:
     """``docker run`` of a daemon of its own, which makes no bridge and no rules of a firewall."""
-    found("dockerd")
     home = folder / "docker"
     home.mkdir()
-    socket = f"unix://{home}/socket"
-    command = [
-        found("dockerd"),
-        "--host",
-        socket,
-        "--data-root",
-        f"{home}/data",
-        "--exec-root",
-        f"{home}/exec",
-    ]
-    command += ["--pidfile", f"{home}/pid", "--bridge=none", "--iptables=false", "--storage-driver=vfs"]
+    address = f"unix://{home}/socket"
+    command = [found("dockerd"), "--host", address, "--pidfile", f"{home}/pid", "--data-root", f"{home}/data"]
+    command += ["--exec-root", f"{home}/exec", "--bridge=none", "--iptables=false", "--storage-driver=vfs"]
+    client = [found("docker"), "--host", address]
     with open(home / "log", "w") as log:
         daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def close() -> None:
+    try:
+        _import_image(daemon, client, root)
+        for name, options in (("docker", ["--network=none"]), ("docker, hardened", HARDENED)):
+            yield Contender(name, [*client, "run", "--rm", "--init", *options, "probe"])
+    finally:
         daemon.terminate()
         daemon.wait(60)
 
-    client = [found("docker"), "--host", socket]
+
+def _import_image(daemon: subprocess.Popen[bytes], client: list[str], root: Path) -> None:
     archive = subprocess.run(["tar", "-C", str(root), "-c", "."], capture_output=True, check=True).stdout
-    for _ in range(200):
+    deadline = time.monotonic() + 120
+    while True:
         done = subprocess.run(
             [*client, "import", "-", "probe"], input=archive, capture_output=True, check=False
         )
-        if done.returncode == 0 or daemon.poll() is not None:
-            break
-    if done.returncode:
-        close()
-        raise Unavailable(done.stderr.decode().strip().splitlines()[-1])
-    run = [*client, "run", "--rm", "--init"]
-    yield Contender("docker", [*run, "--network=none", "probe"])
-    yield Contender("docker hardened", [*run, *HARDENED, "probe"], close)
+        if done.returncode == 0:
+            return
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            raise Unavailable(done.stderr.decode().strip())
+        time.sleep(0.2)

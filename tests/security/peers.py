@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from tests.security import contenders, running
@@ -23,14 +23,12 @@ from tests.support.probe import Verdict
 Column = Mapping[str, Verdict]
 
 
-def _peers(folder: Path, root: Path) -> dict[str, Callable[[], Iterator[Contender]]]:
+def _peers(folder: Path, root: Path) -> dict[str, Callable[[], Generator[Contender]]]:
     return {
-        "bwrap": lambda: iter([contenders.bwrap(root, hardened=False)]),
-        "bwrap hardened": lambda: iter([contenders.bwrap(root, hardened=True)]),
-        "runc": lambda: iter([contenders.runtime("runc", folder, root)]),
-        "crun": lambda: iter([contenders.runtime("crun", folder, root)]),
-        "podman": lambda: iter([contenders.podman(folder, root, hardened=False)]),
-        "podman hardened": lambda: iter([contenders.podman(folder, root, hardened=True)]),
+        "bwrap": lambda: contenders.bwrap(root),
+        "runc": lambda: contenders.runtime("runc", folder, root),
+        "crun": lambda: contenders.runtime("crun", folder, root),
+        "podman": lambda: contenders.podman(folder, root),
         "docker": lambda: contenders.docker(folder, root),
     }
 
@@ -57,11 +55,9 @@ def _collect(folder: Path) -> tuple[dict[str, Column], dict[str, str]]:
         words = running.words(canary, "unconfined")
         for name, make in _peers(folder, root).items():
             try:
-                for contender in make():
-                    try:
+                with contextlib.closing(make()) as made:
+                    for contender in made:
                         columns[contender.name] = _run(contender, words)
-                    finally:
-                        contender.close()
             except (Unavailable, OSError, subprocess.SubprocessError) as error:
                 missing[name] = str(error)
         for mode in running.MODES:
@@ -93,15 +89,14 @@ def main() -> int:
     """Print the table and, below it, who could not take part and why."""
     if os.geteuid() != 0:
         raise SystemExit("the others are compared as root starts them: run it as root")
-    place = "/var/tmp"
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-", dir=place)))
+    with tempfile.TemporaryDirectory(prefix="peers-", dir="/var/tmp") as name:
+        folder = Path(name)
         folder.chmod(0o755)
         os.environ["PYCONTAINER_ROOT"] = str(folder / "engine")
         columns, missing = _collect(folder)
-    print("\n".join(_table(columns)))
-    for name, reason in missing.items():
-        print(f"\n{name}: {reason}", file=sys.stderr)
+        print("\n".join(_table(columns)))
+        for peer, reason in missing.items():
+            print(f"{peer}: {reason}", file=sys.stderr)
     return 0
 
 

@@ -225,6 +225,11 @@ DEFAULT = [
     ("socket", (1,), "ALLOW"),
     ("socket", (16, 3, 12), "ALLOW"),
     ("socket", (17,), "ALLOW"),
+    *[("socket", (family,), "ERRNO(EPERM)") for family in (12, 19, 20, 23, 25, 34, 37)],
+    *[
+        ("socket", (family,), "ALLOW")
+        for family in (3, 9, 11, 13, 18, 21, 22, 24, 26, 33, 35, 36, 39, 41, 45)
+    ],
     ("socket", (38,), "ERRNO(EPERM)"),
     ("socket", (38 | FAMILY_ABOVE_32_BITS,), "ERRNO(EPERM)"),
     ("socket", (40,), "ERRNO(EPERM)"),

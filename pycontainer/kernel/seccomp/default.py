@@ -20,6 +20,8 @@ from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Action, Condition,
 # linux/socket.h, linux/in.h, linux/stat.h, linux/sched.h, asm-generic/{ioctls,resource}.h, linux/personality.h.
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 38, 40
 NETLINK_ROUTE = 0
+#: DECnet, Econet, ATMSVC, IrDA, WANPIPE, ISDN, CAIF: families that Docker refuses since nobody looks after their code.
+OBSOLETE_FAMILIES = (12, 19, 20, 23, 25, 34, 37)
 #: The protocols that an internet socket of each family may have: the usual one of its type, ICMP, TCP, UDP.
 INTERNET = {AF_INET: (0, 1, 6, 17), AF_INET6: (0, 6, 17, 58)}
 S_IFMT, S_IFIFO, S_IFCHR, S_IFREG, S_IFSOCK = 0xF000, 0x1000, 0x2000, 0x8000, 0xC000
@@ -140,7 +142,7 @@ def default_profile() -> Profile:
             Rule(names=("socket",)),
             *(
                 Rule(names=("socket",), action=EPERM, conditions=(Condition.low32(0, f),))
-                for f in (AF_ALG, AF_VSOCK)
+                for f in (AF_ALG, AF_VSOCK, *OBSOLETE_FAMILIES)
             ),
             Rule(names=ABSENT, action=ENOSYS),
             Rule(names=("clone",), conditions=(_NO_NAMESPACES,), unless=("CAP_SYS_ADMIN",)),
