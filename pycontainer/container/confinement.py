@@ -119,7 +119,7 @@ def command(
     A failed execve is told through the program's fd ``report``.
     """
     found = candidates(argv[0], env)
-    words = (b"init",) if below_init else (b"init", b"become")
+    words: tuple[bytes, ...] = (b"init",) if below_init else (b"init", b"become")
     words += (b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
     return {
         "argv": words,
