@@ -44,7 +44,23 @@ class InvalidArgument(PyContainerError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.argument}={self.value!r}: {self.reason}"
+        return f"{_cut(self.argument)}={_shown(self.value)}: {_cut(self.reason)}"
+
+
+#: How much of what a caller gave a message repeats.
+_LONGEST = 1000
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _shown(value: object) -> str:
+    try:
+        return _cut(repr(value))
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits, a list in a list in a list.
+        return f"<{type(value).__name__}>"
 
 
 class NotSupported(PyContainerError):

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.kernel.encoding import encode
 
 
 def text(argument: str, value: Any) -> str:
     """Text that can be handed to the kernel."""
     if not isinstance(value, str):
         raise InvalidArgument(argument, value, "text is needed")
-    if "\0" in value:
-        raise InvalidArgument(argument, value, "a NUL byte cannot be handed to the kernel")
+    if "\0" in value or not value.isascii():
+        encode(argument, value)
     return value
 
 
@@ -47,6 +48,8 @@ def account(value: Any) -> str:
         raise InvalidArgument(
             "user", value, "a number, or text like 'name', '1000' or 'name:group', is needed"
         )
+    if isinstance(value, int) and not 0 <= value < (1 << 32) - 1:
+        raise InvalidArgument("user", value, "a number from 0 to 4294967294 is needed")
     return text("user", str(value))
 
 

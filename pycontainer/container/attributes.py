@@ -65,8 +65,13 @@ def _hostname(name: Any) -> str | None:
 
 
 def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple[int, int, int], ...]:
-    """Core dumps off unless asked for; the rest is inherited."""
-    found = {ULIMITS["core"]: (0, 0)}
+    """Core dumps off unless asked for; the rest is inherited.
+
+    Off is 1 byte: with 0 the kernel still starts a program of the host's that collects them (core(5)).  Where the
+    caller may have none at all, it cannot be raised to that.
+    """
+    core = ULIMITS["core"]
+    found = {core: (0, 0)}
     for name, value in mapping("ulimits", ulimits, "{'nofile': 64}").items():
         if name not in ULIMITS:
             raise InvalidArgument("ulimits", name, f"one of {', '.join(sorted(ULIMITS))} is needed")
@@ -79,6 +84,8 @@ def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple
         if soft > hard or soft < 0 or hard >= 1 << 64:
             raise InvalidArgument("ulimits", {name: value}, "0 <= soft <= hard is needed; -1 is unlimited")
         found[ULIMITS[name]] = (soft, hard)
+    if resource.getrlimit(core)[1] != 0:
+        found[core] = max(found[core][0], 1), max(found[core][1], 1)
     return tuple((kind, soft, hard) for kind, (soft, hard) in found.items())
 
 
@@ -111,12 +118,12 @@ def _extra_fds(fds: Mapping[int, int] | Sequence[int]) -> tuple[tuple[int, int],
         pairs = [(fd, fd) for fd in several("extra_fds", fds, "descriptors")]
     for host, target in pairs:
         if any(isinstance(fd, bool) or not isinstance(fd, int) for fd in (host, target)):
-            raise InvalidArgument("extra_fds", {host: target}, "numbers of descriptors are needed")
+            raise InvalidArgument("extra_fds", (host, target), "numbers of descriptors are needed")
         if target < 3 or target > 1 << 20 or host < 0:
-            raise InvalidArgument("extra_fds", {host: target}, "an open fd and a number from 3 are needed")
+            raise InvalidArgument("extra_fds", (host, target), "an open fd and a number from 3 are needed")
         try:
             os.fstat(host)
-        except OSError:
+        except (OSError, OverflowError):
             raise InvalidArgument("extra_fds", host, "no such fd is open") from None
     targets = [target for _, target in pairs]
     for target in targets:

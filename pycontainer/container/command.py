@@ -16,7 +16,6 @@ from pycontainer.container.accounting import limit_of, usage_of
 from pycontainer.container.arguments import flag
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.deadline import Deadline
-from pycontainer.container.oom import set_oom_score
 from pycontainer.container.result import Result, Usage
 from pycontainer.container.stdio import PIPE, STDOUT, Stdio, check_stream, refuse_beside_terminal
 from pycontainer.container.streams import KILLED_SECONDS, Streams, communicate
@@ -103,7 +102,10 @@ PLAIN = Exchange()
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A clock's number is a float, which has no room for every int.
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and value < 1 << 63
+    )
 
 
 def _limit(value: int | str | None) -> int | None:
@@ -182,6 +184,9 @@ class Command(ABC):
         """End the program and all that came of it."""
         self.process.kill()
 
+    def settle(self) -> None:  # noqa: B027  most have nothing to wait for
+        """After a kill: wait until all that was killed is gone. Raises :class:`WaitTimeout`."""
+
     def abort(self) -> None:
         """End it and wait for that, so that it can be closed. Raises :class:`WaitTimeout` for one that is stuck."""
         self.kill()
@@ -190,14 +195,6 @@ class Command(ABC):
     def ended(self) -> None:
         """Note that the program has ended: its wall time ends here."""
         self._wall = time.monotonic() - self._started
-
-    def _protect_host(self, score: int | None) -> None:
-        try:
-            set_oom_score(score, self.process.pid, self.cgroup)
-        except BaseException:
-            self.abort()
-            self.process.close()
-            raise
 
     def check_clock(self) -> None:
         """Refuse a ``cpu_timeout`` that nobody can count. Raises :class:`NotSupported`."""
@@ -290,6 +287,8 @@ def complete(command: Command) -> Result[Any]:
             on_timeout=command.kill,
             on_interrupt=command.kill,
         )
+        if limit is not None:
+            command.settle()
         command.ended()
         return command.finish(limit=limit)
     finally:

@@ -18,6 +18,7 @@ from pycontainer.container.launch import NAMESPACES, Launch
 from pycontainer.container.result import Usage
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
+from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.image.accounts import Identity
 from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
@@ -52,6 +53,12 @@ class Entered:
             if self.cgroup is not None:
                 self.cgroup.kill()
         self.process.kill()
+
+    def settle(self, timeout: float) -> None:
+        """Wait until what was killed is gone. Raises :class:`WaitTimeout`."""
+        with self._lock:
+            if self.cgroup is not None:
+                self.cgroup.wait_empty(timeout)
 
     def usage(self, ended: Ended, wall: float) -> Usage:
         """What the program used; of a container that was removed meanwhile only what the kernel still tells."""
@@ -89,6 +96,11 @@ class Execution(Command):
         """End the program; where the host gives cgroups, with all that came of it."""
         if self._entered is not None:
             self._entered.kill()
+
+    def settle(self) -> None:
+        """Wait for all that came of the program: only its own end was waited for."""
+        if self._entered is not None:
+            self._entered.settle(KILLED_SECONDS)
 
     def _usage(self, ended: Ended) -> Usage:
         assert self._entered is not None  # noqa: S101  it was started, and has ended

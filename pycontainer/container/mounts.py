@@ -39,10 +39,9 @@ def _mode(_: object, __: Any, value: Any) -> None:
 
 
 def _absolute(_: object, attribute: Any, value: Any) -> None:
-    if not isinstance(value, str):
-        raise InvalidArgument(attribute.name, value, "a path is needed")
+    text(attribute.name, value)
     parts = value.split("/")
-    if not value.startswith("/") or ".." in parts or "\0" in value:
+    if not value.startswith("/") or ".." in parts:
         raise InvalidArgument(attribute.name, value, "an absolute path without '..' is needed")
     if not any(parts):
         raise InvalidArgument(attribute.name, value, "the root itself cannot be mounted over")
@@ -59,7 +58,7 @@ def _size(value: int | str | None) -> int | None:
 
 
 def _propagation(_: object, __: Any, value: str) -> None:
-    if value not in PROPAGATION:
+    if not isinstance(value, str) or value not in PROPAGATION:
         raise InvalidArgument("propagation", value, f"one of {', '.join(PROPAGATION)} is needed")
 
 

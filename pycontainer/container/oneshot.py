@@ -13,6 +13,7 @@ from functools import partial
 from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
 from pycontainer.container.workspace import Workspace
@@ -53,7 +54,12 @@ class OneShot(Command):
             self._closers.append(terminal.close)
         self.process = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.process)
-        self._protect_host(self._spec.oom_score_adj)
+        try:
+            set_oom_score(self._spec.oom_score_adj, launched.pid, cgroup)
+        except BaseException:
+            self.abort()
+            self.process.close()
+            raise
         return terminal
 
     def _changes(self) -> list[Change] | None:

@@ -25,12 +25,16 @@ from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
+from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, CgroupStat
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import release
+
+#: How often a child that a tracer keeps is asked for again, in seconds.
+_AGAIN = 0.05
 
 
 class Running:
@@ -123,7 +127,7 @@ class Running:
         try:
             set_oom_score(self.launched.spec.oom_score_adj, pid, cgroup)
         except BaseException:
-            release(pidfd)
+            orphans.end(pidfd)
             if cgroup is not None:
                 cgroup.dissolve(self._home)
             if master is not None:
@@ -182,6 +186,7 @@ class Running:
     def poll(self) -> int | None:
         """The exit code of the container's program, or ``None`` while it runs."""
         self._reap_guests()
+        orphans.collect()
         return self.main.poll()
 
     def wait(self, timeout: float | None) -> int:
@@ -202,7 +207,8 @@ class Running:
                 poller = select.poll()
                 for fd in self.pollable(news):
                     poller.register(fd, select.POLLIN)
-                poller.poll(left * 1000)
+                # One that a tracer keeps ends without a sign.
+                poller.poll((min(left, _AGAIN) if orphans.any_left() else left) * 1000)
 
     @contextmanager
     def newcomers(self) -> Iterator[int]:

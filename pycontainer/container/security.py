@@ -14,6 +14,16 @@ from pycontainer.kernel import capabilities, seccomp
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.size import parse_size
 
+
+def _thermal_throttle() -> tuple[str, ...]:
+    """How often each processor was too hot, where the machine tells: a way to learn what others compute."""
+    place = "/sys/devices/system/cpu"
+    if not os.path.isdir(f"{place}/cpu0/thermal_throttle"):
+        return ()
+    processors = sorted(name for name in os.listdir(place) if name[:3] == "cpu" and name[3:].isdigit())
+    return tuple(f"{place}/{name}/thermal_throttle" for name in processors)
+
+
 #: Docker's masked paths, those under /sys that it added later, and what else tells of the whole host.
 MASKED = (
     "/proc/acpi",
@@ -28,6 +38,7 @@ MASKED = (
     "/proc/timer_stats",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    *_thermal_throttle(),
 )
 #: Docker's read-only paths.
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

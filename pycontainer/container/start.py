@@ -19,11 +19,11 @@ import attrs
 from pycontainer.container import slots
 from pycontainer.container.confinement import FdTable, command
 from pycontainer.errors import CommandNotExecutable, CommandNotFound
+from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.leash import start_leashed
 from pycontainer.kernel.program import outcome
 from pycontainer.kernel.spawn import Spawn, Template, exec_failure
-from pycontainer.kernel.userns import release
 
 _CONTROL = socket.CMSG_LEN(4)
 _NOW = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -146,12 +146,12 @@ class Recipe:
             try:
                 failed = outcome(report, pid)
             except BaseException:
-                release(pidfd)
+                orphans.end(pidfd)
                 raise
         finally:
             os.close(report)
         if failed:
-            release(pidfd)
+            orphans.end(pidfd)
             raise exec_failure(failed, self.program)
         return pid, pidfd
 

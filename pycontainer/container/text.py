@@ -42,13 +42,20 @@ class Text:
             raise InvalidArgument("text", text, "encoding and errors are for text")
         mode = cls(encoding or "utf-8", errors or "strict")
         try:
-            codecs.lookup(mode.encoding)
-        except LookupError:
-            raise InvalidArgument("encoding", encoding, "Python knows no such encoding") from None
+            # As bytes.decode looks: codecs has also those that make bytes of bytes, such as "hex".
+            b"".decode(mode.encoding)
+            "".encode(mode.encoding)
+            codecs.getincrementaldecoder(mode.encoding)(mode.errors).decode(b"")
+        except (LookupError, ValueError):
+            raise InvalidArgument("encoding", encoding, "Python knows no such encoding of text") from None
         try:
-            codecs.lookup_error(mode.errors)
-        except LookupError:
-            raise InvalidArgument("errors", errors, "Python knows no such error handler") from None
+            codecs.lookup_error(mode.errors)(UnicodeDecodeError(mode.encoding, b"\xff", 0, 1, "for a try"))
+        except UnicodeDecodeError:
+            pass  # "strict", and those that some bytes are too much for
+        except (LookupError, ValueError, TypeError):
+            raise InvalidArgument(
+                "errors", errors, "Python knows no such handler of what is no text"
+            ) from None
         return mode
 
     def decode(self, data: bytes | bytearray, *, cut: bool = False) -> str:

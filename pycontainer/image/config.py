@@ -11,14 +11,16 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.kernel.encoding import encode
 
 
 def _text(value: Any) -> str:
     """Return a text; ``None`` and absence are the same in configurations of the world."""
     if value is None:
         return ""
-    if not isinstance(value, str) or "\0" in value:
-        raise InvalidArgument("config", value, "text without a NUL is needed")
+    if not isinstance(value, str):
+        raise InvalidArgument("config", value, "text is needed")
+    encode("config", value)
     return value
 
 

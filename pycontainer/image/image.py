@@ -57,7 +57,10 @@ class Image:
         it there.  ``config`` is an :class:`ImageConfig` or the ``config`` object of an OCI image.
         Raises :class:`ImageNotFound`, and :class:`ImageError` for a bad archive.
         """
-        place = os.path.realpath(path)
+        try:
+            place = os.path.realpath(path)
+        except ValueError:
+            raise InvalidArgument("path", path, "no path has a NUL or half a surrogate in it") from None
         settings = config if isinstance(config, ImageConfig) else ImageConfig.from_json(config or {})
         if os.path.isfile(place):
             from pycontainer.image.rootfs import unpacked

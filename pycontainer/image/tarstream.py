@@ -38,8 +38,9 @@ _KINDS: dict[bytes, Kind] = {
     b"3": "character device", b"4": "block device", b"5": "directory", b"6": "fifo",
 }  # fmt: skip
 _XATTR = b"SCHILY.xattr."
-#: What an extended header for all entries cannot mean.
+#: What an extended header for all entries cannot mean, and what of the rest means something here.
 _NOT_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.", _XATTR)
+_GLOBAL = {b"uid", b"gid", b"mtime"}
 
 
 @attrs.frozen(kw_only=True)
@@ -83,19 +84,22 @@ class TarStream:
         """Go through the entries; content that was not taken is passed over."""
         everywhere: dict[bytes, bytes] = {}
         records: list[tuple[bytes, bytes]] = []
+        described = 0  # bytes of the records
         long: dict[bytes, bytes] = {}
         while (header := self._header()) is not None:
             if header.type in {b"x", b"X"}:
-                records += parse_records(self._data(header.size, self._limits.pax, "extended header"))
-                if sum(len(key) + len(value) for key, value in records) > self._limits.pax:
+                described += header.size
+                if described > self._limits.pax:
                     raise UnsafeArchive(f"extended headers of more than {self._limits.pax} bytes")
+                records += parse_records(self._data(header.size, self._limits.pax, "extended header"))
             elif header.type == b"g":
                 for key, value in parse_records(self._data(header.size, self._limits.pax, "extended header")):
                     if key.startswith(_NOT_GLOBAL):
-                        raise ImageError(f"the archive gives all entries the same {key.decode()}")
-                    everywhere[key] = value
-                if sum(len(key) + len(value) for key, value in everywhere.items()) > self._limits.pax:
-                    raise UnsafeArchive(f"extended headers of more than {self._limits.pax} bytes")
+                        raise ImageError(
+                            f"the archive gives all entries the same {key.decode(errors='replace')[:40]}"
+                        )
+                    if key in _GLOBAL:  # each entry goes through them
+                        everywhere[key] = value
             elif header.type in {b"L", b"K"}:
                 text = self._data(header.size, self._limits.name + 1, "name")
                 long[header.type] = text.partition(b"\0")[0]
@@ -104,7 +108,7 @@ class TarStream:
             else:
                 yield self._entry(header, everywhere, records, long)
                 self._pass_over()
-                records, long = [], {}
+                records, described, long = [], 0, {}
         if records or long:
             raise ImageError("the archive ends after a header that announces an entry")
 

@@ -82,10 +82,10 @@ def _is_all(name: str) -> bool:
 
 
 def _canonical(name: str) -> str:
-    if name in _NUMBERS:
-        return name
     if not isinstance(name, str):
         raise InvalidArgument("capability", name, "a name is needed")
+    if name in _NUMBERS:
+        return name
     bare = name.upper().removeprefix("CAP_")
     if f"CAP_{bare}" in _NUMBERS:
         return f"CAP_{bare}"

@@ -12,6 +12,7 @@ import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel import timens
+from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib
@@ -66,14 +67,14 @@ def start(
         child[2] = child[1] if streams[2] == STDOUT else child[2]
         request = Spawn(
             argv=words,
-            env=tuple(_checked("env", os.fsencode(f"{name}={value}")) for name, value in variables.items()),
+            env=tuple(encode("env", f"{name}={value}") for name, value in variables.items()),
             candidates=_candidates(words[0], variables),
             fds=(*child, *(fd for fd, _ in entry.joins)),
             stdio=((0, 0), (1, 1), (2, 2)),
             joins=tuple((3 + place, kind.flag) for place, (_, kind) in enumerate(entry.joins)),
             ns_root=entry.become_root,
             groups=() if entry.drop_groups else None,
-            workdir=None if cwd is None else _checked("cwd", os.fsencode(cwd)),
+            workdir=None if cwd is None else encode("cwd", cwd),
             session=False,
         )
         try:
@@ -124,13 +125,7 @@ def _explained(error: KernelError, joined: list[str]) -> KernelError:
 def _words(argv: Sequence[Word]) -> tuple[bytes, ...]:
     if isinstance(argv, (str, bytes)) or not argv:
         raise InvalidArgument("argv", argv, "a sequence of the program and its arguments is needed")
-    return tuple(_checked("argv", os.fsencode(word)) for word in argv)
-
-
-def _checked(argument: str, value: bytes) -> bytes:
-    if b"\0" in value:
-        raise InvalidArgument(argument, value, "it contains a NUL byte")
-    return value
+    return tuple(encode("argv", word) for word in argv)
 
 
 def _candidates(name: bytes, env: Mapping[str, str]) -> tuple[bytes, ...]:

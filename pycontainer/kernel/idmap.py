@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 from collections.abc import Iterable
 from functools import cache
@@ -24,6 +25,7 @@ BLOCK = 65536
 FIRST, LAST = 0x7000_0000, 0x7FFF_0000
 #: Where root's blocks are claimed, one file each; the lock ends with its holder.
 CLAIMS = "/run/pycontainer/ids"
+_SUBORDINATE = re.compile(r"^([^:\n]+):([0-9]{1,10}):([0-9]{1,10})[ \t]*$", re.MULTILINE)
 
 
 @attrs.frozen
@@ -161,13 +163,13 @@ def granted_ranges() -> tuple[tuple[int, int], ...]:
 
 
 def _subordinate(path: str) -> list[tuple[str, int, int]]:
-    """The lines of subuid(5)."""
+    """The lines of subuid(5); what is no such line is passed over, as newuidmap(1) does."""
     try:
-        with open(path) as file:
-            lines = [line.strip().split(":") for line in file]
+        with open(path, "rb") as file:
+            lines = _SUBORDINATE.finditer(os.fsdecode(file.read()))
     except FileNotFoundError:
         return []
-    return [(owner, int(start), int(count)) for owner, start, count in (p for p in lines if len(p) == 3)]
+    return [(line[1], int(line[2]), int(line[3])) for line in lines]
 
 
 def rules_host() -> bool:

@@ -12,6 +12,7 @@ import os
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel import operation as op
+from pycontainer.kernel.mountinfo import read_mountinfo
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import apply
@@ -85,9 +86,8 @@ def _described(fd: int) -> tuple[str, str]:
     with contextlib.suppress(OSError, StopIteration):
         with open(f"/proc/self/fdinfo/{fd}") as info:
             number = next(line for line in info if line.startswith("mnt_id:")).split()[1]
-        with open("/proc/self/mountinfo") as mounts:
-            fields = next(line for line in mounts if line.startswith(f"{number} ")).split()
-        dash = fields.index("-")
+        fields = next(fields for fields in read_mountinfo() if fields[0] == number)
+        dash = fields.index("-", 6)
         return fields[dash + 1], fields[dash + 2]
     return "", ""
 

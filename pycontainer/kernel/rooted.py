@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel import native
 from pycontainer.kernel.creation import creating_as, make_directory, replacement
+from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import check_regular, opened, status_of
 from pycontainer.kernel.native import lib
@@ -208,7 +209,7 @@ class Rooted:
             parent, name = self.locate(path, follow=False)
             with parent:
                 with self.creating():
-                    os.symlink(os.fsencode(target), name, dir_fd=parent.fileno())
+                    os.symlink(encode("target", target), name, dir_fd=parent.fileno())
                 os.chown(name, *ids, dir_fd=parent.fileno(), follow_symlinks=False)
 
     def chown(self, path: PathLike, uid: int, gid: int, *, follow: bool = True) -> None:
@@ -262,7 +263,7 @@ class Rooted:
 
     def names_kernels(self, path: PathLike) -> bool:
         """Does the path itself say that it means a file of the kernel's, or may any link lead to one?"""
-        parts = [part for part in os.fsencode(path).split(b"/") if part not in {b"", b"."}]
+        parts = [part for part in encode("path", path).split(b"/") if part not in {b"", b"."}]
         return self._trusted or (parts[:1] in ([b"proc"], [b"sys"]) and b".." not in parts)
 
     def creating(self) -> AbstractContextManager[None]:
@@ -282,9 +283,9 @@ class Rooted:
         return host_uid, host_gid
 
     def _raw(self, path: PathLike) -> bytes:
-        raw = os.fsencode(path)
-        if not raw or b"\0" in raw:
-            raise InvalidArgument("path", path, f"a path {self.where} is not empty and holds no NUL")
+        raw = encode("path", path)
+        if not raw:
+            raise InvalidArgument("path", path, f"a path {self.where} is not empty")
         return raw
 
     def _open(self, verb: str, path: PathLike, flags: int, mode: int, *, raw: bytes = b"") -> Fd:

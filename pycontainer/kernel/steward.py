@@ -20,6 +20,7 @@ from pycontainer.errors import KernelError, NotSupported, PyContainerError
 from pycontainer.kernel import capabilities
 from pycontainer.kernel.changes import Change, overlay_changes
 from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import write_all
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.leash import spawn_leashed
@@ -70,20 +71,20 @@ class Steward:
 
     def read(self, root: int, path: PathLike, limit: int = READ_LIMIT) -> bytes:
         """As :meth:`~pycontainer.kernel.rooted.Rooted.read_bytes`."""
-        content: bytes = self._ask("read", (root,), os.fsencode(path), limit)
+        content: bytes = self._ask("read", (root,), encode("path", path), limit)
         return content
 
     def write(self, root: int, path: PathLike, data: bytes, mode: int | None) -> None:
         """As :meth:`~pycontainer.kernel.rooted.Rooted.write_bytes`."""
-        self._ask("write", (root,), os.fsencode(path), bytes(data), mode)
+        self._ask("write", (root,), encode("path", path), bytes(data), mode)
 
     def copy_in(self, root: int, source: PathLike, target: PathLike) -> None:
         """As :func:`~pycontainer.kernel.transfer.copy_in`."""
-        self._ask("copy_in", (root,), _absolute(source), os.fsencode(target))
+        self._ask("copy_in", (root,), _absolute(source), encode("path", target))
 
     def copy_out(self, root: int, source: PathLike, target: PathLike, limit: int = COPY_LIMIT) -> None:
         """As :func:`~pycontainer.kernel.transfer.copy_out`."""
-        self._ask("copy_out", (root,), os.fsencode(source), _absolute(target), limit)
+        self._ask("copy_out", (root,), encode("path", source), _absolute(target), limit)
 
     def _ask(self, name: str, fds: tuple[int, ...], *arguments: Any) -> Any:
         """Have a function of the table called, with the fds as its first arguments."""
@@ -148,7 +149,7 @@ def can_read(root: Rooted, source: PathLike) -> bool:
 
     What is absent, or changes meanwhile, is left to the copy to find. Raises :class:`InvalidArgument`.
     """
-    raw = os.fsencode(source)
+    raw = encode("path", source)
     try:
         if raw.endswith(b"/") or raw.rpartition(b"/")[2] in {b".", b".."}:
             _read_tree(root.open_directory(source).detach())
@@ -193,7 +194,7 @@ def _is_directory(dir_fd: int, name: str) -> bool:
 
 
 def _absolute(path: PathLike) -> bytes:
-    return os.path.join(os.getcwdb(), os.fsencode(path))
+    return os.path.join(os.getcwdb(), encode("path", path))
 
 
 def _path() -> list[str]:

@@ -16,6 +16,7 @@ from pycontainer.errors import KernelError
 from pycontainer.kernel.content import Budget, copy_content
 from pycontainer.kernel.creation import replacement
 from pycontainer.kernel.descent import Descent
+from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import kind_of, opened, status_of
 from pycontainer.kernel.rooted import (
@@ -56,7 +57,7 @@ def copy_in(root: Rooted, source: PathLike, target: PathLike, *, limit: int | No
         budget = Budget(step=step, size=limit, entries=None)
         ids = root.host_ids(0, 0)
         work = _Copy(step=step, target=root, modes=0o7777, ids=ids, budget=budget, kernels=True)
-        _copy(work, host, _on_host(source), os.fsencode(target))
+        _copy(work, host, _on_host(source), encode("path", target))
 
 
 def copy_out(
@@ -83,11 +84,12 @@ def copy_out(
         kernels = root.names_kernels(source)
         budget = Budget(step=step, size=limit, entries=entries)
         work = _Copy(step=step, target=host, modes=0o777, ids=None, budget=budget, kernels=kernels)
-        _copy(work, root, os.fsencode(source), _on_host(target))
+        _copy(work, root, encode("path", source), _on_host(target))
 
 
 def _on_host(path: PathLike) -> bytes:
-    return os.path.join(os.getcwdb(), os.fsencode(path)) if os.fsencode(path) else b""
+    raw = encode("path", path)
+    return os.path.join(os.getcwdb(), raw) if raw else b""
 
 
 @attrs.define(kw_only=True)

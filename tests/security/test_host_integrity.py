@@ -120,7 +120,11 @@ with pc.Engine({str(tmp_path / "a" / "b" / "root")!r}) as engine:
     engine.run("host:", ["true"])
 """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     found = {line.split(" ", 2)[2]: line.split(" ", 2)[:2] for line in done.stdout.splitlines()}
     for path in ("a", "a/b", "a/b/root", "a/b/root/run"):

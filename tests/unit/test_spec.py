@@ -81,7 +81,9 @@ def test_privileged_and_security_exclude_each_other():
 
 def test_ulimits():
     core = make_spec(IMAGE).ulimits
-    assert [(soft, hard) for _, soft, hard in core] == [(0, 0)]
+    # With 0 the kernel would still start the host's collector of dumps.
+    assert [(soft, hard) for _, soft, hard in core] == [(1, 1)]
+    assert make_spec(IMAGE, ulimits={"core": 0}).ulimits == core
     limits = make_spec(IMAGE, ulimits={"nofile": (10, 20), "core": -1}).ulimits
     assert {(soft, hard) for _, soft, hard in limits} == {(10, 20), ((1 << 64) - 1, (1 << 64) - 1)}
     with pytest.raises(InvalidArgument, match="nofile"):

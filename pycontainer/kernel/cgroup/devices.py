@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pycontainer.kernel.cgroup.device_program import DeviceProgram
     from pycontainer.kernel.cgroup.directory import Directory
 
-_TEXT = re.compile(r"([abc])(?: +(\d+|\*):(\d+|\*)(?: +([rwm]{1,3}))?)?")
+_TEXT = re.compile(r"([abc])(?: +([0-9]{1,9}|\*):([0-9]{1,9}|\*)(?: +([rwm]{1,3}))?)?")
 ROOT_NEEDED = "run as root: limiting devices needs CAP_SYS_ADMIN, and CAP_BPF on version 2"
 #: The kernel's dev_t has 12 bits of major and 20 of minor (linux/kdev_t.h).
 _MAJORS, _MINORS = 1 << 12, 1 << 20

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Any
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.kernel.mountinfo import read_mountinfo
 
+_NUMBER = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 _HINT = "give the block device, or a path on a file system that lies on one"
 
 
@@ -19,15 +22,16 @@ def find_disk(argument: str, path: Any) -> str:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidArgument(argument, path, _HINT)
-    text = os.fspath(path)
-    major, _, minor = text.partition(":")
-    if major.isdigit() and minor.isdigit():
-        number = f"{int(major)}:{int(minor)}"
+    text = os.fsdecode(path)
+    match = _NUMBER.fullmatch(text)
+    if match is not None:
+        number = f"{int(match[1])}:{int(match[2])}"
     else:
         try:
             status = os.stat(text)
-        except OSError as error:
-            raise InvalidArgument(argument, text, f"{error.strerror}; {_HINT}") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no path has such a character"
+            raise InvalidArgument(argument, text, f"{reason}; {_HINT}") from None
         device = status.st_rdev if stat.S_ISBLK(status.st_mode) else status.st_dev
         number = f"{os.major(device)}:{os.minor(device)}"
     whole = _whole(number) or _whole(_source(number))
@@ -50,17 +54,15 @@ def _whole(number: str) -> str | None:
 
 def _source(number: str) -> str:
     """The block device that is mounted where files have the device ``number``: btrfs counts its own."""
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            fields = line.split()
-            if fields[2] == number:
-                source = fields[fields.index("-") + 2]
-                try:
-                    status = os.stat(source)
-                except OSError:
-                    continue
-                if stat.S_ISBLK(status.st_mode):
-                    return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    for fields in read_mountinfo():
+        if fields[2] == number:
+            source = fields[fields.index("-", 6) + 2]
+            try:
+                status = os.stat(source)
+            except OSError:
+                continue
+            if stat.S_ISBLK(status.st_mode):
+                return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     return ""
 
 

@@ -10,6 +10,8 @@ import re
 
 import attrs
 
+from pycontainer.kernel.mountinfo import read_lines, split_mountinfo
+
 #: What version 1 calls otherwise.
 _NAMES = {"blkio": "io"}
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -35,10 +37,7 @@ class Layout:
 
 def read_layout() -> Layout:
     """The layout of this process."""
-    with open("/proc/self/cgroup") as file:
-        places = file.read()
-    with open("/proc/self/mountinfo") as file:
-        return parse_layout(places, file.read())
+    return parse_layout(read_lines("/proc/self/cgroup"), read_lines("/proc/self/mountinfo"))
 
 
 def parse_layout(places: str, mountinfo: str) -> Layout:
@@ -48,7 +47,7 @@ def parse_layout(places: str, mountinfo: str) -> Layout:
     '/sys/fs/cgroup/a'
     """
     own: dict[str, str] = {}
-    for line in places.splitlines():
+    for line in filter(None, places.split("\n")):
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             own[controller] = path
@@ -70,7 +69,7 @@ def parse_layout(places: str, mountinfo: str) -> Layout:
 
 def _cgroup_mounts(mountinfo: str) -> list[tuple[str, list[str], str, str]]:
     """Type, options of the file system, root and place; those that can be written to first."""
-    lines = [line.split(" ") for line in mountinfo.splitlines()]
+    lines = split_mountinfo(mountinfo)
     mounts = {fields[0]: (fields[1], _plain(fields[4])) for fields in lines}
     found = []
     for fields in lines:

@@ -24,7 +24,7 @@ _MOST_CORES = 1_000_000
 _LEAST_CORES = 0.001
 _MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT
 _IO_KEYS = ("rbps", "wbps", "riops", "wiops")
-_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_LIST = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*")
 
 
 class LimitOptions(TypedDict, total=False):
@@ -150,7 +150,8 @@ def _flag(argument: str, value: Any) -> bool:
 
 def _whole(least: int, most: int) -> Callable[[str, Any], int]:
     def parse(argument: str, value: Any) -> int:
-        text = isinstance(value, str) and value.isascii() and value.isdigit()
+        # No more digits than int() takes at once, and none of other scripts.
+        text = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20
         if isinstance(value, bool) or not (text or isinstance(value, int)) or not least <= int(value) <= most:
             raise InvalidArgument(argument, value, f"a whole number from {least} to {most} is needed")
         return int(value)

@@ -117,8 +117,8 @@ def _load(path: str | os.PathLike[str]) -> object:
     try:
         with open(path, "rb") as file:
             text = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidArgument("seccomp", os.fspath(path), error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:
+        raise InvalidArgument("seccomp", path, getattr(error, "strerror", None) or str(error)) from error
     if len(text) > MAX_BYTES:
         raise InvalidArgument("seccomp", os.fspath(path), f"is larger than {MAX_BYTES} bytes")
     try:
@@ -216,7 +216,7 @@ def _runs_since(data: Mapping[str, Any], where: str) -> bool:
     """Is the running kernel of ``minKernel``, such as "4.8", or later?"""
     text = data["minKernel"]
     parts = text.split(".") if isinstance(text, str) else []
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise InvalidArgument(f"{where}.minKernel", text, 'a version such as "4.8" is needed')
     major, minor, *_ = os.uname().release.replace("-", ".").split(".")
     return (int(major), int(minor)) >= (int(parts[0]), int(parts[1]))

@@ -36,7 +36,7 @@ def native() -> str:
 
 def check_arch(arch: str) -> str:
     """Return ``arch`` when it is known; raises :class:`InvalidArgument`."""
-    if arch not in AUDIT:
+    if not isinstance(arch, str) or arch not in AUDIT:
         raise InvalidArgument("arch", arch, f"known are {', '.join(ARCHES)}")
     return arch
 
@@ -56,7 +56,7 @@ def check_name(name: str) -> str:
     A call that only another architecture has is no mistake: profiles are written for all.  Raises
     :class:`InvalidArgument`, with the names that are near.
     """
-    if name not in _known():
+    if not isinstance(name, str) or name not in _known():
         from difflib import get_close_matches
 
         from pycontainer.kernel.seccomp.numbers import KERNEL
