@@ -10,7 +10,6 @@ import os
 import pytest
 
 import pycontainer as pc
-from tests.e2e.conftest import probe as probe  # noqa: PLC0414  (a fixture)
 
 ROOT = pytest.mark.needs("root")
 KINDS = [
@@ -50,3 +49,48 @@ def test_the_hosts_interpreter_is_not_what_a_container_executes(entered, options
         result = pc.run("host:", command, text=True, timeout=30, **options)
     assert f"ran {identity_of('/proc/self/exe')}" not in result.stdout
     assert result.exit_code != 0
+
+
+# -- mounts ----------------------------------------------------------------------------------------
+
+
+def test_a_mask_is_of_the_hosts_null_device_whatever_lies_on_it(tmp_path):
+    """A mask that is anything else could be read and written through the paths that it hides."""
+    (tmp_path / "file").write_text("of the host")
+    script = "for f in /proc/keys /proc/timer_list /proc/interrupts; do cat $f; echo x > $f; done 2>/dev/null; cat /dev/null"
+    mounts = [pc.Bind(tmp_path / "file", "/dev/null")]
+    assert pc.run("host:", ["sh", "-c", script], text=True, mounts=mounts).stdout == "of the host"
+    assert (tmp_path / "file").read_text() == "of the host"
+
+
+def test_a_source_is_what_it_was_when_the_container_was_described(tmp_path):
+    """Also for a container that can write above it, and is started again (CVE-2017-1002101)."""
+    for name, text in (("shared", ""), ("secrets", "of the host")):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "file").write_text(text)
+    mounts = [pc.Bind(tmp_path / "shared", "/shared"), pc.Bind(tmp_path / "shared" / "sub", "/sub")]
+    with pc.Container.create("host:", ["sleep", "100"], mounts=mounts) as container:
+        container.start()
+        script = f"mv /shared/sub /shared/old && ln -s {tmp_path / 'secrets' / 'sub'} /shared/sub"
+        container.exec(["sh", "-c", script], check=True)
+        container.stop(timeout=0)
+        with pytest.raises(pc.KernelError, match="symbolic link"):
+            container.start()
+        assert container.status in {"exited", "created"}
+        (tmp_path / "shared" / "sub").unlink()
+        (tmp_path / "shared" / "old").rename(tmp_path / "shared" / "sub")
+        container.start()
+        assert container.read_bytes("/sub/file") == b""
+
+
+def test_a_source_may_be_a_link_or_what_the_caller_has_opened(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("x")
+    (tmp_path / "link").symlink_to("real")
+    fd = os.open(tmp_path / "real", os.O_PATH)
+    try:
+        for source in (tmp_path / "link", f"/proc/self/fd/{fd}"):
+            result = pc.run("host:", ["cat", "/data/file"], text=True, mounts=[pc.Bind(source, "/data")])
+            assert result.stdout == "x"
+    finally:
+        os.close(fd)

@@ -13,7 +13,6 @@ import pytest
 
 import pycontainer as pc
 from pycontainer.home import make_private
-from tests.e2e.conftest import probe as probe  # noqa: PLC0414  (a fixture)
 
 ROOT = pytest.mark.needs("root")
 
