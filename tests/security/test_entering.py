@@ -6,6 +6,8 @@ Everything goes through the Python interface; the payload tries from inside, and
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -26,6 +28,8 @@ KINDS = [
 #: Prints the device and inode of the program that runs it, and whether it can be opened for writing.
 WHOSE = """
 import os
+import subprocess
+import sys
 status = os.stat("/proc/self/exe")
 print(f"ran {status.st_dev}:{status.st_ino}")
 """
@@ -94,3 +98,29 @@ def test_a_source_may_be_a_link_or_what_the_caller_has_opened(tmp_path):
             assert result.stdout == "x"
     finally:
         os.close(fd)
+
+
+# -- our own programs ------------------------------------------------------------------------------
+
+
+@ROOT
+@pytest.mark.parametrize("level", ["0", "1", "2"])
+def test_a_host_that_makes_files_in_memory_not_executable(level):
+    """The sysctl is a pid namespace's own; 2 cannot be told otherwise, and is said."""
+    if not os.path.exists("/proc/sys/vm/memfd_noexec"):
+        pytest.skip("the kernel has no sysctl vm.memfd_noexec (Linux 6.3)")
+    script = f"""
+import pycontainer as pc
+with open("/proc/sys/vm/memfd_noexec", "w") as file:
+    file.write({level!r})
+try:
+    print(pc.run("host:", ["true"]).exit_code, pc.run("host:", ["true"], init=True).exit_code)
+except pc.NotSupported as error:
+    print(error)
+"""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    if level == "2":
+        assert "set sysctl vm.memfd_noexec" in done.stdout
+    else:
+        assert done.stdout == "0 0\n"
