@@ -14,6 +14,7 @@
 #include <linux/ioctl.h>
 #include <linux/wait.h>
 #include <sys/resource.h>
+#include <asm/statfs.h>
 #include <signal.h>
 
 static long as_long(const void *pointer)
@@ -45,6 +46,13 @@ int pc_stamp(int root, const char *path, int64_t *stamp)
     stamp[2] = (int64_t)found.stx_size;
     stamp[3] = found.stx_ctime.tv_sec * 1000000000 + found.stx_ctime.tv_nsec;
     return 0;
+}
+
+int64_t pc_file_system(int fd)
+{
+    struct statfs found;
+    long ret = pc_raw2(__NR_fstatfs, fd, as_long(&found));
+    return ret < 0 ? ret : (int64_t)found.f_type;
 }
 
 int pc_is_empty(int dir)

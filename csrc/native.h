@@ -218,6 +218,8 @@ int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new
 /* What differs when the file `path` below `root` was written or replaced: device, inode, size, and its time of
    change in nanoseconds. 0 or -errno. */
 int pc_stamp(int root, const char *path, int64_t *stamp);
+/* Which file system a file is on (statfs(2), f_type), or -errno. */
+int64_t pc_file_system(int fd);
 /* Is nothing in this directory? 1, 0, or -errno. */
 int pc_is_empty(int dir);
 /* 1: ended, 0: still runs (WNOHANG). Of a process that others reaped, how it ended but not what it used. */

@@ -156,6 +156,17 @@ class _Lib:
     RENAME_EXCHANGE: int
     RENAME_NOREPLACE: int
     NS_GET_NSTYPE: int
+    BINFMTFS_MAGIC: int
+    BPF_FS_MAGIC: int
+    CGROUP2_SUPER_MAGIC: int
+    CGROUP_SUPER_MAGIC: int
+    DEBUGFS_MAGIC: int
+    EFIVARFS_MAGIC: int
+    PSTOREFS_MAGIC: int
+    SECURITYFS_MAGIC: int
+    SELINUX_MAGIC: int
+    SYSFS_MAGIC: int
+    TRACEFS_MAGIC: int
     DEVPTS_SUPER_MAGIC: int
     OVERLAYFS_SUPER_MAGIC: int
     PROC_SUPER_MAGIC: int
@@ -172,6 +183,7 @@ class _Lib:
     def pc_read_file(self, dir_fd: int, path: bytes, buffer: Any, size: int) -> int: ...
     def pc_write_file(self, dir_fd: int, path: bytes, data: bytes, size: int) -> int: ...
     def pc_stamp(self, root: int, path: bytes, stamp: Any) -> int: ...
+    def pc_file_system(self, fd: int) -> int: ...
     def pc_is_empty(self, dir_fd: int) -> int: ...
     def pc_make_group(self, parts: Any, count: int, name: bytes, fds: Any) -> int: ...
     def pc_remove_group(self, parts: Any, count: int, name: bytes) -> int: ...

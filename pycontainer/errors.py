@@ -99,7 +99,18 @@ class KernelError(PyContainerError, OSError):
         text = f"{self.step}: {os.strerror(self.errno or 0)}"
         if self.op is not None:
             text += f" (operation {self.op} of {self.of})" if self.of else f" (operation {self.op})"
-        return f"{text}; {self.hint}" if self.hint else text
+        return _printable(f"{text}; {self.hint}" if self.hint else text)
+
+
+def _printable(text: str) -> str:
+    """The text with names that a container chose, for terminals and logs: no line, colour or odd byte of theirs."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # a byte that is no text (PEP 383)
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
 def _rebuild_kernel_error(

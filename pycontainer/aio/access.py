@@ -11,6 +11,8 @@ from pycontainer import engine as sync
 from pycontainer.aio.loop import in_thread
 from pycontainer.container.arguments import flag
 from pycontainer.errors import StateError, WaitTimeout
+from pycontainer.kernel.rooted import READ_LIMIT
+from pycontainer.kernel.transfer import COPY_LIMIT
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,9 +56,9 @@ class Access:
 
     # -- files -----------------------------------------------------------------------------
 
-    async def read_bytes(self, path: str) -> bytes:
-        """The content of a file of the container. Raises :class:`KernelError`."""
-        return await in_thread(partial(self._container.read_bytes, path))
+    async def read_bytes(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
+        """The content of a file of the container, of ``limit`` at most. Raises :class:`KernelError`."""
+        return await in_thread(partial(self._container.read_bytes, path, limit=limit))
 
     async def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file of the container, atomically; it belongs to the container's root."""
@@ -66,6 +68,8 @@ class Access:
         """Copy a file or tree of the host into the container, as ``docker cp`` does."""
         await in_thread(partial(self._container.put, source, target))
 
-    async def get(self, source: str, target: str | os.PathLike[str]) -> None:
+    async def get(
+        self, source: str, target: str | os.PathLike[str], *, limit: int | str = COPY_LIMIT
+    ) -> None:
         """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``."""
-        await in_thread(partial(self._container.get, source, target))
+        await in_thread(partial(self._container.get, source, target, limit=limit))

@@ -26,7 +26,9 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
-from pycontainer.kernel.rooted import Rooted
+from pycontainer.kernel.rooted import READ_LIMIT, Rooted
+from pycontainer.kernel.transfer import COPY_LIMIT
+from pycontainer.size import parse_size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -194,10 +196,15 @@ class Container(Life):
         with root:
             yield running, Rooted(root.fileno(), ids=running.launched.map)
 
-    def read_bytes(self, path: str) -> bytes:
-        """The content of a file of the container. Raises :class:`KernelError`."""
+    def read_bytes(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
+        """The content of a file of the container, of ``limit`` at most (bytes, or text like "1G"; 64 MiB).
+
+        A link does not lead to the kernel's own files: those of /proc and /sys are read only by their own path.
+        Raises :class:`KernelError`, ``EFBIG`` for one that is larger.
+        """
+        most = parse_size("limit", limit)
         with self._files() as (_, root):
-            return self._workspace.reach.read(root, path)
+            return self._workspace.reach.read(root, path, most)
 
     def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file of the container, atomically; it belongs to the container's root."""
@@ -211,10 +218,16 @@ class Container(Life):
         with self._files() as (_, root):
             self._workspace.reach.copy_in(root, source, target)
 
-    def get(self, source: str, target: str | os.PathLike[str]) -> None:
-        """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``."""
+    def get(self, source: str, target: str | os.PathLike[str], *, limit: int | str = COPY_LIMIT) -> None:
+        """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``.
+
+        ``limit`` bounds its size, holes in files included (bytes, or text like "1G"; 16 GiB); there may be a
+        million entries.  Raises :class:`KernelError`: ``EFBIG`` beyond that, ``EINVAL`` for what is no file,
+        directory or link.
+        """
+        most = parse_size("limit", limit)
         with self._files() as (_, root):
-            self._workspace.reach.copy_out(root, source, target)
+            self._workspace.reach.copy_out(root, source, target, most)
 
     def changes(self) -> list[Change]:
         """What differs from the image, in the order of paths (``docker diff``)."""

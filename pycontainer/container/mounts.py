@@ -67,7 +67,9 @@ class Bind:
     """A file or directory of the host, shown in the container at ``target`` (``docker run -v``).
 
     ``source`` is a path of the host, absolute or from the caller's directory; it must exist when the
-    container starts.  ``target`` is made where it is absent.  With ``idmap`` (the default) the container's
+    container is described.  Its symbolic links are followed then and never again: a start that meets one where
+    there was none is refused.  ``/proc/self/fd/N`` names what the caller has opened.  ``target`` is made where
+    it is absent.  With ``idmap`` (the default) the container's
     root appears on the host as the caller, so that files made inside belong to the caller; it needs a file
     system with idmapped mounts (mount_setattr(2): ext4, xfs, btrfs, tmpfs since 6.3).  ``idmap=False``
     shows the host's ids as they are: nobody, in a user namespace.  ``propagation`` as in Docker.
@@ -158,7 +160,8 @@ def check_mounts(
         elif not os.path.exists(mount.source):
             raise InvalidArgument("mounts", mount.source, "the source does not exist")
         else:
-            found.append((mount, os.path.isdir(mount.source)))
+            bind = _without_links(mount)
+            found.append((bind, os.path.isdir(bind.source)))
     targets = [os.path.normpath(mount.target) for mount, _ in found]
     for target in targets:
         if targets.count(target) > 1:
@@ -166,6 +169,19 @@ def check_mounts(
     if host_network and "/etc" not in targets:
         found += [(bind, False) for bind in _name_service(targets)]
     return tuple(found)
+
+
+def _without_links(mount: Bind) -> Bind:
+    """The same with a source that has no links: who may change a part of the path must not choose another later."""
+    if is_magic(mount.source):
+        return mount
+    source = os.path.realpath(mount.source)
+    return mount if source == mount.source else attrs.evolve(mount, source=source)
+
+
+def is_magic(source: str) -> bool:
+    """Is it a path in which links stand for open files, and lead where no path does (proc(5))?"""
+    return source.startswith("/proc/")
 
 
 def _name_service(taken: list[str]) -> list[Bind]:

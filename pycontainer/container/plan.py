@@ -23,8 +23,8 @@ from functools import lru_cache
 
 import attrs
 
-from pycontainer.container import devices, proc, walls
-from pycontainer.container.mounts import PROPAGATION, Mount, Tmpfs
+from pycontainer.container import devices, proc, sources, walls
+from pycontainer.container.mounts import Mount, Tmpfs
 from pycontainer.container.shape import Shape
 from pycontainer.container.slots import (
     DEV,
@@ -136,30 +136,9 @@ class _Planner:
     def _mount_source(self, mount: Mount) -> int:
         slot = self._slot()
         if isinstance(mount, Tmpfs):
-            size = [("size", str(mount.size))] if mount.size is not None else []
-            self.inner += op.new_mount(
-                "tmpfs",
-                [("mode", f"{mount.mode:o}"), *size],
-                out=slot,
-                attributes=lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV,
-                purpose=mount.target,
-            )
-            return slot
-        idmap = self.shape.idmapped and mount.idmap
-        attributes = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV
-        attributes |= lib.MOUNT_ATTR_RDONLY if mount.read_only else 0
-        recursive = mount.propagation.startswith("r")
-        self.sources.append(op.open_tree(mount.source, out=slot, recursive=recursive))
-        self.sources.append(
-            op.set_attributes(
-                slot,
-                attributes=attributes,
-                propagation=PROPAGATION[mount.propagation],
-                userns=USERNS if idmap else -1,
-                recursive=recursive,
-                purpose=mount.source,
-            )
-        )
+            self.inner += sources.tmpfs(mount, out=slot)
+        else:
+            self.sources += sources.bind(mount, out=slot, idmapped=self.shape.idmapped)
         return slot
 
     # -- the tree --------------------------------------------------------------------------
@@ -237,6 +216,8 @@ class _Planner:
         self._attach(DEV, "/dev")
         if not self.shape.make_devices:
             self._bind_devices()
+        if self.shape.masked:  # before a mount can lie on it (CVE-2025-31133)
+            self.inner.append(op.open_path("null", at=DEV, out=NULL))
         self.inner += devices.links()
         group = [("gid", "5")] if self.shape.tty_group else []
         self._mount(
@@ -271,7 +252,6 @@ class _Planner:
     def _restrictions(self) -> None:
         shape = self.shape
         if shape.masked:
-            self.inner.append(op.open_path("null", at=DEV, out=NULL))
             self.inner.append(op.open_path("empty", out=EMPTY, flags=os.O_PATH | os.O_DIRECTORY))
             self.inner += [op.mask(path, at=ROOT, file=NULL, directory=EMPTY) for path in shape.masked]
         for path in shape.read_only_paths:

@@ -12,8 +12,8 @@ import stat
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel.creation import creating_as
-from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.rooted import OPEN_DIRECTORY, Rooted, named, write_all
+from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.rooted import OPEN_DIRECTORY, Rooted, named
 
 #: Links into /usr where the host has merged them (file-hierarchy(7)), directories to mount on elsewhere.
 _USR_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -98,7 +98,7 @@ def build_host_skeleton(directory: int, uid: int, gid: int, host: str = "/") -> 
             with Fd(os.open("etc", OPEN_DIRECTORY, dir_fd=directory)) as etc:
                 for name, text in _WRITTEN.items():
                     _write(etc.fileno(), name, text.encode())
-                _Copy(Rooted(top.fileno(), where="on the host"), etc.fileno()).run()
+                _Copy(Rooted(top.fileno(), where="on the host", trusted=True), etc.fileno()).run()
 
 
 def _mkdir(parent: int, name: str, mode: int) -> None:

@@ -22,8 +22,8 @@ from pycontainer.image.compression import Read, decompressed
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.kernel.descent import Descent
-from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root, write_all
+from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root
 from pycontainer.kernel.tree import remove_tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal, TypeAlias
 
 import attrs
@@ -14,6 +15,7 @@ import attrs
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.descent import PATH_MAX, Descent
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.kinds import opened
 from pycontainer.kernel.layers import Entry, Lowers, Marks, Namespace
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
@@ -24,6 +26,7 @@ LIMIT = 1_000_000
 
 _STEP = "compare with the layers below"
 _CHUNK = 1 << 20
+_FIND = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -113,7 +116,9 @@ class _Comparison:
     def _directory(self, path: str, *, hidden: bool) -> tuple[str, bool, list[str]]:
         hidden = hidden or self.marks.opaque(self.walk.fd)
         with os.scandir(self.walk.fd) as entries:
-            names = {entry.name for entry in entries}
+            names = {entry.name for entry in islice(entries, self.limit + 1)}
+        if len(names) > self.limit:
+            raise self._too_many()
         directories = []
         for name in names:
             try:
@@ -139,8 +144,11 @@ class _Comparison:
     def _add(self, kind: Kind, path: str) -> None:
         self.length += len(path)
         if len(self.changes) == self.limit or self.length > self.limit * 256:
-            raise KernelError(errno.EFBIG, _STEP, hint=f"there are more changes than limit={self.limit}")
+            raise self._too_many()
         self.changes.append(Change(kind=kind, path=path))
+
+    def _too_many(self) -> KernelError:
+        return KernelError(errno.EFBIG, _STEP, hint=f"there are more changes than limit={self.limit}")
 
     def _compare(self, upper: Entry, lower: Entry) -> Kind | None:
         new, old = upper.status, lower.status
@@ -177,7 +185,8 @@ def _nameable(path: str) -> bool:
 def _same_bytes(upper: Entry, lower: Entry) -> bool:
     try:
         with (
-            Fd(os.open(upper.name, _OPEN_FILE, dir_fd=upper.dir_fd)) as one,
+            Fd(os.open(upper.name, _FIND, dir_fd=upper.dir_fd)) as above,
+            Fd(opened(above.fileno(), os.O_RDONLY, _STEP, kernels=True)) as one,
             Fd(os.open(lower.name, _OPEN_FILE, dir_fd=lower.dir_fd)) as other,
         ):
             # The lower one bounds the reading: it does not change, the upper one may grow.

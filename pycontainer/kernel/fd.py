@@ -1,6 +1,7 @@
 """An owned file descriptor: the handle that every other kernel object holds its resource by.
 
-Owns exactly one descriptor and closes it once. Knows nothing of what the descriptor is for.
+Owns exactly one descriptor and closes it once. Knows nothing of what the descriptor is for.  And the one
+thing that os.write lacks.
 """
 
 from __future__ import annotations
@@ -89,3 +90,10 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'closed' if self._fd < 0 else self._fd}>"
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``, however many calls that takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -36,6 +36,7 @@ _STEPS = {
 }  # fmt: skip
 
 _OPERATIONS = {
+    (lib.PC_OP_OPEN, errno.ELOOP): "there is a symbolic link now where none was when the container was described",
     (lib.PC_OP_OPEN_TREE, errno.EPERM): _PRIVILEGE,
     (lib.PC_OP_OPEN_TREE, errno.EINVAL): "there are mounts in it that only root may show: run as root, or take a directory without",
     (lib.PC_OP_FSOPEN, errno.EPERM): _PRIVILEGE,

@@ -17,6 +17,7 @@ from functools import cache
 import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported
+from pycontainer.home import make_private
 
 #: Size of a block, and of the id space that images expect.
 BLOCK = 65536
@@ -109,7 +110,7 @@ class Claim:
 
 def claim_block() -> Claim:
     """Claim an unused block for a root caller. Raises :class:`NotSupported` when all are in use."""
-    os.makedirs(CLAIMS, mode=0o700, exist_ok=True)
+    make_private(CLAIMS)
     taken = granted_ranges()
     for base in range(FIRST, LAST, BLOCK):
         if any(start < base + BLOCK and base < start + count for start, count in taken):

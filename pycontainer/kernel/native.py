@@ -14,7 +14,7 @@ from pycontainer._native import ffi, lib
 from pycontainer.errors import KernelError
 
 __all__ = [
-    "Exit", "bpf", "ffi", "lib", "is_empty", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2",
+    "Exit", "bpf", "ffi", "file_system", "lib", "is_empty", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2",
     "set_file_ids", "stamp", "uncleared", "wait_usage", "write_file",
 ]  # fmt: skip
 
@@ -157,6 +157,14 @@ def stamp(root: int, path: bytes) -> tuple[int, ...] | None:
     """
     found = ffi.new("int64_t[4]")
     return None if lib.pc_stamp(root, path, found) < 0 else tuple(found)
+
+
+def file_system(fd: int) -> int:
+    """Which file system a file is on: one of the numbers of linux/magic.h. Raises ``OSError``."""
+    found = int(lib.pc_file_system(fd))
+    if found < 0:
+        raise OSError(-found, os.strerror(-found))
+    return found
 
 
 def is_empty(dir_fd: int) -> bool:

@@ -33,12 +33,14 @@ def open_path(path: str, *, out: int, at: int = HERE, flags: int = os.O_PATH, re
     )
 
 
-def open_tree(path: str, *, out: int, at: int = HERE, recursive: bool = False) -> Operation:
+def open_tree(
+    path: str, *, out: int, at: int = HERE, recursive: bool = False, purpose: str = ""
+) -> Operation:
     """A detached copy of the mount at ``path`` (open_tree with OPEN_TREE_CLONE): a bind mount to be."""
     flags = lib.OPEN_TREE_CLONE | (lib.AT_RECURSIVE if recursive else 0)
     flags |= lib.AT_EMPTY_PATH if not path else 0
     return Operation(
-        text=f"bind {path or 'an open file'}",
+        text=f"bind {purpose or path or 'an open file'}",
         kind=lib.PC_OP_OPEN_TREE,
         out=out,
         at=at,

@@ -2,8 +2,8 @@
 
 Every path is resolved by the kernel with that directory as its root (openat2(2), ``RESOLVE_IN_ROOT`` and
 ``RESOLVE_NO_MAGICLINKS``): absolute symbolic links, ``..`` and races cannot lead out of it.  No opening
-blocks, and only regular files are read and written.  Copies of whole trees are in
-:mod:`pycontainer.kernel.transfer`.
+blocks, and only regular files are read and written; those of the kernel only where the path says /proc or
+/sys.  Copies of whole trees are in :mod:`pycontainer.kernel.transfer`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pycontainer.errors import InvalidArgument, KernelError
 from pycontainer.kernel import native
 from pycontainer.kernel.creation import creating_as, make_directory, replacement
 from pycontainer.kernel.encoding import encode
-from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.kinds import check_regular, status_of
+from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.kinds import check_regular, opened, status_of
 from pycontainer.kernel.native import lib
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Rooted:
 
     ``root`` is borrowed: it stays the caller's to close, after the last use of this object.  ``ids`` tells
     which numbers of the host stand for the container's users and groups; without it they are the same.
+    ``trusted``: its links may lead to files of the kernel, as the host's own do.
     Paths are as the container sees them; relative ones begin at its root.  What ``stat`` tells of owners
     is the host's numbers.
 
@@ -91,12 +92,15 @@ class Rooted:
     >>> os.close(root)
     """
 
-    __slots__ = ("_ids", "_root", "where")
+    __slots__ = ("_ids", "_root", "_trusted", "where")
 
-    def __init__(self, root: int, *, ids: IdMap | None = None, where: str = "in the container") -> None:
+    def __init__(
+        self, root: int, *, ids: IdMap | None = None, where: str = "in the container", trusted: bool = False
+    ) -> None:
         self._root = root
         self._ids = ids
         self.where = where
+        self._trusted = trusted
 
     def fileno(self) -> int:
         """Return the root's descriptor."""
@@ -111,18 +115,15 @@ class Rooted:
 
         ``flags`` as for ``os.open``; symbolic links are followed unless they say ``O_NOFOLLOW``.  With
         ``O_TRUNC`` the file is emptied only when it has turned out to be a regular one.  Anything else than
-        a regular file is refused with ``EISDIR`` or ``EINVAL``.
+        a regular file is refused with ``EISDIR`` or ``EINVAL``, and not opened unless ``flags`` say ``O_CREAT``.
         """
-        fd = self._open("open", path, (flags & ~os.O_TRUNC) | os.O_NONBLOCK, mode)
-        try:
-            with named(self.step("open", path)):
-                check_regular(os.fstat(fd.fileno()).st_mode, self.step("open", path))
-                if flags & os.O_TRUNC:
-                    os.ftruncate(fd.fileno(), 0)
-        except BaseException:
-            fd.close()
-            raise
-        return fd
+        step = self.step("open", path)
+        how = os.O_PATH | flags & os.O_NOFOLLOW
+        if flags & os.O_CREAT:
+            how = (flags & ~os.O_TRUNC) | os.O_NONBLOCK
+        with self._open("open", path, how, mode) as found, named(step):
+            flags &= ~(os.O_CREAT | os.O_EXCL)
+            return Fd(opened(found.fileno(), flags, step, kernels=self.names_kernels(path)))
 
     def open_directory(self, path: PathLike, flags: int = os.O_RDONLY) -> Fd:
         """Open a directory, following symbolic links; ``O_PATH`` in ``flags`` if only to look below it."""
@@ -260,6 +261,11 @@ class Rooted:
             raw = link if link.startswith(b"/") else head + b"/" + link
         raise KernelError(errno.ELOOP, self.step("open", path))
 
+    def names_kernels(self, path: PathLike) -> bool:
+        """Does the path itself say that it means a file of the kernel's, or may any link lead to one?"""
+        parts = [part for part in encode("path", path).split(b"/") if part not in {b"", b"."}]
+        return self._trusted or (parts[:1] in ([b"proc"], [b"sys"]) and b".." not in parts)
+
     def creating(self) -> AbstractContextManager[None]:
         """Make the container's root the owner of what this thread creates in the body."""
         return creating_as(*self.host_ids(0, 0))
@@ -290,10 +296,3 @@ class Rooted:
                 return Fd(open_in_root(self._root, raw, flags, mode))
         except KernelError as error:
             raise KernelError(error.errno or errno.EIO, self.step(verb, path)) from None
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``, however many calls that takes."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -21,10 +21,11 @@ from pycontainer.kernel import capabilities
 from pycontainer.kernel.changes import Change, overlay_changes
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.encoding import encode
+from pycontainer.kernel.fd import write_all
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
-from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted, write_all
+from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.spawn import Capabilities, Spawn
 from pycontainer.kernel.transfer import COPY_LIMIT, copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree

@@ -13,24 +13,25 @@ import stat
 import attrs
 
 from pycontainer.errors import KernelError
+from pycontainer.kernel.content import Budget, copy_content
 from pycontainer.kernel.creation import replacement
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.kinds import kind_of, status_of
+from pycontainer.kernel.kinds import kind_of, opened, status_of
 from pycontainer.kernel.rooted import (
     OPEN_DIRECTORY,
     PathLike,
     Rooted,
     named,
-    write_all,
 )
 
 #: What :func:`copy_out` takes out of a container at most when not told otherwise, in bytes.
 COPY_LIMIT = 16 << 30
+#: And how many entries of directories.
+ENTRIES_LIMIT = 1_000_000
 
-_CHUNK = 1 << 20
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FIND = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_in(root: Rooted, source: PathLike, target: PathLike, *, limit: int | None = None) -> None:
@@ -52,24 +53,37 @@ def copy_in(root: Rooted, source: PathLike, target: PathLike, *, limit: int | No
     """
     step = f"copy {os.fsdecode(source)} to {os.fsdecode(target)} {root.where}"
     with Fd(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as host_root:
-        host = Rooted(host_root.fileno(), where="on the host")
-        work = _Copy(step=step, target=root, modes=0o7777, ids=root.host_ids(0, 0), left=limit)
+        host = Rooted(host_root.fileno(), where="on the host", trusted=True)
+        budget = Budget(step=step, size=limit, entries=None)
+        ids = root.host_ids(0, 0)
+        work = _Copy(step=step, target=root, modes=0o7777, ids=ids, budget=budget, kernels=True)
         _copy(work, host, _on_host(source), encode("path", target))
 
 
-def copy_out(root: Rooted, source: PathLike, target: PathLike, *, limit: int = COPY_LIMIT) -> None:
+def copy_out(
+    root: Rooted,
+    source: PathLike,
+    target: PathLike,
+    *,
+    limit: int = COPY_LIMIT,
+    entries: int = ENTRIES_LIMIT,
+) -> None:
     """Copy a file, symbolic link or directory of the container to ``target`` on the host.
 
     The rules are those of :func:`copy_in`.  What comes out belongs to the caller; its set-user-id,
     set-group-id and sticky bits are dropped, for the owner is no longer the container's.  Links keep their
-    text, whatever it says.  Holes in files stay holes, and count for ``limit`` as if they were filled.
+    text, whatever it says.  Holes in files stay holes, and count for ``limit`` as if they were filled;
+    ``entries`` bounds how many names there are in all directories.  A file that grows is copied as long as it
+    was; one of the kernel's, as in /proc, only where ``source`` itself says so.
 
     >>> copy_out(db.files, "/etc/hostname", ".")  # doctest: +SKIP
     """
     step = f"copy {os.fsdecode(source)} {root.where} to {os.fsdecode(target)}"
     with Fd(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as host_root:
-        host = Rooted(host_root.fileno(), where="on the host")
-        work = _Copy(step=step, target=host, modes=0o777, ids=None, left=limit)
+        host = Rooted(host_root.fileno(), where="on the host", trusted=True)
+        kernels = root.names_kernels(source)
+        budget = Budget(step=step, size=limit, entries=entries)
+        work = _Copy(step=step, target=host, modes=0o777, ids=None, budget=budget, kernels=kernels)
         _copy(work, root, encode("path", source), _on_host(target))
 
 
@@ -80,13 +94,17 @@ def _on_host(path: PathLike) -> bytes:
 
 @attrs.define(kw_only=True)
 class _Copy:
-    """What one copy is to do with each entry, and how many bytes it may still copy."""
+    """What one copy is to do with each entry, and how much it may still copy.
+
+    ``kernels``: it may read files of the kernel's own.
+    """
 
     step: str
     target: Rooted
     modes: int
     ids: tuple[int, int] | None
-    left: int | None
+    budget: Budget
+    kernels: bool
 
     def error(self, number: int, hint: str) -> KernelError:
         return KernelError(number, self.step, hint=hint)
@@ -141,55 +159,16 @@ class _Copy:
             raise
 
     def _file(self, source: int, name: str, parent: int, new_name: str) -> None:
-        with Fd(os.open(name, _OPEN_FILE, dir_fd=source)) as file:
+        with Fd(os.open(name, _FIND, dir_fd=source)) as found:
+            file = Fd(opened(found.fileno(), os.O_RDONLY, self.step, kernels=self.kernels))
+        with file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):  # it was a moment ago
-                raise self.refusal(name, status.st_mode)
             mode = stat.S_IMODE(status.st_mode) & self.modes
             creator = self.target.host_ids(0, 0)
             new = os.fsencode(new_name)
             with replacement(parent, new, mode=mode, creator=creator, owner=self.ids) as fd:
-                self._content(file.fileno(), fd, status)
+                copy_content(file.fileno(), fd, self.budget, endless=self.kernels)
                 os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-    def _content(self, source: int, target: int, status: os.stat_result) -> None:
-        if status.st_blocks * 512 >= status.st_size:
-            self._bytes(source, target, None)
-            return
-        self._spend(status.st_size)
-        position = 0
-        while position < status.st_size:
-            try:
-                position = os.lseek(source, position, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole is left
-                    break
-                raise
-            end = min(os.lseek(source, position, os.SEEK_HOLE), status.st_size)
-            os.lseek(source, position, os.SEEK_SET)
-            os.lseek(target, position, os.SEEK_SET)
-            self._bytes(source, target, end - position)
-            position = end
-        os.ftruncate(target, status.st_size)
-
-    def _bytes(self, source: int, target: int, count: int | None) -> None:
-        """Copy ``count`` bytes, paid for already, or what there is."""
-        while count is None or count > 0:
-            part = os.read(source, _CHUNK if count is None else min(count, _CHUNK))
-            if not part:
-                return
-            if count is None:
-                self._spend(len(part))
-            else:
-                count -= len(part)
-            write_all(target, part)
-
-    def _spend(self, count: int) -> None:
-        if self.left is None:
-            return
-        self.left -= count
-        if self.left < 0:
-            raise self.error(errno.EFBIG, "it is more than limit= allows")
 
 
 def _copy(work: _Copy, source: Rooted, source_path: bytes, target_path: bytes) -> None:
@@ -282,8 +261,11 @@ def _walk(work: _Copy, source: Descent, target: Descent) -> None:
 def _entries(work: _Copy, source: Descent, target: Descent) -> list[str]:
     """Copy the current directory's entries but the directories, and return those."""
     directories = []
+    names = []
     with os.scandir(source.fd) as entries:
-        names = [entry.name for entry in entries]
+        for entry in entries:
+            work.budget.spend_entry()
+            names.append(entry.name)
     for name in names:
         status = os.stat(name, dir_fd=source.fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):

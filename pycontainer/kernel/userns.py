@@ -11,6 +11,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -43,9 +44,13 @@ def hold(
 
 def release(pidfd: int) -> None:
     """End and reap a process of :func:`hold`, and close its pidfd."""
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    wait_usage(pidfd, os.WEXITED)
-    os.close(pidfd)
+    try:
+        # Other code of the host may have reaped it.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            wait_usage(pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)
 
 
 #: Said inside, it holds for the namespace and those below (user_namespaces(7), namespaces(7)).

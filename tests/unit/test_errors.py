@@ -94,3 +94,10 @@ def test_a_missing_command_is_a_missing_file() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         raise errors.CommandNotFound(errno.ENOENT, "exec nope")
     assert isinstance(caught.value, errors.KernelError)
+
+
+def test_what_a_container_named_does_not_reach_a_terminal():
+    error = errors.KernelError(2, "open /tmp/\x1b[31mred\n\udcff\x00é in the container", hint="x\ry")
+    assert str(error) == r"open /tmp/\x1b[31mred\n\xff\x00é in the container: No such file or directory; x\ry"
+    str(error).encode()
+    assert error.step == "open /tmp/\x1b[31mred\n\udcff\x00é in the container"

@@ -161,6 +161,20 @@ static void by_getfd(int pid)
     close(pidfd);
 }
 
+/* Takes its streams and whatever else it was given, for good. */
+static void by_keep(int pid)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    for (int number = 3; pidfd >= 0 && number < 6; number++) {
+        if (syscall(SYS_pidfd_getfd, pidfd, number, 0) >= 0) {
+            say("keep taken %d", number);
+        } else if (errno != EBADF) {
+            say("keep refused %s", strerrorname_np(errno));
+        }
+    }
+    close(pidfd);
+}
+
 static void by_content(const char *way, int pid)
 {
     char text[65536];
@@ -214,6 +228,8 @@ static void attack(int pid, char **ways)
             by_fd_list(pid);
         } else if (!strcmp(way, "getfd")) {
             by_getfd(pid);
+        } else if (!strcmp(way, "keep")) {
+            by_keep(pid);
         } else if (!strcmp(way, "stop")) {
             by_stop(pid);
         } else if (!strcmp(way, "quit")) {
