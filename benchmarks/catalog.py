@@ -6,6 +6,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cases.calls import CALLS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
+from benchmarks.cases.filter import FILTER
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
@@ -19,6 +20,7 @@ CATALOG: tuple[Benchmark, ...] = (
     HOST_USERS,
     EXEC,
     LIMITS,
+    FILTER,
     MEMORY,
     STORM,
     CYCLES,

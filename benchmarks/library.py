@@ -20,11 +20,12 @@ def start_worker(
     touch: int = 0,
     noise: int = 0,
     limited: bool = False,
+    security: str = "default",
 ) -> Program:
     """A worker, ready for commands. Its engine root is removed with the material."""
     root = f"{material.folder}/engine-{os.urandom(4).hex()}"
     options = ["--root", root, "--network", network, "--userns", userns]
     options += ["--touch", str(touch), "--noise", str(noise)]
-    options += ["--limited"] if limited else []
+    options += ["--security", security, *(["--limited"] if limited else [])]
     env = {**os.environ, "PYTHONPATH": _TOP}
     return Program(name, [sys.executable, "-m", "benchmarks.worker", *options], env)

@@ -28,20 +28,28 @@ from benchmarks.counts import counts
 from benchmarks.spots import LIMITED
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import make_bounds
+from pycontainer.container.security import Security
 from pycontainer.engine import Engine
 from pycontainer.kernel.cgroup import Cgroup
 
 _PAGE_CHUNK = 1 << 20
+
+SECURITIES = {
+    "default": Security.default,
+    "strict": Security.strict,
+    "no-filter": lambda: Security.default().evolve(seccomp=None),
+}
 
 
 class Worker:
     """The state of such a process: an engine, the memory that it touched, the container that it holds."""
 
     def __init__(
-        self, root: str, *, network: str, userns: str, touch: int, noise: int, limited: bool
+        self, root: str, *, network: str, userns: str, touch: int, noise: int, limited: bool, security: str
     ) -> None:
         self._engine = Engine(root)
         self._options: dict[str, Any] = {"network": network, "userns": userns, **(LIMITED if limited else {})}
+        self._options["security"] = SECURITIES[security]()
         self._noise = noise
         self._held: Any = None
         self._group: Cgroup | None = None
@@ -178,6 +186,7 @@ def main() -> None:
     parser.add_argument("--touch", type=int, default=0)
     parser.add_argument("--noise", type=int, default=0)
     parser.add_argument("--limited", action="store_true")
+    parser.add_argument("--security", choices=SECURITIES, default="default")
     options = vars(parser.parse_args())
     root = options.pop("root")
     worker = Worker(root, **options)

@@ -41,6 +41,7 @@ CONSTANTS = {
     "linux/quota.h": ["PRJQUOTA", "QIF_BLIMITS", "Q_GETQUOTA", "Q_SETQUOTA"],
     "linux/seccomp.h": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"],
     "linux/nsfs.h": ["NS_GET_NSTYPE"],
+    "linux/landlock.h": ["LANDLOCK_ACCESS_FS_EXECUTE", "LANDLOCK_ACCESS_FS_READ_DIR", "LANDLOCK_ACCESS_FS_READ_FILE"],
     "linux/magic.h": ["DEVPTS_SUPER_MAGIC", "OVERLAYFS_SUPER_MAGIC", "PROC_SUPER_MAGIC", "TMPFS_MAGIC"],
 }  # fmt: skip
 

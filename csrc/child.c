@@ -276,6 +276,9 @@ static void become_confined(const struct pc_spawn *spec, struct pc_result *resul
     if (spec->flags & PC_SPAWN_NO_NEW_PRIVS) {
         check(result, PC_STEP_NO_NEW_PRIVS, pc_raw5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     }
+    if (spec->landlock >= 0) {
+        check(result, PC_STEP_LANDLOCK, pc_raw2(__NR_landlock_restrict_self, spec->slots[spec->landlock], 0));
+    }
 }
 
 _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *result)
@@ -286,8 +289,8 @@ _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *resul
     }
     enter_cgroups(spec, result);
     if (spec->flags & PC_SPAWN_NS_ROOT) {
-        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresgid, 0, 0, 0));
-        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresuid, 0, 0, 0));
+        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresgid, spec->ns_gid, spec->ns_gid, spec->ns_gid));
+        check(result, PC_STEP_NS_ROOT, pc_raw3(__NR_setresuid, spec->ns_uid, spec->ns_uid, spec->ns_uid));
         keep_hidden(result);
     }
     if (spec->flags & PC_SPAWN_CGROUP_NS) {

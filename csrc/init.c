@@ -1,11 +1,18 @@
 /*
- * PID 1 of a container: starts the program, forwards signals to it, reaps every zombie, ends as it ends.
+ * What stands between the host's process and a program of a container: its PID 1, or only a step on the way.
  *
- *   init                                              holds its namespaces open until SIGTERM; reaps
- *   init REPORT N PATH_1 .. PATH_N -- ARG0 ARG1 ..    runs the first path that can be executed
+ *   init                                                     holds its namespaces open until SIGTERM; reaps
+ *   init REPORT N PATH_1 .. PATH_N -- ARG0 ARG1 ..           runs the first path that can be executed
+ *   init become REPORT N PATH_1 .. PATH_N -- ARG0 ARG1 ..    becomes it
  *
- * REPORT is an fd.  The reader of its other end gets the errno of the failure (an int), or end of file once
- * the program was executed.
+ * REPORT is an fd.  The reader of its other end gets an int, the errno of the failure or 0; or end of file
+ * once the program was executed.
+ *
+ * become: who executes is /proc/self/exe for what is executed, be it a path, a script's interpreter or that of
+ * an ELF file.  The host's process would be its own interpreter there, a file of the host (CVE-2019-5736); this
+ * is a sealed memfd.
+ *
+ * PID 1: starts the program, forwards signals to it, reaps every zombie, ends as it ends.
  *
  *   init                                   program
  *   ----                                   -------
@@ -94,7 +101,7 @@ static long execute(const struct start *start)
                            pc_pointer(start->envp));
         if (ret == -EACCES) {
             denied = ret;
-        } else if (ret != -ENOENT && ret != -ENOTDIR) {
+        } else if (ret != -ENOENT && ret != -ENOTDIR && ret != -ENAMETOOLONG) {
             return ret;
         }
     }
@@ -191,6 +198,20 @@ static int hold(void)
     return serve(0);
 }
 
+/* As quick as can be to where nobody inside may look: until then REPORT could be taken from here. */
+static int become(const struct start *start)
+{
+    long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (ret == 0) {
+        ret = pc_raw3(__NR_fcntl, start->report, F_SETFD, FD_CLOEXEC);
+    }
+    if (ret == 0) {
+        ret = execute(start);
+    }
+    report(start->report, ret);
+    return ret == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
 static int run(const struct start *start)
 {
     unsigned fd = (unsigned)start->report;
@@ -199,9 +220,7 @@ static int run(const struct start *start)
         ret = pc_raw3(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
     }
     if (ret == 0) {
-        if (fd > 3) {
-            pc_close_range(3, fd - 1);
-        }
+        /* What is below was handed over for the program. */
         pc_close_range(fd + 1, ~0U);
         char stack[STACK] __attribute__((aligned(16)));
         ret = pc_clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, run_program,
@@ -211,6 +230,8 @@ static int run(const struct start *start)
         report(start->report, ret);
         return EXIT_NOT_EXECUTABLE;
     }
+    /* Said, and not only shown by the end of file: the program may have a copy of REPORT by now. */
+    report(start->report, 0);
     /* Pipes and terminals that the program closes must not stay open through init. */
     pc_close_range(0, ~0U);
     pc_raw1(__NR_chdir, pc_pointer("/")); /* a volume that was the working directory can be unmounted */
@@ -221,6 +242,14 @@ int pc_main(int argc, char **argv, char **envp)
 {
     if (argc <= 1) {
         return hold();
+    }
+    bool alone = pc_equal(argv[1], "become");
+    if (alone) {
+        argc--;
+        argv++;
+    }
+    if (argc <= 1) {
+        return EXIT_USAGE;
     }
     struct start start = {.envp = envp, .report = (int)pc_parse(argv[1], MAX_FD)};
     if (start.report < 3) {
@@ -233,5 +262,5 @@ int pc_main(int argc, char **argv, char **envp)
     }
     start.paths = argv + 3;
     start.argv = start.paths + start.path_count + 1;
-    return run(&start);
+    return alone ? become(&start) : run(&start);
 }

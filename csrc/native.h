@@ -50,6 +50,7 @@ enum pc_step {
     PC_STEP_CAPS,        /* capset                                           */
     PC_STEP_AMBIENT,     /* prctl(PR_CAP_AMBIENT); `op` is the capability    */
     PC_STEP_NO_NEW_PRIVS,
+    PC_STEP_LANDLOCK,    /* landlock_restrict_self                           */
     PC_STEP_SIGNALS,     /* rt_sigaction back to the default                 */
     PC_STEP_FDS,         /* placing the program's fds; `op` counts           */
     PC_STEP_SECCOMP,
@@ -89,6 +90,8 @@ enum pc_op_kind {
     PC_OP_UNSHARE,     /* unshare(flags)                                                             */
     PC_OP_JOIN,        /* setns(fd, types=flags)                                                     */
     PC_OP_CLOSE,       /* close(fd)                                                                  */
+    PC_OP_RULESET,     /* out = landlock_create_ruleset(files=arg, network=arg2, scoped=arg3)        */
+    PC_OP_RULE,        /* landlock_add_rule(fd, what is beneath slot at: access=arg)                 */
     PC_OP_NETLINK,     /* the message name (length arg2) to the kernel over netlink family arg; its answer */
 };
 
@@ -132,7 +135,7 @@ struct pc_fd_map {
 };
 
 enum pc_spawn_flag {
-    PC_SPAWN_NS_ROOT = 1,      /* set*id 0 in the user namespace that was joined  */
+    PC_SPAWN_NS_ROOT = 1,      /* ns_uid, ns_gid in the user namespace that was joined */
     PC_SPAWN_CGROUP_NS = 2,    /* an own cgroup namespace, rooted where it runs   */
     PC_SPAWN_SETSID = 4,
     PC_SPAWN_KEYRING = 8,
@@ -173,6 +176,8 @@ struct pc_spawn {
     uint64_t cap_permitted; /* and effective */
     uint64_t cap_inheritable;
     uint64_t cap_ambient;
+    uint32_t ns_uid; /* who sets things up in the user namespace that was joined, with PC_SPAWN_NS_ROOT */
+    uint32_t ns_gid;
     uint32_t last_cap; /* the kernel's highest capability */
     uint32_t uid;
     uint32_t gid;
@@ -180,6 +185,7 @@ struct pc_spawn {
     int32_t cgroup;   /* slot of a v2 cgroup for CLONE_INTO_CGROUP, or -1 */
     int32_t leash;    /* slot of the reaper's socket, or -1 */
     int32_t terminal; /* slot of the controlling terminal, or -1 */
+    int32_t landlock; /* slot of the Landlock ruleset that holds for the program, or -1 */
     int32_t program;  /* slot of the program for execveat, or -1: the candidates */
 };
 

@@ -11,6 +11,7 @@
 
 #include <linux/fcntl.h>
 #include <linux/if.h>
+#include <linux/landlock.h>
 #include <linux/mount.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
@@ -281,6 +282,19 @@ long pc_send_fd(int socket, int fd, const void *data, size_t length)
 }
 
 /* Operations on mounts. `made` tells whether the value is an fd for the slot `out`. */
+/* What a kernel does not know of it must be 0 (landlock(7)). */
+static long make_ruleset(const struct pc_op *op)
+{
+    uint64_t handled[3] = {op->arg, op->arg2, op->arg3};
+    return pc_raw3(__NR_landlock_create_ruleset, as_long(handled), sizeof handled, 0);
+}
+
+static long add_rule(int ruleset, int place, uint64_t access)
+{
+    struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = place};
+    return pc_raw4(__NR_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, as_long(&rule), 0);
+}
+
 static long mount_operation(struct pc_walk *walk, const struct pc_op *op, int *made)
 {
     const char *path = walk->strings + op->path, *name = walk->strings + op->name;
@@ -355,6 +369,11 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         return pc_raw1(__NR_unshare, (long)op->flags);
     case PC_OP_JOIN:
         return pc_raw2(__NR_setns, fd, (long)op->flags);
+    case PC_OP_RULESET:
+        *made = 1;
+        return make_ruleset(op);
+    case PC_OP_RULE:
+        return walk->slots[op->at] < 0 ? -PC_ENOENT : add_rule(fd, at, op->arg);
     case PC_OP_NETLINK:
         return netlink((int)op->arg, name, op->arg2);
     case PC_OP_CLOSE:

@@ -37,6 +37,7 @@ class _Lib:
     PC_STEP_CAPS: int
     PC_STEP_AMBIENT: int
     PC_STEP_NO_NEW_PRIVS: int
+    PC_STEP_LANDLOCK: int
     PC_STEP_SIGNALS: int
     PC_STEP_FDS: int
     PC_STEP_SECCOMP: int
@@ -71,6 +72,8 @@ class _Lib:
     PC_OP_UNSHARE: int
     PC_OP_JOIN: int
     PC_OP_CLOSE: int
+    PC_OP_RULESET: int
+    PC_OP_RULE: int
     PC_OP_NETLINK: int
     PC_OP_MAY_MISS: int
     PC_OP_MAY_EXIST: int
@@ -99,6 +102,9 @@ class _Lib:
     FSCONFIG_SET_FD: int
     FSCONFIG_SET_FLAG: int
     FSCONFIG_SET_STRING: int
+    LANDLOCK_ACCESS_FS_EXECUTE: int
+    LANDLOCK_ACCESS_FS_READ_DIR: int
+    LANDLOCK_ACCESS_FS_READ_FILE: int
     MOUNT_ATTR_NOATIME: int
     MOUNT_ATTR_NODEV: int
     MOUNT_ATTR_NOEXEC: int

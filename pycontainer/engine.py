@@ -248,30 +248,31 @@ def run(
     hostname (str; None: twelve hexadecimal digits) [--hostname]
     mounts (list of Bind, Tmpfs, or str "source:target[:ro]"; none) [--volume, --mount]
     tmpfs (list of str "/path[:size=64m,mode=1777]"; none) [--tmpfs]
-    read_only (bool; False): the root file system cannot be written to [--read-only]
+    read_only (bool; as ``security`` says, False): the root file system cannot be written to [--read-only]
     memory (int bytes, or str like "64M"; None: no bound), memory_swap (the same; as ``memory``: no swap)
         Of all processes, files in memory included; memory and swap together, -1 for any [--memory, --memory-swap].
     cpus (float; None: no bound), pids (int; 2048 where the host gives cgroups) [--cpus, --pids-limit]
         How many processors' time they may use; how many processes and threads there may be at once.
     memory_high, memory_low, cpu_weight, cpuset_cpus, cpuset_mems, io_max, io_weight, hugetlb (None)
         The kernel's, as in :class:`Limits <pycontainer.Cgroup>`; ``io_max={"/path": {"wbps": "10M"}}``.
-    best_effort (bool; False)
-        A limit that this host cannot hold is left out, instead of NotSupported.
+    best_effort (bool; False): a limit that this host cannot hold is left out, instead of NotSupported.
     size (int bytes, or str like "64M"; None: half of the memory) [--storage-opt size]
         Bound of what the command writes to the root file system. A Container's is on disk: unbounded by default,
         and bounded by a project quota, which needs root and a file system that has them (else NotSupported).
     shm_size (int bytes, or str; "64M"): that of /dev/shm [--shm-size]
     tty (bool; False): the three streams are a terminal, all output is ``stdout`` [--tty]
-    init (bool; False) [--init]
-        A small init is the first process: it passes on signals and reaps orphans.
+    init (bool; False): a small init is the first process, which passes on signals and reaps orphans [--init]
     network ("none" or "host"; "none") [--network]
         Only ``lo``, or the host's network, with its /etc/hosts and /etc/resolv.conf.
     security (Security; Security.default()) [--security-opt]
-        Capabilities, call filter, hidden paths, user namespace; changed by the next four.
+        Capabilities, call filter, hidden paths, user namespace, default limits; changed by the next four.
     privileged (bool; False): Security.privileged(); not together with ``security`` [--privileged]
     cap_add, cap_drop (list of str such as "NET_ADMIN" or "ALL"; none) [--cap-add, --cap-drop]
-    userns ("auto" or "host"; None: as ``security`` says, "auto") [--userns]
-        "host", for root only: root of the container is root of the host.
+    userns ("auto", "keep-id", "host" or an IdMap; None: as ``security`` says, "auto") [--userns]
+        "host", for root only: root of the container is root of the host. "keep-id": the caller has its own id inside.
+    group_add (list of str or int; none) [--group-add], oom_score_adj (int; the caller's) [--oom-score-adj]
+    devices (list of str "/dev/x[:/dev/y][:rwm]"; none): devices of the host [--device]
+    sysctls (dict; none): settings of the kernel that are the container's own, such as "net.ipv4.ip_forward" [--sysctl]
     ulimits (dict of int or (soft, hard), -1 for unlimited; core dumps off) [--ulimit]
         By Docker's names: ``{"nofile": 64, "nproc": (50, 100)}``.
     stop_signal (int or str; None: the image's, or "TERM") [--stop-signal]

@@ -79,7 +79,7 @@ IN_MACHINE = [
     ),
     *(
         f"tests/e2e/test_{name}.py"
-        for name in ("run", "container", "ownership", "arguments", "rootfs", "limits", "usage")
+        for name in ("run", "container", "ownership", "arguments", "rootfs", "limits", "usage", "security")
     ),
 ]
 

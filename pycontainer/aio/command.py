@@ -36,6 +36,8 @@ async def complete(prepare: Callable[[], Command]) -> Result[Any]:
             raise
         finally:
             command.streams.close()
+        if limit is not None:
+            await in_thread(command.settle)
         command.ended()
         return await in_thread(partial(command.finish, limit=limit))
     finally:

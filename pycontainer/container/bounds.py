@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import InvalidArgument
-from pycontainer.kernel.cgroup import Limits
+from pycontainer.kernel.cgroup import DeviceRule, Limits
 from pycontainer.size import parse_size
 
 #: What to do where the host gives no cgroup.
@@ -46,6 +46,11 @@ class Bounds:
     def required(self) -> bool:
         """Whether there is one that was asked for, and must hold."""
         return not self.optional.issuperset(self.limits.names)
+
+    def with_devices(self, rules: tuple[DeviceRule, ...], *, optional: bool) -> Bounds:
+        """The same with these rules of devices."""
+        names = {"devices"} if optional else set()
+        return Bounds(attrs.evolve(self.limits, devices=rules), self.optional | names)
 
 
 def make_bounds(given: Mapping[str, Any], *, best_effort: bool = False) -> Bounds:

@@ -184,6 +184,9 @@ class Command(ABC):
         """End the program and all that came of it."""
         self.process.kill()
 
+    def settle(self) -> None:  # noqa: B027  most have nothing to wait for
+        """After a kill: wait until all that was killed is gone. Raises :class:`WaitTimeout`."""
+
     def abort(self) -> None:
         """End it and wait for that, so that it can be closed. Raises :class:`WaitTimeout` for one that is stuck."""
         self.kill()
@@ -284,6 +287,8 @@ def complete(command: Command) -> Result[Any]:
             on_timeout=command.kill,
             on_interrupt=command.kill,
         )
+        if limit is not None:
+            command.settle()
         command.ended()
         return command.finish(limit=limit)
     finally:

@@ -6,6 +6,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from pycontainer.container.security import Security
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument, NotSupported
 from pycontainer.image.accounts import Identity
@@ -38,14 +39,14 @@ def confinement(spec: Spec, identity: Identity, map_: IdMap | None) -> dict[str,
         "ids": (identity.uid, identity.gid),
         # In a map of one id setgroups(2) is denied, and there is no other group to have.
         "groups": None if single else identity.groups,
-        "capabilities": _sets(security.capabilities, is_root=identity.uid == 0, in_userns=map_ is not None),
+        "capabilities": _sets(security, is_root=identity.uid == 0, in_userns=map_ is not None),
         "no_new_privs": security.no_new_privs,
         "seccomp": b""
         if security.seccomp is None
         else seccomp.compile(security.seccomp, security.capabilities),
         "rlimits": spec.ulimits,
         "umask": spec.umask,
-        "keyring": True,
+        "keyring": security.keyring,
         "session": True,
     }
 
@@ -77,12 +78,13 @@ def check_mapped(identity: Identity, map_: IdMap | None) -> None:
 
 
 @lru_cache(maxsize=64)
-def _sets(names: frozenset[str], *, is_root: bool, in_userns: bool) -> Capabilities:
-    """The bounding set is what was asked for; a program that is not root starts without any, as in Docker.
+def _sets(security: Security, *, is_root: bool, in_userns: bool) -> Capabilities:
+    """The bounding set is what was asked for; a program that is not root has only the ambient ones, as in Docker.
 
     In a new user namespace the bounding set is full; elsewhere it is the caller's: ``ALL`` is all of that,
     a capability asked for by name that is not in it is refused.
     """
+    names = security.capabilities
     granted = capabilities.grant(names, capabilities.all_names() if in_userns else None)
     if granted.missing and names != capabilities.all_names():
         raise NotSupported(
@@ -90,7 +92,15 @@ def _sets(names: frozenset[str], *, is_root: bool, in_userns: bool) -> Capabilit
             "start it with these capabilities, or leave them out (cap_drop)",
         )
     mask = capabilities.mask(granted.names)
-    return Capabilities(bounding=mask, permitted=mask if is_root else 0, last=capabilities.last())
+    ambient = capabilities.mask(security.ambient) & mask
+    return Capabilities(
+        bounding=mask,
+        permitted=mask if is_root else ambient,
+        # What is ambient must be inheritable (capabilities(7)).
+        inheritable=capabilities.mask(security.inheritable) & mask | ambient,
+        ambient=ambient,
+        last=capabilities.last(),
+    )
 
 
 def candidates(name: str, env: dict[str, str]) -> tuple[bytes, ...]:
@@ -100,21 +110,17 @@ def candidates(name: str, env: dict[str, str]) -> tuple[bytes, ...]:
     return tuple(os.fsencode(f"{folder or '.'}/{name}") for folder in env.get("PATH", "").split(":"))
 
 
-def command(argv: tuple[str, ...], env: dict[str, str]) -> dict[str, Any]:
-    """The fields that say what is executed, directly."""
-    return {
-        "argv": tuple(os.fsencode(word) for word in argv),
-        "candidates": candidates(argv[0], env),
-        "env": tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
-    }
-
-
-def command_below_init(
-    argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int
+def command(
+    argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int, *, below_init: bool
 ) -> dict[str, Any]:
-    """The same below our init, which reports a failed execve through the fd number ``report``."""
+    """The fields that say what is executed: our static program first, which becomes it, or its init.
+
+    Whoever executes a program is ``/proc/self/exe`` to it: never the host's interpreter (CVE-2019-5736).
+    A failed execve is told through the program's fd ``report``.
+    """
     found = candidates(argv[0], env)
-    words = (b"init", b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
+    words: tuple[bytes, ...] = (b"init",) if below_init else (b"init", b"become")
+    words += (b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
     return {
         "argv": words,
         "program": table.add(program("init")),

@@ -143,11 +143,11 @@ class Container(Life):
         spec = self.spec
         who = spec.user if user is None else account(user)
         with self._lock:
-            running = self.hopefully_alive("exec")
+            running = self._hopefully_alive("exec")
             fd = os.dup(running.root)
         try:
             root = Rooted(fd, ids=running.launched.map)
-            identity = running.accounts.identify(who, root, read=self._workspace.reach.read)
+            identity = running.accounts.identify(who, root, spec.groups, read=self._workspace.reach.read)
         finally:
             os.close(fd)
         variables = {"HOSTNAME": running.launched.hostname, **full_environment(spec, identity)}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 
 import attrs
 
-from pycontainer.container import slots
+from pycontainer.container import slots, walls
 from pycontainer.container.accounting import usage_of
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.confinement import confinement
 from pycontainer.container.launch import NAMESPACES, Launch
 from pycontainer.container.result import Usage
+from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
+from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.image.accounts import Identity
+from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.ended import Ended
@@ -24,8 +29,8 @@ from pycontainer.kernel.process import Process
 from pycontainer.kernel.script import Script
 from pycontainer.kernel.terminal import Terminal
 
-_SLOTS = 4
-_TARGET, _MASTER, _TERMINAL = range(slots.EXPORT + 1, _SLOTS)
+_SLOTS = 5
+_TARGET, _MASTER, _TERMINAL, _RULESET = range(slots.EXPORT + 1, _SLOTS)
 
 
 @attrs.define(eq=False)
@@ -48,6 +53,12 @@ class Entered:
             if self.cgroup is not None:
                 self.cgroup.kill()
         self.process.kill()
+
+    def settle(self, timeout: float) -> None:
+        """Wait until what was killed is gone. Raises :class:`WaitTimeout`."""
+        with self._lock:
+            if self.cgroup is not None:
+                self.cgroup.wait_empty(timeout)
 
     def usage(self, ended: Ended, wall: float) -> Usage:
         """What the program used; of a container that was removed meanwhile only what the kernel still tells."""
@@ -85,6 +96,11 @@ class Execution(Command):
         """End the program; where the host gives cgroups, with all that came of it."""
         if self._entered is not None:
             self._entered.kill()
+
+    def settle(self) -> None:
+        """Wait for all that came of the program: only its own end was waited for."""
+        if self._entered is not None:
+            self._entered.settle(KILLED_SECONDS)
 
     def _usage(self, ended: Ended) -> Usage:
         assert self._entered is not None  # noqa: S101  it was started, and has ended
@@ -135,24 +151,31 @@ def _recipe(
     types = NAMESPACES
     types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
     types |= 0 if running.map is None else lib.CLONE_NEWUSER
+    script, used = _setup(running.spec, tty=tty)
     fields = confinement(running.spec, identity, running.map)
     fields.update(
-        script=_SETUP[tty],
+        script=script,
         joins=((_TARGET, types),),
         terminal=_TERMINAL if tty else -1,
+        landlock=_RULESET if running.spec.security.landlock and landlock.version() else -1,
         ns_root=running.map is not None,
+        ns_ids=(0, 0) if running.map is None else running.map.first,
         workdir=os.fsencode(workdir),
     )
     terminal = _TERMINAL if tty else None
     # Not on the leash itself: it ends with the container's first process, which is (pid_namespaces(7)).
-    return Recipe.make(argv, env, fields, reserved=_SLOTS, terminal=terminal, seat=seat, leashed=False)
+    return Recipe.make(argv, env, fields, reserved=used, terminal=terminal, seat=seat, leashed=False)
 
 
-def _setup(*, tty: bool) -> Script:
+@lru_cache(maxsize=256)
+def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
     """The cgroup namespace, entered only when the process is in its cgroup: who is inside the namespace may
     not be placed from outside of it (cgroups(7), nsdelegate).  A pty on the container's devpts, which
-    its programs may have replaced by something else: verified.
+    its programs may have replaced by something else: verified.  Then what the container's own program has, too.
+
+    Also how many slots that takes.
     """
+    slot = itertools.count(_SLOTS)
     ops = [op.join(_TARGET, lib.CLONE_NEWCGROUP)]
     if tty:
         flags = os.O_RDWR | os.O_NOCTTY
@@ -164,7 +187,6 @@ def _setup(*, tty: bool) -> Script:
             op.terminal_peer(_MASTER, out=_TERMINAL),
             op.send(_MASTER, to=slots.EXPORT, tag=slots.SENT_MASTER),
         ]
-    return Script.of(inner=ops)
-
-
-_SETUP = {tty: _setup(tty=tty) for tty in (False, True)}
+    if spec.security.landlock:
+        ops += walls.rules(spec, _RULESET, slot=slot.__next__, scoped=spec.network == "host")
+    return Script.of(inner=ops), next(slot)

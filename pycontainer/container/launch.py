@@ -20,11 +20,11 @@ from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
-from pycontainer.kernel import features
+from pycontainer.kernel import features, landlock
 from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
-from pycontainer.kernel.userns import Lease
+from pycontainer.kernel.userns import Lease, Wanted
 
 #: What every container has of its own; the network and user namespaces depend on its specification.
 NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
@@ -110,7 +110,12 @@ def launch(
 
     Raises :class:`PyContainerError` with nothing left behind.
     """
-    lease = workspace.leases.take() if spec.security.userns == "auto" else None
+    security = spec.security
+    lease = (
+        workspace.leases.take(Wanted.of(security.userns, security.user_namespaces))
+        if security.own_users
+        else None
+    )
     try:
         return _launch(workspace, spec, stdio, lease, name, layer, seat)
     except BaseException:
@@ -129,7 +134,8 @@ def _launch(
     seat: Seat,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
-    identity = identify(spec.user, lowers) if spec.image.layers else _identify_on_host(spec.user, lowers)
+    who = spec.user, lowers, spec.groups
+    identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
     key = (id(spec), map_, lowers, layer, identity, seat.shape)
     recipe = workspace.recipes.get(key, spec)
@@ -174,7 +180,9 @@ def _recipe(
         joins=((slots.USERNS, lib.CLONE_NEWUSER),) if map_ is not None else (),
         namespaces=NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
         terminal=slots.TERMINAL if spec.tty else -1,
+        landlock=slots.RULESET if spec.security.landlock and landlock.version() else -1,
         ns_root=map_ is not None,
+        ns_ids=(0, 0) if map_ is None else map_.first,
         cgroup_namespace=True,
         workdir=os.fsencode(spec.workdir),
     )
@@ -191,6 +199,9 @@ def _recipe(
 
 
 def _owner(lease: Lease | None) -> tuple[int, int]:
+    """Whose the host image's tree is: an ordinary user cannot give files away."""
+    if not rules_host():
+        return os.geteuid(), os.getegid()
     return _root_of(None if lease is None else lease.map)
 
 
@@ -224,6 +235,11 @@ def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer
         upper_size=spec.size if layer.upper is None else None,
         read_only=spec.read_only,
         terminal=spec.tty,
+        device_names=spec.security.devices,
+        devices=spec.devices,
+        minimal_proc=spec.security.minimal_proc,
+        sysctls=spec.sysctls,
+        landlock=spec.security.landlock,
         masked=spec.security.masked,
         read_only_paths=spec.security.read_only,
         workdir=spec.workdir,

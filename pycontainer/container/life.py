@@ -46,7 +46,7 @@ class Life:
         self.spec = spec
         self._workspace = workspace
         self._folder = workspace.make_folder(
-            self.id[:12], other_users=spec.security.userns == "auto", size=spec.size
+            self.id[:12], other_users=spec.security.own_users, size=spec.size
         )
         self._running: Running | None = None
         self._paused = False
@@ -94,7 +94,7 @@ class Life:
                 raise StateError(f"container {self.name}", self.status, verb)
             return self._running
 
-    def hopefully_alive(self, verb: str) -> Running:
+    def _hopefully_alive(self, verb: str) -> Running:
         """The same without asking the kernel, for a verb that finds out whether the program has ended meanwhile."""
         running = self._running
         if running is None or running.main.ended is not None or self._paused or self._removed:

@@ -13,6 +13,7 @@ from functools import partial
 from pycontainer.container import slots
 from pycontainer.container.command import Command, Exchange
 from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
 from pycontainer.container.workspace import Workspace
@@ -36,7 +37,7 @@ class OneShot(Command):
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
         name = os.urandom(6).hex()
         upper = None
-        if self._spec.security.userns == "auto" and not features.tmpfs_keeps_user_xattrs():
+        if self._spec.security.own_users and not features.tmpfs_keeps_user_xattrs():
             upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
             self._closers.append(partial(self._workspace.remove_folder, name))
         wants_upper = self._wants_changes or self._spec.size is not None
@@ -53,6 +54,12 @@ class OneShot(Command):
             self._closers.append(terminal.close)
         self.process = Process.adopt(launched.pid, launched.pidfd)
         reaper().guard(self.process)
+        try:
+            set_oom_score(self._spec.oom_score_adj, launched.pid, cgroup)
+        except BaseException:
+            self.abort()
+            self.process.close()
+            raise
         return terminal
 
     def _changes(self) -> list[Change] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from pycontainer.container.mounts import Mount
     from pycontainer.container.security import Security
+    from pycontainer.kernel.idmap import IdMap
 
 
 class ExchangeOptions(TypedDict, total=False):
@@ -57,7 +58,7 @@ class ContainerOptions(LimitOptions, total=False):
     hostname: str | None
     mounts: Iterable[Mount | str]
     tmpfs: Iterable[str]
-    read_only: bool
+    read_only: bool | None
     tty: bool
     init: bool
     network: str
@@ -65,7 +66,7 @@ class ContainerOptions(LimitOptions, total=False):
     privileged: bool
     cap_add: Iterable[str]
     cap_drop: Iterable[str]
-    userns: str | None
+    userns: str | IdMap | None
     ulimits: Mapping[str, int | tuple[int, int]] | None
     best_effort: bool
     size: int | str | None
@@ -74,6 +75,10 @@ class ContainerOptions(LimitOptions, total=False):
     labels: Mapping[str, str] | None
     extra_fds: Mapping[int, int] | Sequence[int]
     umask: int
+    group_add: Iterable[str | int]
+    devices: Iterable[str]
+    sysctls: Mapping[str, str | int] | None
+    oom_score_adj: int | None
 
 
 class PrepareOptions(ContainerOptions, ExchangeOptions, total=False):
@@ -122,17 +127,17 @@ KNOWN: dict[str, frozenset[str]] = {
 _ALIASES = {
     "args": "command", "binds": "mounts", "blkio_weight": "io_weight", "cap": "cap_add", "cmd": "command", "cpu": "cpus",
     "cpu_limit": "cpus", "cpu_shares": "cpu_weight", "cpuset": "cpuset_cpus", "cwd": "workdir", "environ": "env",
-    "environment": "env", "group": "user", "host": "hostname", "label": "labels", "io": "io_max", "max_output": "output_limit",
+    "device": "devices", "environment": "env", "group": "user", "groups": "group_add", "host": "hostname", "label": "labels", "io": "io_max", "max_output": "output_limit",
     "mem": "memory", "mem_limit": "memory", "mem_reservation": "memory_low", "memory_limit": "memory",
     "memory_reservation": "memory_low", "memswap_limit": "memory_swap",
     "net": "network", "network_mode": "network", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only",
     "security_opt": "security", "shm": "shm_size", "signal": "stop_signal", "storage_opt": "size",
-    "stop_timeout": "timeout", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
+    "stop_timeout": "timeout", "sysctl": "sysctls", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
     "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
 }  # fmt: skip
 _NOT_YET = frozenset(
-    "devices dns extra_hosts gpus healthcheck log_driver networks platform ports publish pull restart "
-    "restart_policy sysctls timens".split()
+    "dns extra_hosts gpus healthcheck log_driver networks platform ports publish pull restart "
+    "restart_policy timens".split()
 )
 _WHY = {
     "capture_output": "both outputs are captured unless told otherwise",

@@ -23,7 +23,7 @@ from functools import lru_cache
 
 import attrs
 
-from pycontainer.container import devices
+from pycontainer.container import devices, proc, walls
 from pycontainer.container.mounts import PROPAGATION, Mount, Tmpfs
 from pycontainer.container.shape import Shape
 from pycontainer.container.slots import (
@@ -31,16 +31,14 @@ from pycontainer.container.slots import (
     EMPTY,
     EXPORT,
     FIRST_SOURCE,
-    MASTER,
     NULL,
     ROOT,
+    RULESET,
     SCRATCH,
-    SENT_MASTER,
     SENT_ROOT,
     SENT_UPPER,
     TARGET,
     TEMPORARY,
-    TERMINAL,
     UPPER,
     USERNS,
 )
@@ -49,6 +47,8 @@ from pycontainer.kernel.native import lib
 from pycontainer.kernel.script import Operation, Script
 
 _QUIET = lib.MOUNT_ATTR_NOSUID | lib.MOUNT_ATTR_NODEV | lib.MOUNT_ATTR_NOEXEC
+# Devices are in /dev alone: an image's own are nothing, also with the host's ids.
+_NODEV = lib.MOUNT_ATTR_NODEV
 
 
 @attrs.frozen
@@ -168,13 +168,15 @@ class _Planner:
         where = self.outer if self.shape.idmapped else self.inner
         where += devices.directory()
         if self.shape.make_devices:
-            where += devices.make(self.shape.owner if self.shape.idmapped else None)
+            owner = self.shape.owner if self.shape.idmapped else None
+            where += devices.make(self.shape.device_names, self.shape.devices, owner)
 
     def _bind_devices(self) -> None:
-        for name in devices.NAMES:
-            self.inner += devices.open_of_host(name)
+        wanted = [(f"/dev/{name}", name, devices.NAMES[name]) for name in self.shape.device_names]
+        wanted += [(each.source, each.name, each.number) for each in self.shape.devices]
+        for source, name, number in wanted:
+            self.inner += devices.open_of_host(source, number)
             self._attach(TEMPORARY, f"/dev/{name}", directory=False)
-            self.inner.append(op.close(TEMPORARY))
 
     def _scratch(self) -> None:
         size = [("size", str(self.shape.upper_size))] if self.shape.upper_size is not None else []
@@ -206,13 +208,14 @@ class _Planner:
         names = [str(number) for number in reversed(range(len(layers)))]
         if self.shape.lower_by_layer:
             lowers = [("lowerdir+", name) for name in names]
-            self.inner += op.new_mount("overlay", [*lowers, *options], out=ROOT, purpose="/")
+            self.inner += op.new_mount("overlay", [*lowers, *options], out=ROOT, attributes=_NODEV)
             self.inner.append(op.move_mount(ROOT, at=op.HERE, path="root", purpose="/"))
         else:
             lowerdir = f"lowerdir={':'.join(names)}"
             data = ",".join([lowerdir, *(k if v is None else f"{k}={v}" for k, v in options)])
             self.inner.append(op.mount_overlay(data, "root"))
             self.inner.append(op.open_path("root", out=ROOT, flags=os.O_PATH | os.O_DIRECTORY))
+            self.inner.append(op.set_attributes(ROOT, attributes=_NODEV, purpose="/"))
 
     @staticmethod
     def _may_exist(operation: Operation) -> Operation:
@@ -223,10 +226,13 @@ class _Planner:
         self.inner.append(op.ensure(target, at=ROOT, out=TARGET, mode=mode))
         self.inner.append(op.move_mount(slot, at=TARGET, purpose=target))
         self.inner.append(op.close(TARGET))
+        if slot == TEMPORARY:
+            self.inner.append(op.close(slot))
 
     def _kernel_file_systems(self) -> None:
-        self._mount("proc", "/proc", attributes=_QUIET)
-        if self.shape.mount_sys:
+        self.inner += proc.mount(self.shape, out=TEMPORARY)
+        self._attach(TEMPORARY, "/proc")
+        if self.shape.mount_sys and not self.shape.minimal_proc:
             self._mount("sysfs", "/sys", attributes=_QUIET | lib.MOUNT_ATTR_RDONLY)
         self._attach(DEV, "/dev")
         if not self.shape.make_devices:
@@ -244,7 +250,8 @@ class _Planner:
         )
         self._mount("mqueue", "/dev/mqueue", attributes=_QUIET)
         if self.shape.terminal:
-            self._terminal()
+            self.inner += devices.terminal()
+            self._attach(TEMPORARY, "/dev/console", directory=False)
 
     def _mount(
         self,
@@ -258,15 +265,6 @@ class _Planner:
             fstype, options or [], out=TEMPORARY, attributes=attributes, purpose=target
         )
         self._attach(TEMPORARY, target)
-        self.inner.append(op.close(TEMPORARY))
-
-    def _terminal(self) -> None:
-        """The container's own pty: its master goes to the host, its other side is /dev/console."""
-        self.inner.append(op.open_path("pts/ptmx", at=DEV, out=MASTER, flags=os.O_RDWR | os.O_NOCTTY))
-        self.inner.append(op.terminal_peer(MASTER, out=TERMINAL))
-        self.inner.append(op.send(MASTER, to=EXPORT, tag=SENT_MASTER))
-        self.inner.append(op.open_tree("", at=TERMINAL, out=TEMPORARY))
-        self._attach(TEMPORARY, "/dev/console", directory=False)
 
     # -- restrictions ----------------------------------------------------------------------
 
@@ -297,3 +295,5 @@ class _Planner:
             self.inner.append(op.loopback())
         self.inner.append(op.enter_directory(ROOT))
         self.inner.append(op.pivot())
+        if self.shape.landlock:
+            self.inner += walls.rules(self.shape, RULESET, slot=self._slot, scoped=not self.shape.own_network)

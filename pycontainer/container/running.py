@@ -19,17 +19,22 @@ from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.entry import Entered, enter
 from pycontainer.container.launch import Launch, Layer, launch
+from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
+from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, CgroupStat
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import LONGEST_POLL, Process
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import release
+
+#: How often a child that a tracer keeps is asked for again, in seconds.
+_AGAIN = 0.05
 
 
 class Running:
@@ -69,6 +74,7 @@ class Running:
             launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
             try:
                 workspace.note_process(name, launched.pid)
+                set_oom_score(spec.oom_score_adj, launched.pid, cgroup)
             except BaseException:
                 release(launched.pidfd)
                 launched.close()
@@ -118,6 +124,15 @@ class Running:
             if isinstance(error, (KernelError, ValueError)) and self.main.poll() is not None:
                 raise StateError("the container", "exited", "exec") from None
             raise
+        try:
+            set_oom_score(self.launched.spec.oom_score_adj, pid, cgroup)
+        except BaseException:
+            orphans.end(pidfd)
+            if cgroup is not None:
+                cgroup.dissolve(self._home)
+            if master is not None:
+                os.close(master)
+            raise
         terminal = None if master is None else Terminal.adopt(master)
         entered = Entered(Process.adopt(pid, pidfd, terminal=terminal, **streams), cgroup, self._home)
         with self._lock:
@@ -158,6 +173,8 @@ class Running:
         """Remove the cgroups of programs that have ended; of those whose usage is still to be read only on demand."""
         left: list[Entered] = []
         ended: list[Entered] = []
+        if not all(each.awaited for each in self._entered):
+            self._reap_guests()
         with self._lock:
             for each in self._entered:
                 gone = each.process.ended is not None and (awaited or not each.awaited)
@@ -169,6 +186,7 @@ class Running:
     def poll(self) -> int | None:
         """The exit code of the container's program, or ``None`` while it runs."""
         self._reap_guests()
+        orphans.collect()
         return self.main.poll()
 
     def wait(self, timeout: float | None) -> int:
@@ -189,7 +207,8 @@ class Running:
                 poller = select.poll()
                 for fd in self.pollable(news):
                     poller.register(fd, select.POLLIN)
-                poller.poll(left * 1000)
+                # One that a tracer keeps ends without a sign.
+                poller.poll((min(left, _AGAIN) if orphans.any_left() else left) * 1000)
 
     @contextmanager
     def newcomers(self) -> Iterator[int]:

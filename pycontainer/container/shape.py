@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pycontainer.container.devices import Device
 from pycontainer.container.mounts import Mount
 
 
@@ -40,5 +41,10 @@ class Shape:
     workdir: str | None = None
     lower_by_layer: bool = True
     shm_size: int = 64 << 20
+    device_names: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    minimal_proc: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
+    landlock: bool = False
     send_upper: bool = False
     send_root: bool = False

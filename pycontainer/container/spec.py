@@ -7,44 +7,33 @@ happens: a wrong one raises :class:`InvalidArgument` with its name and value.
 from __future__ import annotations
 
 import os
-import re
-import resource
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
 
+from pycontainer.container import attributes
 from pycontainer.container.arguments import (
     account,
     directory,
     environment,
     flag,
-    mapping,
     several,
-    text,
     words,
 )
 from pycontainer.container.bounds import Bounds, make_bounds
-from pycontainer.container.mounts import Mount, check_mounts
+from pycontainer.container.devices import Device, device_rules, parse_devices
+from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
-from pycontainer.kernel.signals import signal_number
+from pycontainer.kernel.idmap import IdMap
 from pycontainer.size import parse_size
 
 #: Docker's search path for images that set none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NETWORKS = ("none", "host")
-_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
-
-#: ulimits by Docker's names.
-ULIMITS = {
-    name: getattr(resource, f"RLIMIT_{name.upper()}")
-    for name in ("as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc",
-                 "rss", "rtprio", "rttime", "sigpending", "stack")
-    if hasattr(resource, f"RLIMIT_{name.upper()}")
-}  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +60,10 @@ class Spec:
     labels: tuple[tuple[str, str], ...]
     extra_fds: tuple[tuple[int, int], ...]
     umask: int
+    groups: tuple[str, ...]
+    devices: tuple[Device, ...]
+    sysctls: tuple[tuple[str, str], ...]
+    oom_score_adj: int | None
 
 
 def make_spec(
@@ -81,10 +74,9 @@ def make_spec(
     env: Mapping[str, str] | Sequence[str] | None = None,
     workdir: str | os.PathLike[str] | None = None,
     user: str | int | None = None,
-    hostname: str | None = None,
     mounts: Iterable[Mount | str] = (),
     tmpfs: Iterable[str] = (),
-    read_only: bool = False,
+    read_only: bool | None = None,
     tty: bool = False,
     init: bool = False,
     network: str = "none",
@@ -92,52 +84,51 @@ def make_spec(
     privileged: bool = False,
     cap_add: Iterable[str] = (),
     cap_drop: Iterable[str] = (),
-    userns: str | None = None,
-    ulimits: Mapping[str, int | tuple[int, int]] | None = None,
+    userns: str | IdMap | None = None,
     size: int | str | None = None,
     shm_size: int | str = 64 << 20,
-    stop_signal: int | str | None = None,
-    labels: Mapping[str, str] | None = None,
-    extra_fds: Mapping[int, int] | Sequence[int] = (),
-    umask: int = 0o022,
+    devices: Iterable[str] = (),
+    sysctls: Mapping[str, str | int] | None = None,
     best_effort: bool = False,
-    **limits: Any,
+    **further: Any,
 ) -> Spec:
-    """Check and complete what a user asked for; pure but for looking whether bind sources exist.
+    """Check and complete what a user asked for; pure but for looking whether sources of the host exist.
 
-    See :func:`pycontainer.run` for the arguments.
+    ``further`` are attributes of its processes and limits.  See :func:`pycontainer.run` for the arguments.
     """
     config = image.config
+    told = {name: further.pop(name) for name in attributes.NAMES & further.keys()}
     if network not in NETWORKS:
         raise InvalidArgument("network", network, f"one of {', '.join(NETWORKS)} is needed")
+    chosen = _security(security, privileged, cap_add, cap_drop, userns)
+    if user is None and chosen.userns == "keep-id":
+        user = f"{os.geteuid()}:{os.getegid()}"
+    named_devices = parse_devices(several("devices", devices, "'/dev/fuse', or 'source:target:rw'"))
     return Spec(
         image=image,
         argv=_argv(config, command, entrypoint),
         env=_env(config, env),
         workdir=directory(workdir if workdir is not None else config.workdir or "/"),
         user=account(user) if user is not None else config.user or "",
-        hostname=_hostname(hostname),
-        mounts=check_mounts(mounts, tmpfs, host_network=network == "host"),
-        read_only=flag("read_only", read_only),
+        mounts=_with_tmp(check_mounts(mounts, tmpfs, host_network=network == "host"), chosen),
+        read_only=chosen.read_only_root if read_only is None else flag("read_only", read_only),
         tty=flag("tty", tty),
         init=flag("init", init),
         network=network,
-        security=_security(security, privileged, cap_add, cap_drop, userns),
-        ulimits=_ulimits(ulimits),
-        bounds=make_bounds(limits, best_effort=flag("best_effort", best_effort)),
+        security=chosen,
+        bounds=_bounds(further, chosen, named_devices, best_effort=flag("best_effort", best_effort)),
         size=None if size is None else parse_size("size", size),
         shm_size=parse_size("shm_size", shm_size),
-        stop_signal=_stop_signal(stop_signal, config),
-        labels=_labels(config, labels),
-        extra_fds=_extra_fds(extra_fds),
-        umask=_umask(umask),
+        devices=named_devices,
+        sysctls=attributes.kernel_settings(sysctls, own_network=network != "host"),
+        **attributes.parse_attributes(config, **told),
     )
 
 
 #: Specifications made before, by what they were made from.
 _made: dict[Any, Spec] = {}
 _MADE_LIMIT = 64
-_PLAIN = (str, int, float, bool, type(None), Security)
+_PLAIN = (str, int, float, bool, type(None), Security, IdMap)
 
 
 def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
@@ -199,93 +190,43 @@ def _env(config: ImageConfig, env: Any) -> tuple[tuple[str, str], ...]:
     return tuple(merged.items())
 
 
-def _hostname(name: Any) -> str | None:
-    if name is not None and not _HOSTNAME.fullmatch(text("hostname", name)):
-        raise InvalidArgument("hostname", name, "up to 64 letters, digits, '-' and '.' are needed")
-    return cast("str | None", name)
-
-
 def _security(
-    chosen: Any, privileged: bool, cap_add: Iterable[str], cap_drop: Iterable[str], userns: str | None
+    chosen: Any, privileged: bool, cap_add: Iterable[str], cap_drop: Iterable[str], userns: Any
 ) -> Security:
     if chosen is not None and not isinstance(chosen, Security):
         raise InvalidArgument(
-            "security", chosen, "a Security is needed: Security.default() or Security.privileged(), changed"
+            "security",
+            chosen,
+            "a Security is needed: Security.default(), .strict() or .privileged(), changed",
         )
     if flag("privileged", privileged):
         if chosen is not None:
             raise InvalidArgument("privileged", privileged, "give either 'privileged' or 'security'")
         chosen = Security.privileged()
     chosen = chosen or Security.default()
-    if cap_add or cap_drop or userns is not None:
+    if userns is not None:
+        chosen = chosen.evolve(userns=userns)
+    if cap_add or cap_drop:
         add = several("cap_add", cap_add, "names of capabilities")
         drop = several("cap_drop", cap_drop, "names of capabilities")
-        chosen = chosen.evolve(cap_add=add, cap_drop=drop, userns=userns)
+        chosen = chosen.evolve(cap_add=add, cap_drop=drop)
     return cast("Security", chosen)
 
 
-def _ulimits(ulimits: Mapping[str, int | tuple[int, int]] | None) -> tuple[tuple[int, int, int], ...]:
-    """Core dumps off unless asked for; the rest is inherited."""
-    found = {ULIMITS["core"]: (0, 0)}
-    for name, value in mapping("ulimits", ulimits, "{'nofile': 64}").items():
-        if name not in ULIMITS:
-            raise InvalidArgument("ulimits", name, f"one of {', '.join(sorted(ULIMITS))} is needed")
-        pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-        if len(pair) != 2 or any(isinstance(each, bool) or not isinstance(each, int) for each in pair):
-            raise InvalidArgument(
-                "ulimits", {name: value}, "a number, or the two numbers (soft, hard), are needed"
-            )
-        soft, hard = ((1 << 64) - 1 if each == -1 else each for each in pair)
-        if soft > hard or soft < 0 or hard >= 1 << 64:
-            raise InvalidArgument("ulimits", {name: value}, "0 <= soft <= hard is needed; -1 is unlimited")
-        found[ULIMITS[name]] = (soft, hard)
-    return tuple((kind, soft, hard) for kind, (soft, hard) in found.items())
+def _bounds(
+    limits: Mapping[str, Any], security: Security, devices: tuple[Device, ...], *, best_effort: bool
+) -> Bounds:
+    """The limits of the call, those of its security where it says nothing, and what may be done with devices."""
+    given = dict(limits)
+    for name in ("memory", "cpus", "pids"):
+        if given.get(name) is None:
+            given[name] = getattr(security, name)
+    bounds = make_bounds(given, best_effort=best_effort)
+    rules = device_rules(devices)
+    return bounds if rules is None else bounds.with_devices(rules, optional=best_effort)
 
 
-def _stop_signal(signal: Any, config: ImageConfig) -> int:
-    if signal is None:
-        return signal_number(config.stop_signal or "TERM")
-    if isinstance(signal, bool) or not isinstance(signal, (int, str)):
-        raise InvalidArgument(
-            "stop_signal", signal, "a number or name of a signal is needed, such as 15 or 'TERM'"
-        )
-    try:
-        return signal_number(signal)
-    except InvalidArgument as error:
-        raise InvalidArgument("stop_signal", signal, error.reason) from None
-
-
-def _labels(config: ImageConfig, labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    given = mapping("labels", labels, "{'name': 'text'}")
-    for name, value in given.items():
-        text("labels", name)
-        text(f"labels[{name!r}]", value)
-    return tuple(sorted({**dict(config.labels), **given}.items()))
-
-
-def _extra_fds(fds: Mapping[int, int] | Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Pairs of a host fd and the number that the program sees it as; a sequence keeps the numbers."""
-    if isinstance(fds, Mapping):
-        pairs = list(fds.items())
-    else:
-        pairs = [(fd, fd) for fd in several("extra_fds", fds, "descriptors")]
-    for host, target in pairs:
-        if any(isinstance(fd, bool) or not isinstance(fd, int) for fd in (host, target)):
-            raise InvalidArgument("extra_fds", (host, target), "numbers of descriptors are needed")
-        if target < 3 or target > 1 << 20 or host < 0:
-            raise InvalidArgument("extra_fds", (host, target), "an open fd and a number from 3 are needed")
-        try:
-            os.fstat(host)
-        except (OSError, OverflowError):
-            raise InvalidArgument("extra_fds", host, "no such fd is open") from None
-    targets = [target for _, target in pairs]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise InvalidArgument("extra_fds", target, "two descriptors have this number inside")
-    return tuple(pairs)
-
-
-def _umask(umask: Any) -> int:
-    if isinstance(umask, bool) or not isinstance(umask, int) or not 0 <= umask <= 0o777:
-        raise InvalidArgument("umask", umask, "a number from 0 to 0o777 is needed, such as 0o022")
-    return umask
+def _with_tmp(mounts: tuple[tuple[Mount, bool], ...], security: Security) -> tuple[tuple[Mount, bool], ...]:
+    if security.tmp is None or any(os.path.normpath(mount.target) == "/tmp" for mount, _ in mounts):
+        return mounts
+    return (*mounts, (Tmpfs("/tmp", size=security.tmp), True))

@@ -6,6 +6,7 @@ encoded once; a start fills in its fds and its host name.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -16,10 +17,12 @@ from typing import Any
 import attrs
 
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, command, command_below_init
+from pycontainer.container.confinement import FdTable, command
+from pycontainer.errors import CommandNotExecutable, CommandNotFound
+from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.leash import start_leashed
-from pycontainer.kernel.native import wait_usage
+from pycontainer.kernel.program import outcome
 from pycontainer.kernel.spawn import Spawn, Template, exec_failure
 
 _CONTROL = socket.CMSG_LEN(4)
@@ -87,14 +90,10 @@ class Recipe:
         stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
         pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
         pairs += [(table.add(host), target) for host, target in extra]
-        report = -1
-        if init:
-            report = table.add(-1)
-            number = max(target for _, target in pairs) + 1
-            pairs.append((report, number))
-            fields = {**fields, **command_below_init(argv, env, table, number)}
-        else:
-            fields = {**fields, **command(argv, env)}
+        report = table.add(-1)
+        number = max(target for _, target in pairs) + 1
+        pairs.append((report, number))
+        fields = {**fields, **command(argv, env, table, number, below_init=init)}
         cgroup = table.add(-1) if seat[0] else -1
         tasks = tuple(table.add(-1) for _ in range(seat[1]))
         leash = table.add(-1) if leashed else -1
@@ -115,7 +114,10 @@ class Recipe:
     def start(
         self, stdio: Fds, fds: Mapping[int, int], *, seat: Seat = NOWHERE, hostname: str | None = None
     ) -> tuple[int, int]:
-        """Start with these fds in these slots: pid and pidfd. With an init, when the program itself runs."""
+        """Start with these fds in these slots: pid and pidfd, when the program itself runs.
+
+        Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
+        """
         table = list(self.table)
         for slot, fd in fds.items():
             table[slot] = fd
@@ -128,27 +130,29 @@ class Recipe:
             table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
-        if self.report < 0:
-            return start_leashed(self.template, table, hostname=name, env=env)
-        return self._start_with_report(table, name, env)
+        return self._start(table, name, env)
 
-    def _start_with_report(
-        self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]
-    ) -> tuple[int, int]:
+    def _start(self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]) -> tuple[int, int]:
         report, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             table[self.report] = theirs
             try:
                 pid, pidfd = start_leashed(self.template, table, hostname=hostname, env=env)
+            except (CommandNotFound, CommandNotExecutable) as error:
+                # Of our own program, with the user's words: what is wrong with it is wrong with them.
+                raise exec_failure(error.errno or errno.EINVAL, self.program) from None
             finally:
                 os.close(theirs)
-            failed = os.read(report, 4)
+            try:
+                failed = outcome(report, pid)
+            except BaseException:
+                orphans.end(pidfd)
+                raise
         finally:
             os.close(report)
         if failed:
-            wait_usage(pidfd, os.WEXITED)
-            os.close(pidfd)
-            raise exec_failure(int.from_bytes(failed, sys.byteorder), self.program)
+            orphans.end(pidfd)
+            raise exec_failure(failed, self.program)
         return pid, pidfd
 
 

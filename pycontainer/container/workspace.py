@@ -30,7 +30,7 @@ from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
-from pycontainer.kernel.cgroup import Cgroup, sweep
+from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, sweep
 from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
@@ -168,7 +168,7 @@ class Workspace:
         try:
             with self._lock:
                 if self._cgroup is None:
-                    self._cgroup = self._make_cgroup()
+                    self._cgroup = self._make_cgroup(move=bounds.required)
             above = self._cgroup
             return Cgroup.make(
                 name, bounds.limits, parent=above, accounting=COUNTED, optional=bounds.optional
@@ -178,8 +178,8 @@ class Workspace:
                 raise
             return None
 
-    def _make_cgroup(self) -> Cgroup:
-        group = Cgroup.create(_PREFIX + self.name)
+    def _make_cgroup(self, *, move: bool) -> Cgroup:
+        group = Cgroup.make(_PREFIX + self.name, NO_LIMITS, move=move)
         try:
             with named("note the cgroups"), open(f"{self.path}/cgroups", "w") as file:
                 file.write("\n".join(group.places))

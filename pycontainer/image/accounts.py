@@ -49,7 +49,7 @@ class Identity:
     name: str
 
 
-def identify(user: str, layers: Sequence[str]) -> Identity:
+def identify(user: str, layers: Sequence[str], more: tuple[str, ...] = ()) -> Identity:
     """Return who ``user`` is in an image made of these directories, bottom first; see :func:`identify_in`.
 
     >>> identify("nobody", ["/"]).uid
@@ -57,26 +57,26 @@ def identify(user: str, layers: Sequence[str]) -> Identity:
     """
     if len(layers) == 1:
         with Fd(os.open(layers[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-            return identify_in(user, Rooted(root.fileno(), where="in the image"))
+            return identify_in(user, Rooted(root.fileno(), where="in the image"), more)
     with named("read the accounts of the image"), Lowers(layers[::-1], Marks()) as merged:
-        return _identify(user, lambda path: _read_merged(merged, path))
+        return _identify(user, lambda path: _read_merged(merged, path), more)
 
 
 def _directly(root: Rooted, path: str, limit: int) -> bytes:
     return root.read_bytes(path, limit=limit)
 
 
-def identify_in(user: str, root: Rooted, *, read: Reader = _directly) -> Identity:
+def identify_in(user: str, root: Rooted, more: tuple[str, ...] = (), *, read: Reader = _directly) -> Identity:
     """Return who ``user`` is below ``root``, by Docker's rules; ``read`` is who reads there.
 
     ``user`` is "user", "uid", "user:group", "uid:gid" or a mixture; "" is uid 0.  A number need not have an
-    account: its group is then 0, its home "/".  With a group there are no supplementary ones.
+    account: its group is then 0, its home "/".  With a group there are no supplementary ones but ``more``.
 
     Raises :class:`InvalidArgument` for a name that the accounts do not have and a number above 2^32-2,
     :class:`ImageError` for an account with impossible numbers, :class:`KernelError` for files that are not
     regular or too large.
     """
-    return _identify(user, lambda path: _read_below(root, path, read))
+    return _identify(user, lambda path: _read_below(root, path, read), more)
 
 
 class Accounts:
@@ -89,22 +89,24 @@ class Accounts:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[object, Identity]] = {}
+        self._known: dict[object, tuple[object, Identity]] = {}
 
-    def identify(self, user: str, root: Rooted, *, read: Reader = _directly) -> Identity:
+    def identify(
+        self, user: str, root: Rooted, more: tuple[str, ...] = (), *, read: Reader = _directly
+    ) -> Identity:
         """Return who ``user`` is below ``root``, which is the same at every call; see :func:`identify_in`."""
         # Taken before the files are read: whatever changes after it is seen the next time.
         now = time.time_ns()
         top = root.fileno()
         stamps = native.stamp(top, b"/etc/passwd"), native.stamp(top, b"/etc/group")
-        known = self._known.get(user)
+        known = self._known.get((user, more))
         if known is not None and known[0] == stamps:
             return known[1]
-        identity = identify_in(user, root, read=read)
+        identity = identify_in(user, root, more, read=read)
         if all(stamp is not None and stamp[-1] + _SETTLED < now for stamp in stamps):
             if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
-            self._known[user] = (stamps, identity)
+            self._known[user, more] = (stamps, identity)
         return identity
 
 
@@ -129,7 +131,15 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _identify(user: str, read: _Read) -> Identity:
+def _identify(user: str, read: _Read, more: tuple[str, ...]) -> Identity:
+    found = _find(user, read)
+    if not more:
+        return found
+    groups = {_group(read, "group_add", each, each) for each in more} | set(found.groups)
+    return attrs.evolve(found, groups=tuple(sorted(groups - {found.gid})))
+
+
+def _find(user: str, read: _Read) -> Identity:
     name, colon, group = user.partition(":")
     if colon and not group:
         raise InvalidArgument("user", user, "the group after ':' is empty")
@@ -143,7 +153,7 @@ def _identify(user: str, read: _Read) -> Identity:
     else:
         raise InvalidArgument("user", user, f"/etc/passwd of the container has no user {name!r}")
     if group:
-        return Identity(uid, _group(read, user, group), (), home, name)
+        return Identity(uid, _group(read, "user", user, group), (), home, name)
     groups = _memberships(read("/etc/group"), name, gid) if account is not None else ()
     return Identity(uid, gid, groups, home, name)
 
@@ -163,8 +173,8 @@ def _account(text: str, name: str, number: int | None) -> tuple[list[str], int, 
     return None
 
 
-def _group(read: _Read, user: str, group: str) -> int:
-    number = _number("user", group)
+def _group(read: _Read, argument: str, value: str, group: str) -> int:
+    number = _number(argument, group)
     if number is not None:
         return number
     for fields in _lines(read("/etc/group"), 3):
@@ -173,7 +183,7 @@ def _group(read: _Read, user: str, group: str) -> int:
             if gid is None:
                 raise ImageError(f"/etc/group of the container has an impossible number for {group!r}")
             return gid
-    raise InvalidArgument("user", user, f"/etc/group of the container has no group {group!r}")
+    raise InvalidArgument(argument, value, f"/etc/group of the container has no group {group!r}")
 
 
 def _memberships(text: str, name: str, own: int) -> tuple[int, ...]:

@@ -11,11 +11,12 @@ import fcntl
 import os
 import re
 import signal
+from collections.abc import Iterable
 from functools import cache
 
 import attrs
 
-from pycontainer.errors import KernelError, NotSupported
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 
 #: Size of a block, and of the id space that images expect.
 BLOCK = 65536
@@ -38,17 +39,24 @@ class Extent:
         return f"{self.inside} {self.outside} {self.count}"
 
 
+def _extents(extents: Iterable[Extent | tuple[int, int, int]]) -> tuple[Extent, ...]:
+    found = tuple(each if isinstance(each, Extent) else Extent(*each) for each in extents)
+    if not found:
+        raise InvalidArgument("userns", found, "an id map has one extent at least")
+    return found
+
+
 @attrs.frozen
 class IdMap:
-    """The maps of users and groups of one user namespace.
+    """The maps of users and groups of one user namespace: extents, or triples (inside, outside, count).
 
     >>> m = IdMap.block(0x70000000)
     >>> m.host_uid(0), m.host_uid(65535), m.host_uid(65536)
     (1879048192, 1879113727, None)
     """
 
-    uids: tuple[Extent, ...]
-    gids: tuple[Extent, ...]
+    uids: tuple[Extent, ...] = attrs.field(converter=_extents)
+    gids: tuple[Extent, ...] = attrs.field(converter=_extents)
 
     @classmethod
     def block(cls, base: int) -> IdMap:
@@ -65,6 +73,11 @@ class IdMap:
     def is_single(self) -> bool:
         """Is only one user mapped? Then setgroups(2) is denied inside."""
         return sum(extent.count for extent in self.uids) == 1
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """The user and group that set a container up: root where there is one, else the smallest ids."""
+        return min(extent.inside for extent in self.uids), min(extent.inside for extent in self.gids)
 
     def host_uid(self, uid: int) -> int | None:
         """The host's id of a user, or ``None`` where it has none."""
@@ -172,16 +185,28 @@ def _sees_all_ids() -> bool:
         return sum(int(line.split()[2]) for line in file) >= LAST
 
 
-def user_map() -> IdMap:
+def user_map(*, keep: bool = False) -> IdMap:
     """The map of an ordinary user: with its subordinate ranges where newuidmap(1) can write them, else single.
 
-    Container root is the caller; 1 and above are the subordinate ids.
+    Container root is the caller; 1 and above are the subordinate ids.  With ``keep`` the caller has its own
+    id inside, too, and root is the first of the subordinate ids.
     """
     uid, gid = os.geteuid(), os.getegid()
     uids, gids = _grant("/etc/subuid", uid), _grant("/etc/subgid", uid)
     if uids is None or gids is None or find_helper("newuidmap") is None or find_helper("newgidmap") is None:
-        return IdMap.single(uid, gid)
+        return IdMap.single(uid, gid, inside=(uid, gid) if keep else (0, 0))
+    if keep:
+        return IdMap(_around(uid, uids), _around(gid, gids))
     return IdMap((Extent(0, uid, 1), uids), (Extent(0, gid, 1), gids))
+
+
+def _around(own: int, granted: Extent) -> tuple[Extent, ...]:
+    """An id that stays the same, with the granted ones below and above it."""
+    below = min(own, granted.count)
+    extents = [Extent(0, granted.outside, below), Extent(own, own, 1)]
+    if granted.count > below:
+        extents.append(Extent(own + 1, granted.outside + below, granted.count - below))
+    return tuple(extents)
 
 
 def _grant(path: str, uid: int) -> Extent | None:

@@ -24,7 +24,7 @@ from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.nsfs import KINDS, Namespace, open_checked, parse_kind
 from pycontainer.kernel.process import Process
-from pycontainer.kernel.userns import Lease, Leases
+from pycontainer.kernel.userns import Lease, Leases, Wanted
 
 __all__ = ["Namespace", "NamespaceSet"]
 
@@ -118,7 +118,9 @@ class NamespaceSet:
         self, kinds: set[str], map_: IdMap | None, offsets: Mapping[str, float], *, proc: bool
     ) -> None:
         if "user" in kinds:
-            self._lease = Leases().take() if map_ is None else Lease(userns.create(map_), map_, None)
+            self._lease = (
+                Leases().take() if map_ is None else Lease(userns.create(map_), map_, Wanted(map_), None)
+            )
             self._ids = _Ids.of(self._lease.map)
             self._namespaces["user"] = Namespace("user", Fd(os.dup(self._lease.fd)))
         held = kinds - {"user", "time"}

@@ -259,3 +259,19 @@ def unshare(namespaces: int) -> Operation:
 def join(fd: int, namespaces: int) -> Operation:
     """setns(2) with a namespace's fd or a pidfd."""
     return Operation(text="enter a namespace", kind=lib.PC_OP_JOIN, fd=fd, flags=namespaces)
+
+
+def ruleset(*, out: int, files: int, scoped: int = 0) -> Operation:
+    """A Landlock ruleset that handles these rights (landlock(7))."""
+    return Operation(text="make a Landlock ruleset", kind=lib.PC_OP_RULESET, out=out, arg=files, arg3=scoped)
+
+
+def rule(fd: int, *, beneath: int, access: int, purpose: str) -> Operation:
+    """What the ruleset in slot ``fd`` allows beneath the file in another slot."""
+    return Operation(
+        text=f"allow by Landlock what is beneath {purpose}",
+        kind=lib.PC_OP_RULE,
+        fd=fd,
+        at=beneath,
+        arg=access,
+    )

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
+from contextlib import suppress
 
 from pycontainer.kernel.fd import Fd
 
 _WALL = 0x40000000
 _pidfds: list[Fd] = []
+#: How long an end is waited for, in milliseconds.
+_PATIENCE = 1000
 
 
 def add(pidfd: Fd) -> None:
     """Take over the pidfd of a child that still runs."""
     _pidfds.append(pidfd)
+
+
+def end(pidfd: int) -> None:
+    """Kill a child, and reap it now; or later, where a tracer of the container keeps it a zombie (ptrace(2))."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.poll(_PATIENCE)
+    add(Fd(pidfd))
+    collect()
+
+
+def any_left() -> bool:
+    """Whether there are some that can only be asked for again."""
+    return bool(_pidfds)
 
 
 def collect() -> None:

@@ -64,7 +64,7 @@ class Reaper:
         self._registrations: dict[int, Registration] = {}
         self._next_id = 1
         self._guarded: WeakSet[Guarded] = WeakSet()
-        self._socket, self._pidfd = _start()
+        self._socket, self.pid, self._pidfd = _start()
 
     def fileno(self) -> int:
         """The socket that a container's first process registers itself with; stays owned here."""
@@ -105,7 +105,7 @@ class Reaper:
             if self._listens():
                 return
             self.drop()
-            self._socket, self._pidfd = _start()
+            self._socket, self.pid, self._pidfd = _start()
             for registration in self._registrations.values():
                 self._tell(registration)
             for process in list(self._guarded):
@@ -143,7 +143,7 @@ class Reaper:
             ours.detach()
 
 
-def _start() -> tuple[int, int]:
+def _start() -> tuple[int, int, int]:
     try:
         host = os.pidfd_open(os.getpid())
     except OSError as error:
@@ -156,9 +156,9 @@ def _start() -> tuple[int, int]:
             fds=(program("reaper"), theirs.fileno(), host),
             stdio=((1, 3), (2, 4)),
         )
-        pidfd = spawn(request)[1]
+        pid, pidfd = spawn(request)
         # Open until this process has ended, and no sooner: it is no object that could be collected, with a warning.
-        return ours.detach(), pidfd
+        return ours.detach(), pid, pidfd
     finally:
         ours.close()
         theirs.close()
@@ -177,6 +177,14 @@ def reaper() -> Reaper:
             if _current is None:
                 _current = Reaper()
     return _current
+
+
+def running_reaper() -> int | None:
+    """The pid of this process's reaper, revived if it has ended; ``None`` if none was started."""
+    if _current is None:
+        return None
+    _current.revive()
+    return _current.pid
 
 
 def _forget_in_fork() -> None:

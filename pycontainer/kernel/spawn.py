@@ -45,6 +45,7 @@ STEPS = {
     lib.PC_STEP_CAPS: "set the capabilities",
     lib.PC_STEP_AMBIENT: "raise an ambient capability",
     lib.PC_STEP_NO_NEW_PRIVS: "set no_new_privs",
+    lib.PC_STEP_LANDLOCK: "restrict by Landlock",
     lib.PC_STEP_SIGNALS: "reset the signals",
     lib.PC_STEP_FDS: "place file descriptors",
     lib.PC_STEP_SECCOMP: "load the seccomp filter",
@@ -89,7 +90,9 @@ class Spawn:
     tasks: tuple[int, ...] = ()
     leash: int = -1
     terminal: int = -1
+    landlock: int = -1
     ns_root: bool = False
+    ns_ids: tuple[int, int] = (0, 0)
     cgroup_namespace: bool = False
     session: bool = True
     keyring: bool = False
@@ -282,9 +285,11 @@ def _encode(request: Spawn) -> tuple[Any, list[Any]]:
             caps.ambient,
             caps.last,
         )
+    native.ns_uid, native.ns_gid = request.ns_ids
     if request.ids is not None:
         native.uid, native.gid = request.ids
     native.flags, native.namespaces, native.umask = request.flags, request.namespaces, request.umask
     native.cgroup, native.leash = request.cgroup, request.leash
     native.terminal, native.program = request.terminal, request.program
+    native.landlock = request.landlock
     return native, keep

@@ -15,8 +15,9 @@ from typing import Any
 
 import attrs
 
-from pycontainer.errors import KernelError
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel import idmap
+from pycontainer.kernel import operation as op
 from pycontainer.kernel.idmap import Claim, IdMap
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.program import program
@@ -47,12 +48,17 @@ def release(pidfd: int) -> None:
     os.close(pidfd)
 
 
-def create(map_: IdMap) -> int:
-    """A new user namespace with this map, as an fd that is the caller's to close.
+#: Said inside, it holds for the namespace and those below (user_namespaces(7), namespaces(7)).
+_NO_FURTHER = Script.of(inner=[op.write_file("/proc/sys/user/max_user_namespaces", b"0")])
+
+
+def create(map_: IdMap, *, nested: bool = True) -> int:
+    """A new user namespace with this map, as an fd that is the caller's to close; ``nested``: with others in it.
 
     Raises :class:`KernelError`; user_namespaces(7) tells who may map what.
     """
-    pid, pidfd = when_ready(lambda fd: hold(lib.CLONE_NEWUSER, fds=(fd,), stdio=((0, 0),)))
+    script = NOTHING if nested else _NO_FURTHER
+    pid, pidfd = when_ready(lambda fd: hold(lib.CLONE_NEWUSER, script=script, fds=(fd,), stdio=((0, 0),)))
     try:
         _write_maps(pid, map_)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -131,12 +137,32 @@ def _run_helper(helper: str, pid: int, extents: tuple[idmap.Extent, ...]) -> Non
         raise KernelError(1, f"map ids with {path} {' '.join(map(os.fsdecode, argv[1:]))}")
 
 
+@attrs.frozen
+class Wanted:
+    """What kind of user namespace a container needs.
+
+    ``map`` is ``None`` for the usual one, ``"keep-id"``, or a map of the caller's own.
+    """
+
+    map: IdMap | str | None = None
+    nested: bool = True
+
+    @classmethod
+    def of(cls, userns: IdMap | str, nested: bool) -> Wanted:
+        """From what a caller says: ``"auto"`` is the usual one."""
+        return cls(None if userns == "auto" else userns, nested)
+
+
+_USUAL = Wanted()
+
+
 @attrs.define(eq=False)
 class Lease:
     """A user namespace that belongs to one container at a time."""
 
     fd: int
     map: IdMap
+    wanted: Wanted
     _claim: Claim | None
 
     def discard(self) -> None:
@@ -154,38 +180,54 @@ class Leases:
     """
 
     def __init__(self) -> None:
-        self._idle: deque[Lease] = deque()
+        self._idle: dict[Wanted, deque[Lease]] = {}
 
-    def take(self) -> Lease:
-        """An idle lease, or a new one."""
+    def take(self, wanted: Wanted = _USUAL) -> Lease:
+        """An idle lease, or a new one. Raises :class:`NotSupported`, :class:`InvalidArgument`, :class:`KernelError`."""
         try:
-            return self._idle.pop()
-        except IndexError:
-            return self._make()
+            return self._idle[wanted].pop()
+        except (KeyError, IndexError):
+            return _make(wanted)
 
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
-        if reusable:
-            self._idle.append(lease)
+        # A map of the caller's own may be used by others at the same time.
+        if reusable and not isinstance(lease.wanted.map, IdMap):
+            self._idle.setdefault(lease.wanted, deque()).append(lease)
         else:
             lease.discard()
 
     def close(self) -> None:
         """Discard the idle ones."""
-        while self._idle:
-            self._idle.pop().discard()
-
-    def _make(self) -> Lease:
-        if idmap.rules_host():
-            claim = idmap.claim_block()
-            return _made(IdMap.block(claim.base), claim)
-        return _made(idmap.user_map(), None)
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().discard()
 
 
-def _made(map_: IdMap, claim: Claim | None) -> Lease:
+def _make(wanted: Wanted) -> Lease:
+    if isinstance(wanted.map, IdMap):
+        _check_own(wanted.map)
+        return Lease(create(wanted.map, nested=wanted.nested), wanted.map, wanted, None)
+    if not idmap.rules_host():
+        map_ = idmap.user_map(keep=wanted.map == "keep-id")
+        return Lease(create(map_, nested=wanted.nested), map_, wanted, None)
+    if wanted.map == "keep-id":
+        raise NotSupported(
+            "userns='keep-id' is for ordinary users: root's own id is never mapped", "use 'auto', or an IdMap"
+        )
+    claim = idmap.claim_block()
     try:
-        return Lease(create(map_), map_, claim)
+        map_ = IdMap.block(claim.base)
+        return Lease(create(map_, nested=wanted.nested), map_, wanted, claim)
     except BaseException:
-        if claim is not None:
-            claim.release()
+        claim.release()
         raise
+
+
+def _check_own(map_: IdMap) -> None:
+    """Host id 0 may write to most of /proc/sys, whatever its capabilities."""
+    for extent in (*map_.uids, *map_.gids):
+        if extent.outside == 0 and idmap.rules_host():
+            raise InvalidArgument(
+                "userns", str(extent), "root of the host is not to be mapped: say userns='host'"
+            )

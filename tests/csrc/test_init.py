@@ -72,21 +72,24 @@ class TestCandidates:
             (["directory"], 126, errno.EACCES),
             (["text"], 126, errno.ENOEXEC),
             (["text", "good"], 126, errno.ENOEXEC),
-            (["n" * 300, "good"], 126, errno.ENAMETOOLONG),
+            (["n" * 300], 127, errno.ENOENT),
+            (["n" * 300, "good"], 7, None),
         ],
     )
+    @pytest.mark.parametrize("become", [False, True])
     def test_the_first_that_can_be_executed(
-        self, init: Path, places: Path, names: list[str], status: int, error: int | None
+        self, init: Path, places: Path, names: list[str], status: int, error: int | None, become: bool
     ) -> None:
         paths = [str(places / name) for name in names]
-        with Started(init, ["sh", "-c", "exit 7"], paths=paths) as started:
+        with Started(init, ["sh", "-c", "exit 7"], paths=paths, become=become) as started:
             assert started.report() == error
             assert started.wait() == status
 
-    def test_argv_and_environment_arrive(self, init: Path) -> None:
+    @pytest.mark.parametrize("become", [False, True])
+    def test_argv_and_environment_arrive(self, init: Path, become: bool) -> None:
         argv = ["name", "", "-x", "--", "a b", "\n"]
         script = "import os; print(open('/proc/self/cmdline').read().split('\\0')[2:], os.environ['PATH'])"
-        with Started(init, ["name", "-c", script, *argv], paths=[PYTHON]) as started:
+        with Started(init, ["name", "-c", script, *argv], paths=[PYTHON], become=become) as started:
             assert started.line() == f"{[script, *argv, '']} {os.environ['PATH']}"
 
     @pytest.mark.parametrize(
@@ -94,9 +97,10 @@ class TestCandidates:
         [["3"], ["3", "1"], ["3", "1", "/bin/true"], ["3", "0", "--"], ["3", "2", "/bin/true", "--", "true"],
          ["3", "1", "/bin/true", "-", "true"], ["3", "-1", "--", "true"], ["3", "", "--", "true"]],
     )  # fmt: skip
-    def test_refuses_what_it_does_not_understand(self, init: Path, argv: list[str]) -> None:
+    @pytest.mark.parametrize("words", [[], ["become"]])
+    def test_refuses_what_it_does_not_understand(self, init: Path, words: list[str], argv: list[str]) -> None:
         reading, writing = os.pipe()
-        with Program([init, *argv], {3: writing}) as program:
+        with Program([init, *words, *argv], {3: writing}) as program:
             os.close(writing)
             assert program.wait() == 125
             assert os.read(reading, 4) == struct.pack("i", errno.EINVAL)
@@ -107,19 +111,33 @@ class TestCandidates:
         with Program([init, report, "1", "/bin/true", "--", "true"], {}) as program:
             assert program.wait() == 125
 
+    def test_one_that_is_to_become_nothing(self, init: Path) -> None:
+        with Program([init, "become"], {}) as program:
+            assert program.wait() == 125
+
+    def test_what_it_becomes_is_the_same_process_with_nothing_of_it(self, init: Path) -> None:
+        script = "echo $$; exec 9<&0; ls -m /proc/$$/fd; readlink /proc/$$/exe"
+        with Started(init, ["sh", "-c", script], become=True, fds={5: 0}, report=7) as started:
+            assert int(started.line()) == started.init.pid
+            numbers = started.line().split(", ")
+            assert "7" not in numbers  # the report
+            assert {"0", "1", "2", "5", "9"} <= set(numbers)
+            assert started.line() == os.path.realpath("/bin/sh")
+            assert started.report() is None
+
     def test_report_must_be_open(self, init: Path) -> None:
         with Program([init, "77", "1", "/bin/true", "--", "true"], {}) as program:
             assert program.wait() == 126
 
 
 class TestIsolation:
-    def test_program_gets_the_standard_streams_alone(self, init: Path) -> None:
+    def test_program_gets_what_is_below_the_report_alone(self, init: Path) -> None:
         null = os.open("/dev/null", os.O_RDONLY)
         more = {2: null, 3: null, 8: null, 300: null}
         started = Started(init, ["sh", "-c", "ls -C /proc/$$/fd"], fds=more, report=7)
         os.close(null)
         with started:
-            assert started.line().split() == ["0", "1", "2"]
+            assert started.line().split() == ["0", "1", "2", "3"]
             assert started.report() is None
 
     def test_init_holds_no_stream(self, init: Path) -> None:

@@ -293,7 +293,7 @@ def test_root_of_a_container_is_dockers(inside, options):
         "0",
         "0",
     )
-    assert found["core"] == "0:0"
+    assert found["core"] == "1:1"
     assert found["umask"] == ("077" if "umask" in options else "022")
     assert (found["handled"].strip(), found["blocked"]) == ("", NONE)
     assert found["group"] == found["pid"]

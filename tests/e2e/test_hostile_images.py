@@ -188,7 +188,6 @@ def test_device_nodes_of_an_image_do_not_open(image):
 
 
 @ROOT
-@pytest.mark.xfail(strict=True, reason="the root is mounted without nodev, and no device cgroup is there yet")
 def test_device_nodes_of_an_image_do_not_open_with_the_hosts_ids(image):
     os.mknod(image / "full", stat.S_IFCHR | 0o666, os.makedev(1, 7))
     assert run(image, "sysctls", "/full", userns="host") == "tried 1\nsucceeded 0\n"

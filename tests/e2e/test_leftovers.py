@@ -9,23 +9,12 @@ from pathlib import Path
 import pytest
 
 import pycontainer as pc
+from tests.support.processes import members
 
 
 @pytest.fixture
 def mounts(probe):
     return [pc.Bind(probe, "/probe", read_only=True)]
-
-
-def members(pid_namespace: str) -> list[str]:
-    """The processes of a pid namespace; those that are only to be reaped are in none."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.readlink(f"/proc/{pid}/ns/pid") == pid_namespace:
-                found.append(pid)
-        except OSError:
-            continue
-    return found
 
 
 class Watched:

@@ -295,7 +295,7 @@ def test_a_thousand_abandoned_programs_leave_nothing(box: pc.Container) -> None:
     def abandon(count: int) -> None:
         for number in range(count):
             box.popen(["sleep", "0.01"])
-            if number % 50 == 49:
+            if number % 20 == 19:
                 time.sleep(0.1 * SLOWNESS)  # as many as may be there at once
 
     def settle() -> None:

@@ -123,11 +123,12 @@ def test_only_the_given_fds_are_open(tmp_path):
     assert result.stdout.split()[1:] == ["0", "1", "2", "3"]
 
 
-def test_extra_fds_are_passed(tmp_path):
+@pytest.mark.parametrize("init", [False, True])
+def test_extra_fds_are_passed(tmp_path, init):
     (tmp_path / "data").write_text("hello")
     fd = os.open(tmp_path / "data", os.O_RDONLY)
     try:
-        assert sh("cat <&7", extra_fds={fd: 7}).stdout == "hello"
+        assert sh("cat <&7", extra_fds={fd: 7}, init=init).stdout == "hello"
     finally:
         os.close(fd)
 

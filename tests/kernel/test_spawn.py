@@ -115,6 +115,9 @@ FAILURES = {
         errno.EPERM, {"capabilities": Capabilities(bounding=ALL_CAPS, permitted=0, ambient=4, last=3)}, op=3
     ),
     "NO_NEW_PRIVS": refused("prctl", Condition.low32(0, PR_SET_NO_NEW_PRIVS), no_new_privs=True),
+    "LANDLOCK": Failure(
+        errno.EIO, {"no_new_privs": True, "landlock": 0}, fds=("null",), refuse="landlock_restrict_self"
+    ),
     # What the host ignores is reset; only that call passes no place for the old action (argument 2).
     "SIGNALS": refused("rt_sigaction", Condition.low32(0, signal.SIGPIPE), Condition.low32(2, 0)),
     "FDS": Failure(errno.EBADF, {"stdio": ((0, 0), (1, 7))}, fds=("null", -1), op=2),

@@ -28,15 +28,17 @@ class Started:
         prefix: list[str] | None = None,
         fds: dict[int, int] | None = None,
         report: int = 3,
+        become: bool = False,
     ) -> None:
         paths = ["/bin/sh"] if paths is None else paths
         self._unshared = (prefix or [""])[0] == "unshare"
+        words = ["become"] if become else []
         self.output, output = os.pipe()
         self._report, theirs = os.pipe()
         null = os.open("/dev/null", os.O_RDONLY)
         try:
             self.init = Program(
-                [*(prefix or []), init, str(report), str(len(paths)), *paths, "--", *argv],
+                [*(prefix or []), init, *words, str(report), str(len(paths)), *paths, "--", *argv],
                 {0: null, 1: output, report: theirs, **(fds or {})},
             )
         finally:
@@ -46,7 +48,7 @@ class Started:
     def report(self) -> int | None:
         """The errno of the failure; None when the program was executed."""
         content = os.read(self._report, 100)
-        return int.from_bytes(content, sys.byteorder) if content else None
+        return int.from_bytes(content, sys.byteorder) or None
 
     def line(self) -> str:
         """A line of the program's output."""

@@ -192,8 +192,14 @@ def _check(status: int) -> None:
         raise OSError(-status, os.strerror(-status))
 
 
-def boundaries(rules: Sequence[Rule]) -> Iterator[tuple[int, ...]]:
-    """Argument lists on both sides of everything that the rules compare with."""
+def boundaries(rules: Sequence[Rule], abi: str = "x86_64") -> Iterator[tuple[int, ...]]:
+    """Argument lists on both sides of everything that the rules compare with; of 32 bits each where the ABI has no more."""
+    short = abi in syscalls.COMPAT.values()
+    found = _boundaries(rules)
+    yield from dict.fromkeys(tuple(a & 0xFFFF_FFFF for a in each) for each in found) if short else found
+
+
+def _boundaries(rules: Sequence[Rule]) -> Iterator[tuple[int, ...]]:
     yield (0,) * 6
     yield (0xFFFF_FFFF_FFFF_FFFF,) * 6
     seen = set()

@@ -147,7 +147,7 @@ class TestHostileFiles:
         self, user: str, passwd: str, group: str
     ) -> None:
         try:
-            found = _identify(user, lambda path: passwd if path == "/etc/passwd" else group)
+            found = _identify(user, lambda path: passwd if path == "/etc/passwd" else group, ())
         except (InvalidArgument, ImageError):
             return
         assert all(0 <= number < 0xFFFFFFFF for number in (found.uid, found.gid, *found.groups))

@@ -8,7 +8,7 @@ import pytest
 
 from pycontainer.container.mounts import Bind, Tmpfs
 from pycontainer.container.plan import plan
-from pycontainer.container.security import MASKED, READ_ONLY
+from pycontainer.container.security import DEVICES, MASKED, READ_ONLY
 from pycontainer.container.shape import Shape
 
 GOLDEN = Path(__file__).parent / "plans"
@@ -19,13 +19,27 @@ SHAPES = {
         binds=("/usr",),
         owner=(1879048192, 1879048192),
         idmapped=True,
+        device_names=DEVICES,
         masked=MASKED,
         read_only_paths=READ_ONLY,
         send_upper=True,
     ),
-    "user": Shape(layers=("/layer",), binds=("/usr",), make_devices=False, tty_group=False, masked=MASKED),
+    "user": Shape(
+        layers=("/layer",),
+        binds=("/usr",),
+        make_devices=False,
+        device_names=DEVICES,
+        tty_group=False,
+        masked=MASKED,
+    ),
     "host-ids": Shape(
-        layers=("/a", "/b"), in_userns=False, upper="/folder", send_root=True, workdir="/srv/x"
+        layers=("/a", "/b"),
+        in_userns=False,
+        upper="/folder",
+        send_root=True,
+        workdir="/srv/x",
+        device_names=DEVICES,
+        sysctls=(("net/ipv4/ip_forward", "1"),),
     ),
     "rich": Shape(
         layers=("/layer",),
@@ -40,6 +54,8 @@ SHAPES = {
         upper_size=1 << 20,
         own_network=False,
         mount_sys=False,
+        minimal_proc=True,
+        device_names=("null",),
         lower_by_layer=False,
     ),
 }

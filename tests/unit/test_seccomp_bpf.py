@@ -225,8 +225,9 @@ def test_the_tree_is_small_and_shallow(profile: Profile, arch: str) -> None:
         learned, steps = learned + constant, max(steps, count)
     assert len(code) <= 180
     assert steps <= 12
-    # All but the calls with argument rules: ioctl, clone, socket, personality, mknod, mknodat; socketpair in strict.
-    assert max(syscalls.numbers(arch).values()) + 1 - learned <= 7
+    # All but the calls with argument rules: ioctl, clone, socket, personality, mknod, mknodat, setrlimit, prlimit64;
+    # socketpair in strict.
+    assert max(syscalls.numbers(arch).values()) + 1 - learned <= 9
 
 
 def test_compiling_is_cached_and_deterministic() -> None:

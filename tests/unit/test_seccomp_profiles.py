@@ -85,7 +85,7 @@ def test_every_number_and_boundary_has_the_verdict_of_the_rules(abi: str, name: 
     names = {number: call for call, number in syscalls.numbers(abi).items()}
     for number in NUMBERS + (X32 if abi == "x86_64" else []):
         about = calls.get(names.get(number, ""), [])
-        for arguments in seccomp_oracle.boundaries(about):
+        for arguments in seccomp_oracle.boundaries(about, abi):
             got = bpf_machine.run(code, bpf_machine.data(number, syscalls.AUDIT[abi], arguments))
             expected = seccomp_oracle.evaluate(profile, about, abi, number, arguments)
             assert got == expected, f"{names.get(number)} ({number}) {[hex(a) for a in arguments]}: {got:#x}"
@@ -107,7 +107,7 @@ def test_libseccomp_makes_the_same_of_the_rules(abi: str, name: str, granted: st
         call = names.get(number, "")
         if call and seccomp_oracle.rule_number(call, abi) is None:
             continue
-        for arguments in seccomp_oracle.boundaries(calls.get(call, [])):
+        for arguments in seccomp_oracle.boundaries(calls.get(call, []), abi):
             words = bpf_machine.data(number, syscalls.AUDIT[abi], arguments)
             got, theirs = bpf_machine.run(code, words), stack.answer(words)
             if abi == "x86_64" and syscalls.X32_BIT <= number < 0xFFFFFFFF:

@@ -206,7 +206,18 @@ def test_what_a_program_needs_to_start_is_allowed(profile: Profile, arch: str) -
 
 
 FAMILY_ABOVE_32_BITS = 1 << 32
+#: A core dump's limit is not changed, and programs hear that it was.
+CORES = [
+    ("setrlimit", (4,), "ERRNO(0)"),
+    ("setrlimit", (4 | 1 << 32,), "ERRNO(0)"),
+    ("setrlimit", (7,), "ALLOW"),
+    ("prlimit64", (0, 4, 0x7F0000000000), "ERRNO(0)"),
+    ("prlimit64", (0, 4 | 1 << 40, 1 << 32, 8), "ERRNO(0)"),
+    ("prlimit64", (0, 4, 0, 8), "ALLOW"),
+    ("prlimit64", (0, 7, 8), "ALLOW"),
+]
 DEFAULT = [
+    *CORES,
     ("ioctl", (0, 0x5401), "ALLOW"),
     ("ioctl", (0, 0x5412), "ERRNO(EPERM)"),
     ("ioctl", (0, 0x5412 | 7 << 32), "ERRNO(EPERM)"),
@@ -256,10 +267,17 @@ DEFAULT = [
     ("chroot", (), "ALLOW"),
 ]
 STRICT = [
+    *CORES,
     ("ioctl", (0, 0x5401), "ALLOW"),
     ("ioctl", (0, 0x5412 | 7 << 32), "ERRNO(EPERM)"),
     *[("socket", (family,), "ALLOW") for family in (1, 2, 10, 16)],
     *[("socket", (family,), "ERRNO(EPERM)") for family in (0, 3, 9, 11, 15, 17, 21, 30, 38, 40, 44, 45)],
+    ("ioctl", (0, 0x5423), "ERRNO(EPERM)"),
+    ("ioctl", (0, 0x5423 | 1 << 40), "ERRNO(EPERM)"),
+    *[("socket", (2, 1, protocol), "ALLOW") for protocol in (1, 6, 17, 6 | 1 << 32)],
+    *[("socket", (2, 1, protocol), "ERRNO(EPERM)") for protocol in (2, 33, 58, 132, 136, 255, 262)],
+    *[("socket", (10, 1, protocol), "ALLOW") for protocol in (6, 17, 58)],
+    *[("socket", (10, 1, protocol), "ERRNO(EPERM)") for protocol in (1, 33, 132, 262)],
     ("socket", (16, 3, 0), "ALLOW"),
     ("socket", (16, 3, 12), "ERRNO(EPERM)"),
     ("socket", (16, 3, 1 << 32), "ALLOW"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pycontainer.container import bounds
+from pycontainer.container import attributes, bounds
 from pycontainer.container.command import Exchange
 from pycontainer.container.container import Container
 from pycontainer.container.mounts import Bind, Tmpfs, parse_mount
@@ -81,7 +81,9 @@ def test_privileged_and_security_exclude_each_other():
 
 def test_ulimits():
     core = make_spec(IMAGE).ulimits
-    assert [(soft, hard) for _, soft, hard in core] == [(0, 0)]
+    # With 0 the kernel would still start the host's collector of dumps.
+    assert [(soft, hard) for _, soft, hard in core] == [(1, 1)]
+    assert make_spec(IMAGE, ulimits={"core": 0}).ulimits == core
     limits = make_spec(IMAGE, ulimits={"nofile": (10, 20), "core": -1}).ulimits
     assert {(soft, hard) for _, soft, hard in limits} == {(10, 20), ((1 << 64) - 1, (1 << 64) - 1)}
     with pytest.raises(InvalidArgument, match="nofile"):
@@ -135,7 +137,7 @@ def test_values_are_frozen():
         ({"labels": ["a"]}, "labels"),
         ({"init": "yes"}, "init"),
         ({"tty": 1}, "tty"),
-        ({"read_only": None}, "read_only"),
+        ({"read_only": 1}, "read_only"),
         ({"privileged": "no"}, "privileged"),
         ({"ulimits": {"nofile": "64"}}, "ulimits"),
         ({"ulimits": {"nofile": (1, 2, 3)}}, "ulimits"),
@@ -194,7 +196,7 @@ def test_paths_are_taken_as_paths():
 
 def test_one_list_of_options():
     """The types, the checks and the defaults name the same arguments."""
-    named = set(inspect.signature(make_spec).parameters) - {"image", "command", "limits"}
+    named = set(inspect.signature(make_spec).parameters) - {"image", "command", "further"} | attributes.NAMES
     assert named | bounds.ARGUMENTS == set(ContainerOptions.__annotations__)
     assert set(LimitOptions.__annotations__) == bounds.ARGUMENTS
     fields = set(attrs.fields_dict(Exchange)) | {"encoding", "errors"}

@@ -135,6 +135,40 @@ fi
 [ -n "$CGROUP" ] && scope=$cg/${CGROUP#/}
 mkdir -p "$scope"
 
+# -- systemd: PID 1 of a pid and a cgroup namespace, on the machine's own /usr -----
+if [ "$SYSTEMD" = 1 ]; then
+    mkdir -p /run/systemd/system $cg/machine
+    # No file of the machine is cleaned away or changed, nothing waits for hardware.
+    for u in systemd-tmpfiles-setup.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-clean.timer \
+        systemd-sysusers.service systemd-remount-fs.service systemd-timesyncd.service systemd-sysctl.service \
+        systemd-binfmt.service systemd-modules-load.service systemd-random-seed.service keyboard-setup.service; do
+        ln -sf /dev/null /run/systemd/system/$u
+    done
+    (
+        exec 3>&- >/run/vm/systemd.log 2>&1
+        echo 0 >$cg/machine/cgroup.procs
+        exec /usr/bin/unshare --fork --pid --mount --cgroup --mount-proc sh -c '
+            umount -l /sys/fs/cgroup
+            mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+            until [ -e /run/vm/alone ]; do sleep 0.1; done
+            exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+                /lib/systemd/systemd --unit=basic.target --log-target=console'
+    ) &
+    unshared=$!
+    n=0
+    while [ $n -lt 300 ]; do
+        n=$((n + 1))
+        init=$(cat /proc/$unshared/task/$unshared/children 2>/dev/null)
+        init=${init%% *}
+        # Controllers are for those below only when unshare, which waits, is in there no longer.
+        [ "$init" ] && echo "$unshared" >$cg/init.scope/cgroup.procs && : >/run/vm/alone
+        [ "$init" ] && /usr/bin/nsenter -t "$init" -a /usr/bin/systemctl start \
+            "user@$VM_UID.service" 2>/run/vm/systemctl.log && break
+        sleep 0.2
+    done
+    [ $n -lt 300 ] || cat /run/vm/systemd.log /run/vm/systemctl.log
+fi
+
 # -- COMMAND -------------------------------------------------------------------
 mkfifo -m 600 /run/vm/out /run/vm/err
 cat </run/vm/out >"$(port out)" &
@@ -151,6 +185,8 @@ echo READY >&3
 (
     exec 3>&-
     echo 0 >"$scope/cgroup.procs"
+    [ "$SYSTEMD" = 1 ] && exec /usr/bin/nsenter -t "$init" -a /usr/bin/systemd-run --quiet --pipe --wait \
+        --collect --uid="$VM_UID" --gid="$VM_GID" /bin/sh /run/vm/command
     # shellcheck disable=SC2086
     exec setsid $drop /bin/sh /run/vm/command
 ) <$in >/run/vm/out 2>/run/vm/err &

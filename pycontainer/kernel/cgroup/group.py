@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from pycontainer.kernel.cgroup.limits import LimitOptions
 
-#: Of how many kinds of cgroups a place knows how they are made.
-_MOST_PATTERNS = 64
-
 
 class Cgroup(Lineage):
     """A group of processes that is limited, measured, frozen and killed together.
@@ -65,14 +62,18 @@ class Cgroup(Lineage):
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
         and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set, and where no cgroup
         can be made at all the object has no directory: it counts nothing, and refuses to hold processes;
-        :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.
+        :class:`KernelError` (``EEXIST``) where there is one of that name. Nothing is left on failure.  Without
+        ``best_effort`` an ordinary user's process may move to a scope of the user's systemd, once.
         """
         parsed = Limits.of(**limits)
-        if not best_effort:
-            return cls.make(name, parsed, parent=parent, accounting=accounting)
+        optional = parsed.names if best_effort else ()
         try:
-            return cls.make(name, parsed, parent=parent, accounting=accounting, optional=parsed.names)
+            return cls.make(
+                name, parsed, parent=parent, accounting=accounting, optional=optional, move=not best_effort
+            )
         except NotSupported as reason:
+            if not best_effort:
+                raise
             return cls._without_any(name, parsed, reason)
 
     @classmethod
@@ -84,17 +85,21 @@ class Cgroup(Lineage):
         parent: Place | None = None,
         accounting: Collection[str] = (),
         optional: Collection[str] = (),
+        move: bool = True,
     ) -> Cgroup:
-        """The same for limits that are values already; those named in ``optional`` may be :attr:`missing`."""
+        """The same for values; ``optional`` ones may be :attr:`missing`, the process may ``move`` for the others."""
         making.check_name(name)
+        above = home(move=move) if parent is None else parent
         try:
-            return cls._make(name, home() if parent is None else parent, limits, accounting, optional)
+            return cls._make(name, above, limits, accounting, optional)
+        except NotSupported as error:
+            raise above.explained(error) from None
         except KernelError as error:
             if parent is not None or error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
             # The process was moved, and its former place was removed.
             forget_home()
-            return cls._make(name, home(), limits, accounting, optional)
+            return cls._make(name, home(move=move), limits, accounting, optional)
 
     @classmethod
     def _make(
@@ -114,9 +119,8 @@ class Cgroup(Lineage):
                 return group
         group = cls._make_first(name, above, limits, accounting, optional)
         if making.can_be_repeated(group._parts, above.layout, limits):
-            if len(above.patterns) >= _MOST_PATTERNS:
-                above.patterns.clear()
-            pattern = above.patterns[kind] = Pattern(above, group._parts, group._missing)
+            pattern = Pattern(above, group._parts, group._missing)
+            above.keep_pattern(kind, pattern)
             group._become(pattern, limits, accounting)
         return group
 

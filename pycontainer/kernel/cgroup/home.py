@@ -7,7 +7,9 @@ internal processes" (cgroups(7)): controllers can be had below a cgroup only whi
 * the caller's cgroup is its own to use (delegated, or the root of a cgroup namespace): below it, and when
   controllers are needed first all its processes move to the leaf ``pycontainer.host`` in it;
 * it is not, as in the session of root: at the top of the mounted tree, where the service manager has
-  nothing but slices.
+  nothing but slices;
+* an ordinary user may do neither: when a limit that must hold needs it, this process moves to a scope of the
+  user's systemd, which is delegated.
 
 A process in a leaf ``pycontainer.host`` uses the cgroup above.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -24,6 +27,7 @@ from pycontainer.kernel.cgroup import v2
 from pycontainer.kernel.cgroup.directory import Directory
 from pycontainer.kernel.cgroup.layout import Layout, read_layout
 from pycontainer.kernel.cgroup.place import Place
+from pycontainer.kernel.cgroup.scope import enter_scope
 
 #: Where the processes of a delegated cgroup go.
 LEAF = "pycontainer.host"
@@ -38,6 +42,10 @@ class Home(Place):
         super().__init__()
         self.layout = layout
         self.tree, self._is_ours = _find_tree(layout)
+        #: May no cgroup be made here, by a user who might get a place from systemd?
+        self.is_denied = _is_denied(layout, self.tree)
+        #: Why systemd gave none.
+        self.refusal: str | None = None
         self._hierarchies: dict[str, Directory] = {}
 
     def hierarchy(self, name: str) -> Directory:
@@ -46,6 +54,10 @@ class Home(Place):
         if found is None:
             found = self._hierarchies.setdefault(name, Directory.open(name, lasting=True))
         return found
+
+    def explained(self, error: NotSupported) -> NotSupported:
+        """With the reason why systemd gave no other place."""
+        return error if self.refusal is None else NotSupported(f"{error.what} ({self.refusal})", error.fix)
 
     def _enable_here(self, tree: Directory, controllers: Collection[str]) -> dict[str, int]:
         refused = v2.enable(tree, controllers)
@@ -84,6 +96,16 @@ def _choose(own: str, mount: str, is_pure: bool) -> tuple[str, bool]:
     if is_pure and _may_use(mount):
         return mount, False
     return own, False
+
+
+def _is_denied(layout: Layout, tree: Directory | None) -> bool:
+    return (
+        layout.is_pure
+        and tree is not None
+        and os.geteuid() != 0
+        and tree.path == layout.unified
+        and not _may_use(tree.path)
+    )
 
 
 def _may_use(path: str) -> bool:
@@ -156,24 +178,53 @@ def _move(tree: Directory, leaf: Directory, moved: list[int]) -> bool:
 
 
 _home: Home | None = None
+#: One at a time asks systemd. By pid: a forked child does not wait for a thread that it does not have.
+_moving: dict[int, threading.Lock] = {}
 
 
-def home() -> Home:
+def home(*, move: bool = False) -> Home:
     """The place of this process, found at the first call. Raises :class:`NotSupported` where there is none.
 
-    A forked child goes on with its parent's: it is in the same cgroups.
+    With ``move`` an ordinary user's process that stands in a cgroup of root's moves to a scope of the user's
+    systemd, which is asked once; ``refusal`` tells why it gave none.  A forked child goes on with its parent's
+    place: it is in the same cgroups.
     """
     global _home
     found = _home
     if found is None:
-        layout = read_layout()
-        if layout.unified is None and not layout.v1:
-            raise NotSupported(
-                "no cgroup tree that shows this process is mounted",
-                "mount one: mount -t cgroup2 none /sys/fs/cgroup",
-            )
-        found = _home = Home(layout)
+        found = _home = _find()
+    if move and found.is_denied and found.refusal is None:
+        with _moving.setdefault(os.getpid(), threading.Lock()):
+            if _home is found and found.refusal is None:
+                _home = _move_from(found)
+            found = _home or found
     return found
+
+
+def _find() -> Home:
+    layout = read_layout()
+    if layout.unified is None and not layout.v1:
+        raise NotSupported(
+            "no cgroup tree that shows this process is mounted",
+            "mount one: mount -t cgroup2 none /sys/fs/cgroup",
+        )
+    return Home(layout)
+
+
+def _move_from(denied: Home) -> Home:
+    """The place in a scope, or ``denied`` with the reason. What was begun in the old place ends there."""
+    found = _find()
+    if not found.is_denied:
+        return found  # forked from a process while it was moved, or moved by somebody else
+    found.close()
+    denied.refusal = enter_scope()
+    if denied.refusal is None:
+        found = _find()
+        if not found.is_denied:
+            return found
+        found.close()
+        denied.refusal = f"the scope {found.layout.unified} may not be used, either"
+    return denied
 
 
 def forget_home() -> None:

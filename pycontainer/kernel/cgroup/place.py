@@ -23,6 +23,8 @@ _FULL_DELEGATION = (
     "have it delegated: systemctl edit user@.service, [Service] Delegate=cpu cpuset io memory pids, "
     f"then log in again and use {_DELEGATE}"
 )
+#: Of how many kinds of cgroups a place knows how they are made.
+_MOST_PATTERNS = 64
 
 
 class Place:
@@ -35,6 +37,10 @@ class Place:
         #: The kinds of cgroups that were made in it, by what was asked for.
         self.patterns: dict[Hashable, Pattern] = {}
         self._kept: dict[str, Fd] = {}
+
+    def explained(self, error: NotSupported) -> NotSupported:
+        """The error with what the place knows of its cause."""
+        return error
 
     def hierarchy(self, name: str) -> Directory:
         """The directory in the hierarchy of version 1 that has the caller at ``name``. Raises ``OSError``."""
@@ -49,6 +55,12 @@ class Place:
                 raise NotSupported("the tree of version 2 is not mounted", NO_PLACE)
             found = self._kept.setdefault(place, directory.keep())
         return found
+
+    def keep_pattern(self, kind: Hashable, pattern: Pattern) -> None:
+        """How cgroups of this kind are made."""
+        if len(self.patterns) >= _MOST_PATTERNS:
+            self.patterns.clear()
+        self.patterns[kind] = pattern
 
     def forget_patterns(self) -> None:
         """At our own end; who was made by one goes on with it."""

@@ -6,6 +6,7 @@ unchanged, but for:
 - ``ioctl`` TIOCSTI and TIOCLINUX, which type into a shared terminal (CVE-2017-5226);
 - sockets of AF_ALG and AF_VSOCK, also with a bit set above the 32 that the kernel looks at;
 - device nodes by ``mknod``, which a user namespace refuses anyway; overlay whiteouts (character device 0:0) may be made;
+- ``setrlimit`` of RLIMIT_CORE, which does nothing: see :func:`_shared`;
 - ``io_uring``, whose operations no filter sees, and ``memfd_secret``: ENOSYS, as on a kernel built without.
 """
 
@@ -14,15 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Condition, Profile, Rule
+from pycontainer.kernel.seccomp.profile import ENOSYS, EPERM, Action, Condition, Profile, Rule
 
-# linux/socket.h, linux/stat.h, linux/sched.h, asm-generic/ioctls.h, linux/personality.h.
+# linux/socket.h, linux/in.h, linux/stat.h, linux/sched.h, asm-generic/{ioctls,resource}.h, linux/personality.h.
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 38, 40
 NETLINK_ROUTE = 0
+#: The protocols that an internet socket of each family may have: the usual one of its type, ICMP, TCP, UDP.
+INTERNET = {AF_INET: (0, 1, 6, 17), AF_INET6: (0, 6, 17, 58)}
 S_IFMT, S_IFIFO, S_IFCHR, S_IFREG, S_IFSOCK = 0xF000, 0x1000, 0x2000, 0x8000, 0xC000
 #: NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; NEWTIME is for unshare and clone3 only.
 CLONE_NEW_NAMESPACES = 0x7E020000
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
+RLIMIT_CORE = 4
 #: PER_LINUX, PER_LINUX32, both with UNAME26, and the question for the present one.
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
 
@@ -151,7 +155,9 @@ def strict_profile() -> Profile:
     """The profile for programs that need files, threads and the internet protocols, and nothing more.
 
     No capability unlocks anything: neither mounts nor namespaces, and no look into another process.
-    Sockets are of the families UNIX, INET and INET6, or netlink for the routing tables.
+    Sockets are of the families UNIX, INET and INET6, or netlink for the routing tables; internet sockets speak
+    TCP, UDP or ICMP.  Nothing that the kernel would load a module for at the wish of a program: other families,
+    SCTP and the like, line disciplines of terminals.
     """
     plain = (COMMON | NEWER) - STRICT_DENIES - STRICT_ABSENT - _BY_ARGUMENT
     netlink = (Condition.low32(0, AF_NETLINK), Condition.low32(2, NETLINK_ROUTE))
@@ -161,12 +167,11 @@ def strict_profile() -> Profile:
             Rule(names=sorted(plain)),
             *_machines(),
             *_shared(),
+            _terminal(TIOCSETD),
             *_nodes(S_IFREG, S_IFIFO, S_IFSOCK, whiteouts=False),
             *(_personality(value) for value in (PERSONALITIES[0], PERSONALITIES[-1])),
-            *(
-                Rule(names=("socket",), conditions=(Condition.low32(0, f),))
-                for f in (AF_UNIX, AF_INET, AF_INET6)
-            ),
+            Rule(names=("socket",), conditions=(Condition.low32(0, AF_UNIX),)),
+            *_internet(),
             Rule(names=("socket",), conditions=netlink),
             Rule(names=("socketpair",), conditions=(Condition.low32(0, AF_UNIX),)),
             Rule(names=("clone",), conditions=(_NO_NAMESPACES,)),
@@ -194,9 +199,29 @@ def _machines() -> Iterator[Rule]:
 
 
 def _shared() -> Iterator[Rule]:
-    """Typing into a terminal that others use; the kernel compares 32 bits of the request."""
-    for request in (TIOCSTI, TIOCLINUX):
-        yield Rule(names=("ioctl",), action=EPERM, conditions=(Condition.low32(1, request),))
+    """What reaches beyond the container: its terminal, where others type, and the host's collector of core dumps.
+
+    A container's RLIMIT_CORE of 1 byte keeps the kernel from starting that program, as root of the host; 0 does not
+    (core(5)).  So the limit stays as it is; programs that turn dumps off for their secrets hear that they have.
+    """
+    yield from map(_terminal, (TIOCSTI, TIOCLINUX))
+    done = Action.errno(0)
+    yield Rule(names=("setrlimit",), action=done, conditions=(Condition.low32(0, RLIMIT_CORE),))
+    # With a new limit; without one it is a question.
+    changed = (Condition.low32(1, RLIMIT_CORE), Condition(2, "NE", 0))
+    yield Rule(names=("prlimit64",), action=done, conditions=changed)
+
+
+def _terminal(request: int) -> Rule:
+    return Rule(names=("ioctl",), action=EPERM, conditions=(Condition.low32(1, request),))
+
+
+def _internet() -> Iterator[Rule]:
+    for family, protocols in INTERNET.items():
+        for protocol in protocols:
+            yield Rule(
+                names=("socket",), conditions=(Condition.low32(0, family), Condition.low32(2, protocol))
+            )
 
 
 def _nodes(*kinds: int, whiteouts: bool) -> Iterator[Rule]:

@@ -36,10 +36,14 @@ static const struct word {
     const char *name;
     word_function *run;
 } words[] = {
-    {"idle", probe_idle},       {"sleep", probe_sleep},   {"report", probe_report}, {"fds", probe_fds},
-    {"sysctls", probe_sysctls}, {"calls", probe_calls},   {"devices", probe_devices}, {"join", probe_join},
-    {"swap", probe_swap},       {"daemon", probe_daemon}, {"forks", probe_forks},   {"stop", probe_stop},
-    {"show", probe_show},       {"deep", probe_deep},       {"bigdir", probe_bigdir}, {"leave", probe_leave},   {"find", probe_find},
+    {"idle", probe_idle}, {"sleep", probe_sleep}, {"report", probe_report}, {"fds", probe_fds},
+    {"sysctls", probe_sysctls}, {"calls", probe_calls}, {"devices", probe_devices}, {"join", probe_join},
+    {"swap", probe_swap}, {"daemon", probe_daemon}, {"forks", probe_forks}, {"stop", probe_stop},
+    {"show", probe_show}, {"deep", probe_deep}, {"bigdir", probe_bigdir}, {"leave", probe_leave},
+    {"find", probe_find}, {"try", probe_try}, {"canary", probe_canary}, {"am-root", probe_am_root},
+    {"am-capable", probe_am_capable}, {"kill-group", probe_kill_group}, {"kill-all", probe_kill_all},
+    {"eat", probe_eat}, {"fill", probe_fill}, {"files", probe_files}, {"burn", probe_burn},
+    {"flood", probe_flood},
 };
 
 long slurp(const char *path, char *buffer, size_t size)

@@ -16,6 +16,10 @@ word_function probe_report, probe_fds, probe_sysctls, probe_calls, probe_devices
 word_function probe_join;                                                       /* joiners.c */
 word_function probe_swap, probe_daemon, probe_forks, probe_stop, probe_deep, probe_bigdir; /* mischief.c */
 word_function probe_leave, probe_find;                                           /* traces.c */
+word_function probe_try;                                                         /* attempts.c */
+word_function probe_canary;                                                      /* canary.c */
+word_function probe_am_root, probe_am_capable;                                   /* credentials.c */
+word_function probe_kill_group, probe_kill_all, probe_eat, probe_fill, probe_files, probe_burn, probe_flood; /* hazards.c */
 
 /* Reads up to `size` bytes of a file; the count, or -1. The result ends in NUL. */
 long slurp(const char *path, char *buffer, size_t size);
