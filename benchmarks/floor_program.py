@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import subprocess
 from collections.abc import Sequence
 
