@@ -11,9 +11,10 @@ SHELL := /bin/bash
 python := .venv/bin/python
 ARGS ?=
 RUNS ?= root user vm-root vm-user
+SECONDS ?= 60
 export PYTHON
 
-.PHONY: help demo test test-host test-vm check bench docs build native format clean
+.PHONY: help demo test test-host test-vm check sanitize fuzz bench docs build native format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +36,14 @@ test-vm: test ## the suite in a virtual machine that has only cgroup v2, as root
 check: ## format, lint, types, layers, sizes, symbols, words: all but the tests
 	@tools/setup.sh dev
 	@$(python) tools/check.py
+
+sanitize: ## the C code: analyzers, and the suite as root with it under AddressSanitizer and UBSan
+	@tools/setup.sh sanitize
+	@$(python) tools/sanitize.py
+
+fuzz: ## try inputs on all that reads what others wrote; a minute for each of its tests, SECONDS=600 for longer
+	@tools/setup.sh fuzz
+	@$(python) tools/fuzz.py --seconds $(SECONDS) $(ARGS)
 
 format: ## bring the code into the form that `make check` asks for
 	@tools/setup.sh dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import subprocess
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ def build() -> str:
     if not os.path.exists(_BINARY) or os.path.getmtime(_BINARY) < max(map(os.path.getmtime, sources)):
         os.makedirs(os.path.dirname(_BINARY), exist_ok=True)
         units = [source for source in sources if source.endswith(".c")]
-        command = [os.environ.get("CC", "cc"), *_FLAGS, *units, "-o", _BINARY]
+        command = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, *units, "-o", _BINARY]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BenchmarkError(f"the floor does not compile:\n{done.stderr}")

@@ -21,7 +21,12 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define STACK_BYTES (1 << 20) /* its reports take more than all that is here */
+#else
 #define STACK_BYTES 65536
+#endif
 #define STOPPED_CHECK_NSEC 50000000
 #define PC_EINTR 4
 #define PC_ECHILD 10
@@ -82,7 +87,14 @@ static char *take_stacks(void)
         stacks = mmap(NULL, STACKS_BYTES, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     }
-    return stacks == MAP_FAILED ? NULL : stacks;
+    if (stacks == MAP_FAILED) {
+        return NULL;
+    }
+#ifdef __SANITIZE_ADDRESS__
+    /* Who executes or exits does not return through its frames: the sanitizer takes them for there still. */
+    __asan_unpoison_memory_region(stacks, STACKS_BYTES);
+#endif
+    return stacks;
 }
 
 static void give_stacks_back(char *stacks)

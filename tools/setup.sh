@@ -4,15 +4,18 @@
 #   tools/setup.sh run      what the library needs to run
 #   tools/setup.sh dev      and what the checks and tests need
 #   tools/setup.sh docs     and what the documentation needs
+#   tools/setup.sh sanitize what the checks need, and an analyzer of C
+#   tools/setup.sh fuzz     what the checks need, and atheris
 #   tools/setup.sh native   only the native build, in the .venv that is there
 #
 # Idempotent, quick when there is nothing to do, and silent then. PYTHON=... chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-level=${1:?run, dev, docs or native}
+level=${1:?run, dev, docs, sanitize, fuzz or native}
 
 venv=.venv
 run_packages=(gcc libc6-dev libcap-dev uidmap)
+sanitize_packages=(clang)
 dev_packages=(busybox-static libseccomp-dev strace util-linux)
 
 say() { printf '%s\n' "setup: $*" >&2; }
@@ -54,6 +57,7 @@ need_packages() {
 system_packages() {
     local wanted=("${run_packages[@]}")
     [ "$level" = run ] || wanted+=("${dev_packages[@]}")
+    [ "$level" != sanitize ] || wanted+=("${sanitize_packages[@]}")
     if ! command -v dpkg-query >/dev/null; then
         command -v "${CC:-cc}" >/dev/null || die "no C compiler; on Debian this would install: ${wanted[*]}"
         return
@@ -124,7 +128,11 @@ pip_install() {
 
 python_packages() {
     local extra="" key
-    [ "$level" = run ] || extra="[$level]"
+    case $level in
+        run) ;;
+        sanitize | fuzz) extra="[dev]" ;;
+        *) extra="[$level]" ;;
+    esac
     key=$(fingerprint pyproject.toml setup.py)
     up_to_date "$level" "$key" && return
     say "installing the Python packages of '$level'"
@@ -132,8 +140,14 @@ python_packages() {
     # Without isolation: one set of build tools, downloaded once; the native build below uses them, too.
     # "compat" is a plain .pth file: the import hook that is the default slows every start of the interpreter.
     pip_install --no-build-isolation --config-settings editable_mode=compat --editable ".$extra"
+    [ "$level" != fuzz ] || guide_for_fuzzing
     stamp "$level" "$key"
     stamp native "$(native_key)"
+}
+
+guide_for_fuzzing() { # it has wheels for some Pythons only, and is built with clang elsewhere
+    "$venv/bin/python" -m pip install --quiet --only-binary atheris atheris >/dev/null 2>&1 \
+        || say "no atheris for this Python: hypothesis will choose the inputs alone"
 }
 
 # -- the native build -----------------------------------------------------------------------------

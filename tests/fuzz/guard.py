@@ -20,8 +20,10 @@ from typing import Any
 from pycontainer.errors import PyContainerError
 from pycontainer.kernel.tree import remove_tree
 
+#: How much slower than usual this is: emulated, or with sanitizers in it (tools/sanitize.py).
+SLOWNESS = 10 if {"CGROUP2_VM", "SANITIZED"} & os.environ.keys() else 1
 #: Seconds of the processor's time, and of the clock (for what blocks), that one input may take.
-SECONDS, PATIENCE = 5.0, 60.0
+SECONDS, PATIENCE = 5.0 * SLOWNESS, 60.0 * SLOWNESS
 #: Bytes by which the address space may grow while one input is handled.
 MEMORY = 512 << 20
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
 from pycontainer.kernel import capabilities, seccomp
-from pycontainer.kernel.seccomp import Profile, oci
+from pycontainer.kernel.seccomp import Profile, oci, syscalls
 from tests.fuzz import wild
 from tests.fuzz.guard import guarded
 from tests.unit import bpf_machine
@@ -123,6 +124,21 @@ def test_seccomp_profiles(value: Any, granted: frozenset[str]) -> None:
         return
     with guarded(InvalidArgument):
         bpf_machine.check(seccomp.compile(Profile.from_json(value), granted, "x86_64"))
+
+
+@pytest.mark.parametrize(
+    ("calls", "alternatives", "times"), [(300, 300, 50), (1, 9000, 1), (400, 160, 1), (20000, 9000, 1)]
+)
+def test_a_long_seccomp_profile_is_no_long_wait(calls: int, alternatives: int, times: int) -> None:
+    names = sorted(syscalls.numbers("x86_64"))
+    entry = {
+        "names": [names[place % len(names)] for place in range(calls)],
+        "action": "SCMP_ACT_ALLOW",
+        "args": [{"index": 1, "op": "SCMP_CMP_EQ", "value": value} for value in range(alternatives)],
+    }
+    with guarded(InvalidArgument):
+        profile = Profile.from_json({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [entry] * times})
+        seccomp.compile(profile, frozenset(), "x86_64")
 
 
 TEXTS = st.one_of(

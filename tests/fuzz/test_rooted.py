@@ -84,9 +84,9 @@ def plant(root: Path, outside: Outside, planted: list[tuple[str, str, str]]) -> 
     for kind, name, target in planted:
         place = root / name
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(place) or not place.parent.resolve().is_relative_to(root):
                 continue  # this hand must not go out, either
+            place.parent.mkdir(parents=True, exist_ok=True)
             if kind in {"directory", "shut"}:
                 place.mkdir(mode=0o700 if kind == "directory" else 0)
             elif kind == "file":

@@ -210,7 +210,7 @@ def test_environment_and_directory(every: NamespaceSet, monkeypatch: pytest.Monk
     [
         ("true", {}, "^argv='true': a sequence"),
         ([], {}, r"^argv=\[\]: a sequence"),
-        (["a\0b"], {}, "contains a NUL byte"),
+        (["a\0b"], {}, "a NUL byte cannot"),
         (["true"], {"env": {"X": "a\0"}}, "^env=.*NUL"),
         (["true"], {"stdin": -2}, "^stdin=-2: PIPE, DEVNULL, a descriptor or an open file is accepted"),
         (["true"], {"stdout": subprocess.PIPE}, "^stdout=-1: nobody would be at the other end: use popen"),

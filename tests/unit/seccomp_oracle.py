@@ -97,6 +97,18 @@ def number_of(name: str, abi: str) -> int | None:
     return number if number >= 0 else None
 
 
+def rule_number(name: str, abi: str) -> int | None:
+    """The number by which libseccomp takes a rule about a call; ``None`` when it cannot be told of it.
+
+    Calls that are newer than it have no name there, and only those of this machine can be told by number.
+    """
+    if number_of(name, abi) is not None:
+        return int(library().seccomp_syscall_resolve_name(name.encode()))
+    if knows(name) or abi != syscalls.native():
+        return None
+    return syscalls.numbers(abi).get(name)
+
+
 def knows(name: str) -> bool:
     """Has libseccomp heard of the call, on whatever architecture?"""
     return bool(library().seccomp_syscall_resolve_name(name.encode()) != -1)
@@ -154,8 +166,8 @@ class Stack:
             _check(lib.seccomp_attr_set(context, 2, KILL_PROCESS))
             for rule, action in rules:
                 for name in rule.names:
-                    number = lib.seccomp_syscall_resolve_name(name.encode())
-                    if number != -1 and number_of(name, abi) is not None:
+                    number = rule_number(name, abi)
+                    if number is not None:
                         compare = (_Compare * len(rule.conditions))(*map(_compare, rule.conditions))
                         _check(
                             lib.seccomp_rule_add_array(context, action.word, number, len(compare), compare)

@@ -91,6 +91,41 @@ def test_libseccomp_understands_rules_the_same_way(profile: Profile, abi: str) -
             assert got == expected
 
 
+@given(
+    data=st.data(),
+    default=st.sampled_from(ACTIONS),
+    abi=st.sampled_from(["x86_64", "aarch64"]),
+    chosen=st.lists(st.tuples(st.integers(0, 2**31), st.sampled_from(ACTIONS)), max_size=12),
+)
+def test_libseccomp_gives_every_number_the_same_verdict(
+    data: st.DataObject, default: seccomp.Action, abi: str, chosen: list[tuple[int, seccomp.Action]]
+) -> None:
+    """Rules about a few calls each, of all that there are, and every number asked."""
+    calls = [
+        name for name in sorted(syscalls.numbers(abi)) if seccomp_oracle.rule_number(name, abi) is not None
+    ]
+    about = {calls[place % len(calls)]: action for place, action in chosen}
+    rules_ = [
+        Rule(
+            names=[name],
+            action=action,
+            conditions=tuple(data.draw(st.lists(conditions(st.integers(0, 5)), max_size=1))),
+        )
+        for name, action in about.items()
+        if action != default
+    ]
+    profile = Profile(default=default, rules=rules_)
+    code = bpf_machine.check(seccomp.compile(profile, frozenset(), abi))
+    stack = seccomp_oracle.Stack(profile, profile.rules, abi, apart=True)
+    by_number = {number: name for name, number in syscalls.numbers(abi).items()}
+    for number in range(601):
+        name = by_number.get(number)
+        for arguments in seccomp_oracle.boundaries([rule for rule in rules_ if name in rule.names]):
+            words = bpf_machine.data(number, syscalls.AUDIT[abi], arguments)
+            expected = profile.unknown.word if name is None else stack.answer(words)
+            assert bpf_machine.run(code, words) == expected, (name, number)
+
+
 def _many(count: int) -> Profile:
     """A call with so many argument rules that its part is out of the reach of a conditional jump."""
     listed = [

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 #: Docker's own is 17 KiB.
 MAX_BYTES = 1 << 20
+#: Calls times their alternatives: a megabyte could say billions, and a filter has 4096 instructions.
+MAX_PAIRS = 1 << 16
 
 ACTIONS = {
     "SCMP_ACT_ALLOW": ALLOW,
@@ -100,13 +102,15 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Profile:
         if data.get(field):
             raise InvalidArgument(f"seccomp.{field}", data[field], "not supported")
     entries = _list(data, "syscalls", "seccomp")
+    rules: list[Rule] = []
+    left = MAX_PAIRS
+    for number, entry in enumerate(entries):
+        found, pairs = _rules(entry, f"seccomp.syscalls[{number}]", left)
+        rules += found
+        left -= pairs
     return Profile(
         default=_action(data, "defaultAction", "defaultErrnoRet", "seccomp"),
-        rules=[
-            rule
-            for number, entry in enumerate(entries)
-            for rule in _rules(entry, f"seccomp.syscalls[{number}]")
-        ],
+        rules=rules,
         compat=_compat(data),
     )
 
@@ -147,7 +151,8 @@ def _compat(data: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(arch for arch in syscalls.COMPAT.values() if arch in arches)
 
 
-def _rules(entry: object, where: str) -> Iterator[Rule]:
+def _rules(entry: object, where: str, most: int) -> tuple[list[Rule], int]:
+    """The rules of an entry, and how many pairs of a call and an alternative they are; at most so many."""
     data = _object(entry, SYSCALL, where)
     names = _list(data, "names", where) + ([data["name"]] if data.get("name") else [])
     if not names or (data.get("names") and data.get("name")):
@@ -166,10 +171,17 @@ def _rules(entry: object, where: str) -> Iterator[Rule]:
             arches=arches,
         )
     alternatives = _alternatives(_list(data, "args", where), f"{where}.args")
+    pairs = len(rule.names) * len(alternatives)
+    if pairs > most:
+        raise InvalidArgument(
+            "seccomp.syscalls", where, f"these are more than {MAX_PAIRS} calls with conditions"
+        )
     past = _runs_since(exclude, f"{where}.excludes") if exclude.get("minKernel") else False
     ready = _runs_since(include, f"{where}.includes") if include.get("minKernel") else True
-    if arches and ready and not past:
-        yield from (attrs.evolve(rule, conditions=conditions) for conditions in alternatives)
+    applies = arches and ready and not past
+    return [
+        attrs.evolve(rule, conditions=conditions) for conditions in alternatives
+    ] if applies else [], pairs
 
 
 def _alternatives(entries: Iterable[object], where: str) -> list[tuple[Condition, ...]]:

@@ -147,7 +147,7 @@ class Condition:
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise InvalidArgument("names", names, "a list of names is needed")
-    return tuple(syscalls.check_name(name) for name in names)
+    return tuple(dict.fromkeys(map(syscalls.check_name, names)))
 
 
 def _arches(arches: Iterable[str]) -> frozenset[str]:
