@@ -66,7 +66,9 @@ def test_the_hosts_interpreter_is_not_what_a_container_executes(entered, options
 def test_a_mask_is_of_the_hosts_null_device_whatever_lies_on_it(tmp_path):
     """A mask that is anything else could be read and written through the paths that it hides."""
     (tmp_path / "file").write_text("of the host")
-    script = "for f in /proc/keys /proc/timer_list /proc/interrupts; do cat $f; echo x > $f; done; cat /dev/null"
+    script = (
+        "for f in /proc/keys /proc/timer_list /proc/interrupts; do cat $f; echo x > $f; done; cat /dev/null"
+    )
     mounts = [pc.Bind(tmp_path / "file", "/dev/null")]
     assert pc.run("host:", ["sh", "-c", script], text=True, mounts=mounts).stdout == "of the host"
     assert (tmp_path / "file").read_text() == "of the host"
