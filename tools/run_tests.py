@@ -33,8 +33,8 @@ TEST_USER = "pycontainer-test"
 VM = ROOT / "tests/vm/cgroup2-vm"
 
 #: After which a run is stuck, in seconds.
-HERE_LIMIT = 900
-VM_LIMIT = 900
+HERE_LIMIT = 1200
+VM_LIMIT = 1200
 
 #: The line with which pytest closes.
 CLOSING = re.compile(r"(?:\d+ \w+(?:, )?)+ in [\d.]+s|no tests ran in [\d.]+s")
