@@ -267,7 +267,7 @@ def plant() -> int:
     missed = []
     for name, (words, code) in planted.IN_MODULE.items():
         _python(planted.PREAMBLE + textwrap.dedent(code), str(BUILD))
-        if not any(words in report for report in reports()):
+        if not any(words in report for report in list(reports())):
             missed.append(name)
     for name, (number, code) in planted.IN_CHILD.items():
         if _python(planted.PREAMBLE + textwrap.dedent(code), str(BUILD)).split() != [str(int(number))]:
@@ -282,7 +282,7 @@ def plant() -> int:
         _build_program(name, mutants, program, hosted=hosted)
     list(reports())
     _python(planted.FILL_REGISTRY, str(mutants / "reaper"))
-    if not any("pc_registry_add" in report for report in reports()):
+    if not any("pc_registry_add" in report for report in list(reports())):
         missed.append("a table of a program is too small")
     status = subprocess.run([mutants / "init", "9" * 30, "0", "--", "x"], check=False).returncode
     if status != -signal.SIGILL:

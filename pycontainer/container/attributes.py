@@ -159,7 +159,8 @@ def kernel_settings(values: Any, *, own_network: bool) -> tuple[tuple[str, str],
             )
         if name.startswith("net.") and not own_network:
             raise InvalidArgument("sysctls", name, "with network='host' it would be the host's")
-        content = str(value) if type(value) in (int, str) else ""
+        is_number = type(value) is int and abs(value) < 1 << 64
+        content = str(value) if is_number or isinstance(value, str) else ""
         if not content or not content.isprintable():
             raise InvalidArgument("sysctls", {name: value}, "a number or a line of text is needed")
         found.append((name.replace(".", "/"), content))

@@ -253,12 +253,14 @@ class Command(ABC):
 
     def unexecutable(self, error: CommandNotFound | CommandNotExecutable) -> Result[Any]:
         """The result of a program that does not exist (127) or cannot be run (126), as Docker gives it."""
-        message, as_text = f"pycontainer: {error}\n", self.exchange.text is not None
+        # A name of the file system need not be text.
+        message = f"pycontainer: {error}\n".encode(errors="backslashreplace")
+        as_text = self.exchange.text is not None
         return Result(
             args=self.argv,
             exit_code=error.exit_code,
             stdout="" if as_text else b"",
-            stderr=message if as_text else message.encode(),
+            stderr=message.decode() if as_text else message,
             usage=Usage(wall=0.0, cpu_user=0.0, cpu_system=0.0),
             changes=(),
         )

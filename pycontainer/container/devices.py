@@ -73,7 +73,7 @@ def _parse(word: str) -> Device:
     ):
         raise InvalidArgument("devices", word, "'source[:target][:rwm]' is needed")
     name = os.path.normpath(target).removeprefix("/dev/")
-    if name.startswith("/") or ".." in target.split("/"):
+    if name.startswith("/") or name == "." or ".." in target.split("/"):
         raise InvalidArgument("devices", word, "the target is to lie below /dev")
     try:
         status = os.stat(source)

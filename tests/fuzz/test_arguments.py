@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pycontainer.container import arguments, mounts
 from pycontainer.container.bounds import make_bounds
 from pycontainer.container.command import Exchange
+from pycontainer.container.security import Security
 from pycontainer.container.spec import make_spec
 from pycontainer.errors import ImageError, InvalidArgument, NotSupported
 from pycontainer.image.image import Image, parse_image
@@ -189,6 +190,7 @@ LIMITS = {
 @given(given_=st.fixed_dictionaries({}, optional={name: wild.mostly(good) for name, good in LIMITS.items()}))
 @example(given_={"pids": "9" * 5000})
 @example(given_={"cpuset_cpus": "9" * 5000})
+@example(given_={"cpuset_cpus": 10**5000})
 @example(given_={"cpuset_cpus": "٣"})
 @example(given_={"io_max": {"/a\0": {"rbps": 1}}})
 @example(given_={"io_max": {"²:1": {"rbps": 1}}})
@@ -197,6 +199,29 @@ def test_limits(given_: dict[str, Any]) -> None:
         make_bounds(given_)
 
 
+DEVICES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["/dev/null", "/dev/tty", "/etc", "/nowhere", "", "x"]),
+    st.sampled_from(
+        ["", ":/dev/x", ":x/y", ":x", ":./", ":/dev/../etc", ":/dev/", ":", ":/dev/pts", ":/dev/a/../../b"]
+    ),
+    st.sampled_from(["", ":rwm", ":r", ":rr", ":x", ":"]),
+)
+SYSCTLS = st.dictionaries(
+    st.sampled_from(
+        [
+            "net.ipv4.ip_forward",
+            "kernel.shmmax",
+            "kernel.core_pattern",
+            "net..x",
+            "net.é",
+            "fs.mqueue.x",
+            "net.a/b",
+        ]
+    ),
+    st.one_of(wild.INTEGERS, wild.TEXT),
+    max_size=2,
+)
 NAMES = st.dictionaries(wild.TEXT, wild.TEXT, max_size=3)
 OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "entrypoint": st.lists(wild.TEXT, max_size=3), "env": NAMES, "workdir": wild.TEXT.map(lambda text: "/" + text),
@@ -207,7 +232,10 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "ulimits": st.dictionaries(st.sampled_from(["nofile", "core", "x"]), st.one_of(wild.INTEGERS, st.tuples(wild.INTEGERS, wild.INTEGERS)), max_size=2),
     "size": SIZES, "shm_size": SIZES, "stop_signal": st.sampled_from(["TERM", 9, "x"]), "labels": NAMES,
     "extra_fds": st.one_of(st.lists(wild.INTEGERS, max_size=2), st.dictionaries(wild.INTEGERS, wild.INTEGERS, max_size=2)),
-    "umask": wild.INTEGERS, "best_effort": st.booleans(),
+    "umask": wild.INTEGERS, "best_effort": st.booleans(), "oom_score_adj": wild.INTEGERS,
+    "group_add": st.lists(st.one_of(wild.TEXT, wild.INTEGERS), max_size=2),
+    "devices": st.lists(DEVICES, max_size=2), "sysctls": SYSCTLS,
+    "security": st.sampled_from([Security.default(), Security.strict(), Security.privileged()]),
 }  # fmt: skip
 
 
@@ -218,6 +246,8 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
 @example(command=["\ud800"], options={})
 @example(command=["true"], options={"extra_fds": {2**40: 3}})
 @example(command=["true"], options={"extra_fds": {3: 2**40}})
+@example(command=["true"], options={"devices": ["/dev/null:./"]})
+@example(command=["true"], options={"sysctls": {"net.ipv4.ip_forward": 10**5000}})
 def test_specifications(command: Any, options: dict[str, Any]) -> None:
     with guarded(InvalidArgument):
         spec = make_spec(Image.from_host(), command, **options)
@@ -231,6 +261,11 @@ def test_specifications(command: Any, options: dict[str, Any]) -> None:
             assert b"\0" not in os.fsencode(word)
         assert spec.workdir.startswith("/")
         assert all(0 <= soft <= hard < 1 << 64 for _, soft, hard in spec.ulimits)
+        for device in spec.devices:
+            assert not {"", ".", ".."} & set(device.name.split("/"))
+        for file, content in spec.sysctls:
+            assert b"\0" not in os.fsencode(file + content)
+            assert not {"", ".", ".."} & set(file.split("/"))
 
 
 @given(name=st.sampled_from(sorted(OPTIONS)), value=wild.VALUES)

@@ -61,7 +61,7 @@ def spawn(**fields):
     kept = [ffi.new("char *[2]", [word]), ffi.new("int32_t[1]", [-1]), ffi.new("char[1]")]
     spec = ffi.new("struct pc_spawn *", {
         "strings": kept[2], "slots": kept[1], "candidates": kept[0], "argv": kept[0], "envp": nothing,
-        "cgroup": -1, "leash": -1, "terminal": -1, "program": -1, **fields})
+        "cgroup": -1, "leash": -1, "landlock": -1, "terminal": -1, "program": -1, **fields})
     result = ffi.new("struct pc_result *")
     lib.pc_spawn(spec, result)
     ended = ffi.new("struct pc_ended *")

@@ -172,7 +172,7 @@ def _cores(argument: str, value: Any) -> float:
 
 
 def _list(argument: str, value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
         value = str(value)
     text = value.replace(" ", "") if isinstance(value, str) else ""
     ranges = (
