@@ -81,6 +81,7 @@ IN_MACHINE = [
         f"tests/e2e/test_{name}.py"
         for name in ("run", "container", "ownership", "arguments", "rootfs", "limits", "usage", "security")
     ),
+    *(f"tests/security/test_{name}.py" for name in ("matrix", "exhaustion")),
 ]
 
 #: A test that fails is tried once more, which its closing line tells ("1 rerun"): other work on the machine

@@ -7,6 +7,7 @@ on the host; it does not watch memory.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
@@ -235,7 +236,12 @@ def containers() -> State:
     root = os.environ.get("PYCONTAINER_ROOT")
     if not root:
         return {}
-    return {str(path): "" for path in Path(root, "run").glob("*/*") if path.is_dir()}
+    state = {}
+    for host in Path(root, "run").glob("*"):
+        # The reaper of a host process that a test ended may be removing it at this moment.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            state.update({str(path): "" for path in list(host.iterdir()) if path.is_dir()})
+    return state
 
 
 KINDS: dict[str, Callable[[], State]] = {

@@ -40,10 +40,10 @@ int probe_daemon(int argc, char **argv)
     int after = argc > 2 && strcmp(argv[2], "stay") == 0;
     if (fork() == 0) {
         setsid();
+        ignore_all();
         if (fork() != 0) {
             _exit(0);
         }
-        ignore_all();
         chdir("/");
         for (;;) {
             pause();
