@@ -14,7 +14,8 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hostile program, as one static file that users other than the caller can read, too."""
     made = [path for path in tmp_path_factory.getbasetemp().glob("payload*/probe") if path.exists()]
     if made:
-        return made[0]
+        # pytest keeps a link to the newest directory of a name; /proc tells of programs by their real paths.
+        return made[0].resolve()
     target = program.build(tmp_path_factory.mktemp("payload"))
     for above in target.parents:
         if above.is_relative_to(tmp_path_factory.getbasetemp().parent):
