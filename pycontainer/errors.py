@@ -44,7 +44,7 @@ class InvalidArgument(PyContainerError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{_cut(self.argument)}={_shown(self.value)}: {_cut(self.reason)}"
+        return f"{_cut(self.argument)}={shown(self.value)}: {_cut(self.reason)}"
 
 
 #: How much of what a caller gave a message repeats.
@@ -55,7 +55,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as messages repeat it: its beginning, and never an error."""
     try:
         return _cut(repr(value))
     except (ValueError, RecursionError):

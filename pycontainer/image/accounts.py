@@ -168,7 +168,7 @@ def _account(text: str, name: str, number: int | None) -> tuple[list[str], int, 
         elif fields[0] != name:
             continue
         if uid is None or gid is None:
-            raise ImageError(f"/etc/passwd of the container has impossible numbers for {fields[0]!r}")
+            raise ImageError(f"/etc/passwd of the container has impossible numbers for {fields[0][:100]!r}")
         return fields, uid, gid
     return None
 
@@ -181,7 +181,7 @@ def _group(read: _Read, argument: str, value: str, group: str) -> int:
         if fields[0] == group:
             gid = _id(fields[2])
             if gid is None:
-                raise ImageError(f"/etc/group of the container has an impossible number for {group!r}")
+                raise ImageError(f"/etc/group of the container has an impossible number for {group[:100]!r}")
             return gid
     raise InvalidArgument(argument, value, f"/etc/group of the container has no group {group!r}")
 
@@ -195,7 +195,7 @@ def _memberships(text: str, name: str, own: int) -> tuple[int, ...]:
             if gid is not None and gid != own:
                 found.add(gid)
     if len(found) > _GROUPS_LIMIT:
-        raise ImageError(f"/etc/group of the container lists {name!r} more than {_GROUPS_LIMIT} times")
+        raise ImageError(f"/etc/group of the container lists {name[:100]!r} more than {_GROUPS_LIMIT} times")
     return tuple(sorted(found))
 
 

@@ -34,7 +34,7 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _paths(value: Any) -> tuple[str, ...]:
     """Return what is a list in our notation and an object with empty values in JSON."""
-    return tuple(sorted(_words(list(value) if isinstance(value, Mapping) else value)))
+    return tuple(sorted(set(_words(list(value) if isinstance(value, Mapping) else value))))
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:

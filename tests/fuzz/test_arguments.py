@@ -191,6 +191,7 @@ LIMITS = {
 @example(given_={"pids": "9" * 5000})
 @example(given_={"cpuset_cpus": "9" * 5000})
 @example(given_={"cpuset_cpus": 10**5000})
+@example(given_={"io_max": {10**5000: {}}})
 @example(given_={"cpuset_cpus": "٣"})
 @example(given_={"io_max": {"/a\0": {"rbps": 1}}})
 @example(given_={"io_max": {"²:1": {"rbps": 1}}})

@@ -43,6 +43,7 @@ CONFIGS = st.one_of(
 
 @given(value=CONFIGS)
 @example(value={"Cmd": ["\ud800"]})
+@example(value={"Volumes": ["/a", "/a"]})
 def test_image_configurations(value: Any) -> None:
     with guarded(InvalidArgument):
         config = ImageConfig.from_json(value)
@@ -119,6 +120,7 @@ PROFILES = st.one_of(
     },
     granted=frozenset(),
 )
+@example(value={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{10**5000: None}]}, granted=frozenset())
 def test_seccomp_profiles(value: Any, granted: frozenset[str]) -> None:
     if not isinstance(value, dict):
         return

@@ -20,6 +20,8 @@ OUTSIDE = "@"
 NAMES = st.sampled_from(
     ["a", "b", "c", ".", "..", "", "l", "m", "outside", "file", "n" * 256, "\udcff", "\0", "\ud800"]
 )
+#: Deeper than a path may be long; each is thousands of directories, so they are few.
+DEEP = st.integers(0, 60).map(lambda chance: "a/" * 2500 if chance == 60 else "a/b")
 PATHS = st.one_of(
     st.lists(NAMES, max_size=5).map("/".join),
     st.lists(NAMES, max_size=5).map(lambda names: "/" + "/".join(names)),
@@ -31,10 +33,10 @@ PATHS = st.one_of(
             OUTSIDE,
             OUTSIDE + "/file",
             "../../" * 40 + "etc/passwd",
-            "a/" * 2500,
         ]
     ),
     st.text(max_size=6),
+    DEEP,
 )
 #: What the container has made: kind, where, and where to a link leads.
 PLANTED = st.lists(

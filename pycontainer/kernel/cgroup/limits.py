@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 import attrs
 
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, shown
 from pycontainer.kernel.cgroup.devices import DeviceRule
 from pycontainer.kernel.cgroup.disks import find_disk
 from pycontainer.size import parse_size
@@ -192,7 +192,7 @@ def _mapping(argument: str, value: Any, example: str) -> Mapping[Any, Any]:
 def _io(argument: str, value: Any) -> tuple[IoLimit, ...]:
     found: dict[str, IoLimit] = {}
     for path, bounds in _mapping(argument, value, "{'/srv': {'wbps': '10M'}}").items():
-        where = f"{argument}[{path!r}]"
+        where = f"{argument}[{shown(path)}]"
         given = {}
         for key, bound in _mapping(where, bounds, "{'wbps': '10M'}").items():
             if key not in _IO_KEYS:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, shown
 from pycontainer.kernel.seccomp import syscalls
 from pycontainer.kernel.seccomp.profile import (
     ALLOW,
@@ -249,9 +249,9 @@ def _object(value: object, fields: set[str], where: str) -> Mapping[str, Any]:
         raise InvalidArgument(where, value, "an object is needed")
     for field in value:
         if field not in fields:
-            raise InvalidArgument(
-                f"{where}.{field}", value[field], f"no such field; known are {', '.join(sorted(fields))}"
-            )
+            name = field if isinstance(field, str) else shown(field)
+            known = ", ".join(sorted(fields))
+            raise InvalidArgument(f"{where}.{name}", value[field], f"no such field; known are {known}")
     return value
 
 
