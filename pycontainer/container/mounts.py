@@ -175,7 +175,10 @@ def _without_links(mount: Bind) -> Bind:
     """The same with a source that has no links: who may change a part of the path must not choose another later."""
     if is_magic(mount.source):
         return mount
-    source = os.path.realpath(mount.source)
+    try:
+        source = os.path.realpath(mount.source)
+    except OSError:  # a link was none any more when it was read
+        raise InvalidArgument("mounts", mount.source, "somebody is exchanging a part of this path") from None
     return mount if source == mount.source else attrs.evolve(mount, source=source)
 
 
