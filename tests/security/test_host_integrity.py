@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import resource
@@ -22,6 +23,7 @@ from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.rooted import Rooted
 from pycontainer.kernel.transfer import copy_out
 from pycontainer.kernel.tree import remove_tree
+from tests.security import matrix, rows
 
 ROOT = pytest.mark.needs("root")
 
@@ -534,3 +536,34 @@ def test_what_an_image_says_of_itself_is_data(probe, tmp_path):
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rootfs"]
     assert sorted(os.listdir(rootfs)) == ["probe"]
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_known_hole_has_one_row():
+    listed = [word for word in rows.CATALOGUE.split() if word.startswith(("CVE-", "GHSA-"))]
+    held = [hole for row in (*rows.SETTING_UP, *rows.COPIES) for hole in row.holes]
+    assert sorted(held) == sorted(listed)
+    assert len(set(held)) == len(held)
+
+
+@pytest.mark.parametrize("row", [*rows.SETTING_UP, *rows.COPIES], ids=lambda row: row.holes[0])
+def test_the_tests_of_a_row_exist(row):
+    if not row.tests:
+        assert "yet" in row.holds
+    for test in row.tests:
+        if test.startswith("matrix: "):
+            assert set(test.removeprefix("matrix: ").split()) <= set(matrix.ROWS)
+        else:
+            file, _, name = test.partition("::")
+            assert name in functions(Path(__file__).parents[1] / file), test
+
+
+def test_the_table_of_the_documentation_is_this_one():
+    document = Path(__file__).parents[2] / "docs/security.md"
+    assert rows.table() in document.read_text(), "write there what 'python -m tests.security.rows' prints"
