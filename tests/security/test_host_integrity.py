@@ -379,14 +379,15 @@ def test_very_deep_trees_come_out_are_listed_and_removed(probe, tmp_path):
         container.get("/out", tmp_path)
         # No path can name what lies deeper than 4096 bytes: it goes with what is above.
         assert len(container.changes()) > 2000
+        depth = 0
+        with Descent(os.open(tmp_path / "out", os.O_RDONLY | os.O_DIRECTORY)) as walk:
+            while "d" in os.listdir(walk.fd):
+                walk.down("d")
+                depth += 1
+            assert os.listdir(walk.fd) == ["last"]
+            os.chmod("last", 0o600, dir_fd=walk.fd)  # it came out as it was: for nobody
+        assert depth == 6000
         container.put(tmp_path / "out", "/back")
-    depth = 0
-    with Descent(os.open(tmp_path / "out", os.O_RDONLY | os.O_DIRECTORY)) as walk:
-        while "d" in os.listdir(walk.fd):
-            walk.down("d")
-            depth += 1
-        assert os.listdir(walk.fd) == ["last"]
-    assert depth == 6000
     top = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     remove_tree(top, "out")
     os.close(top)
@@ -433,8 +434,8 @@ def test_nothing_of_an_image_is_executed_or_loaded_for_the_host(probe, tmp_path)
             ]
             assert seen == []
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            programs = {os.readlink(f"/proc/{pid}/exe") for pid in children}
-            assert {name for name in programs if "probe" not in name} <= {"/memfd:reaper (deleted)"}
+            programs = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
+            assert programs == {"probe", "reaper"}
     assert not traps.exists()
 
 
