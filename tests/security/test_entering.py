@@ -598,3 +598,17 @@ def test_words_that_are_too_long_are_refused_by_the_users_name():
         with pc.Container.create("host:", ["sh"], env={"V": "x" * (1 << 18)}, **options) as container:
             with pytest.raises(pc.CommandNotExecutable, match='"sh"'):
                 container.start()
+
+
+@pytest.mark.parametrize(
+    ("call", "runs"), [("prctl", True), ("execveat", False), ("fcntl", False), ("execve", False)]
+)
+def test_a_filter_that_denies_what_a_start_needs_is_told(call, runs):
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": [call], "action": "SCMP_ACT_ERRNO"}],
+    }
+    security = pc.Security.default().evolve(seccomp=profile)
+    result = pc.run("host:", ["true"], security=security, text=True, timeout=30)
+    assert (result.exit_code == 0) is runs
+    assert runs or "a call filter must allow execve, execveat, fcntl" in result.stderr
