@@ -198,13 +198,11 @@ static int hold(void)
     return serve(0);
 }
 
-/* As quick as can be to where nobody inside may look: until then REPORT could be taken from here. */
 static int become(const struct start *start)
 {
-    long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (ret == 0) {
-        ret = pc_raw3(__NR_fcntl, start->report, F_SETFD, FD_CLOEXEC);
-    }
+    /* Else programs of the container could take REPORT from here, and keep it open. Their filter may deny this call. */
+    pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+    long ret = pc_raw3(__NR_fcntl, start->report, F_SETFD, FD_CLOEXEC);
     if (ret == 0) {
         ret = execute(start);
     }

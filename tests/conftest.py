@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,15 +68,12 @@ def _remove(root: Path) -> None:
 
     The reaper of a host process that a test ended may still be at work in it.
     """
-    for directory, names, _ in os.walk(root):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                path = Path(directory, name)
-                if not path.is_symlink() and path.stat().st_mode & 0o700 != 0o700:
-                    path.chmod(0o700)
-    deadline = time.monotonic() + 5
-    while root.exists() and time.monotonic() < deadline:
-        shutil.rmtree(root, ignore_errors=True)
+    # Programs, not os.walk and shutil: a test that failed may have left a tree that is deeper than Python's stack.
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf", "--one-file-system"]):
+        deadline = time.monotonic() + 5
+        while root.exists() and subprocess.run([*command, root], capture_output=True, check=False).returncode:
+            if time.monotonic() > deadline:
+                break
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

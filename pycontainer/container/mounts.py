@@ -68,8 +68,8 @@ class Bind:
 
     ``source`` is a path of the host, absolute or from the caller's directory; it must exist when the
     container is described.  Its symbolic links are followed then and never again: a start that meets one where
-    there was none is refused.  ``/proc/self/fd/N`` names what the caller has opened.  ``target`` is made where
-    it is absent.  With ``idmap`` (the default) the container's
+    there was none is refused.  For a root caller ``/proc/self/fd/N`` names what it has opened.  ``target`` is
+    made where it is absent.  With ``idmap`` (the default) the container's
     root appears on the host as the caller, so that files made inside belong to the caller; it needs a file
     system with idmapped mounts (mount_setattr(2): ext4, xfs, btrfs, tmpfs since 6.3).  ``idmap=False``
     shows the host's ids as they are: nobody, in a user namespace.  ``propagation`` as in Docker.
@@ -175,7 +175,10 @@ def _without_links(mount: Bind) -> Bind:
     """The same with a source that has no links: who may change a part of the path must not choose another later."""
     if is_magic(mount.source):
         return mount
-    source = os.path.realpath(mount.source)
+    try:
+        source = os.path.realpath(mount.source)
+    except OSError:  # a link was none any more when it was read
+        raise InvalidArgument("mounts", mount.source, "somebody is exchanging a part of this path") from None
     return mount if source == mount.source else attrs.evolve(mount, source=source)
 
 

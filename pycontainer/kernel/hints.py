@@ -96,4 +96,6 @@ def of_program(name: str, error: int) -> str:
         if " " in name.strip():
             return f"a string is one word, the program's name: for a program with arguments give a list, {name.split()!r}"
         return "it is not in PATH, or its interpreter is missing"
+    if error == errno.EPERM:
+        return "a call filter must allow execve, execveat, fcntl and write"
     return "made for another kind of machine, or a script without #!" if error == errno.ENOEXEC else ""

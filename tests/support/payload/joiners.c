@@ -175,6 +175,23 @@ static void by_keep(int pid)
     close(pidfd);
 }
 
+/* Its program, opened to be read and then once more to be written. */
+static void by_write(int pid)
+{
+    int fd = open(name_of(pid, "exe"), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        say("write refused %s", strerrorname_np(errno));
+        return;
+    }
+    char path[64], target[4096] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    readlink(path, target, sizeof target - 1);
+    int again = open(path, O_WRONLY | O_CLOEXEC);
+    say("write %s %s", again < 0 ? strerrorname_np(errno) : "reached", target);
+    close(again);
+    close(fd);
+}
+
 static void by_content(const char *way, int pid)
 {
     char text[65536];
@@ -230,6 +247,8 @@ static void attack(int pid, char **ways)
             by_getfd(pid);
         } else if (!strcmp(way, "keep")) {
             by_keep(pid);
+        } else if (!strcmp(way, "write")) {
+            by_write(pid);
         } else if (!strcmp(way, "stop")) {
             by_stop(pid);
         } else if (!strcmp(way, "quit")) {

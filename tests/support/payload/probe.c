@@ -43,7 +43,7 @@ static const struct word {
     {"find", probe_find}, {"try", probe_try}, {"canary", probe_canary}, {"am-root", probe_am_root},
     {"am-capable", probe_am_capable}, {"kill-group", probe_kill_group}, {"kill-all", probe_kill_all},
     {"eat", probe_eat}, {"fill", probe_fill}, {"files", probe_files}, {"burn", probe_burn},
-    {"flood", probe_flood},
+    {"flood", probe_flood}, {"enter", probe_enter},
 };
 
 long slurp(const char *path, char *buffer, size_t size)

@@ -16,6 +16,7 @@ word_function probe_report, probe_fds, probe_sysctls, probe_calls, probe_devices
 word_function probe_join;                                                       /* joiners.c */
 word_function probe_swap, probe_daemon, probe_forks, probe_stop, probe_deep, probe_bigdir; /* mischief.c */
 word_function probe_leave, probe_find;                                           /* traces.c */
+word_function probe_enter;                                                       /* entering.c */
 word_function probe_try;                                                         /* attempts.c */
 word_function probe_canary;                                                      /* canary.c */
 word_function probe_am_root, probe_am_capable;                                   /* credentials.c */
