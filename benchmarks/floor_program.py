@@ -18,7 +18,9 @@ from pycontainer.kernel import capabilities
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SOURCES = f"{_HERE}/floor"
 _BINARY = f"{os.path.dirname(_HERE)}/build/benchmarks/floor"
+_STEP = f"{_BINARY}-step"
 _FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pthread"]
+_ALONE = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"]
 
 
 @attrs.frozen(kw_only=True)
@@ -36,12 +38,18 @@ def build() -> str:
     sources = sorted(glob.glob(f"{_SOURCES}/*.[ch]"))
     if not os.path.exists(_BINARY) or os.path.getmtime(_BINARY) < max(map(os.path.getmtime, sources)):
         os.makedirs(os.path.dirname(_BINARY), exist_ok=True)
-        units = [source for source in sources if source.endswith(".c")]
-        command = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, *units, "-o", _BINARY]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BenchmarkError(f"the floor does not compile:\n{done.stderr}")
+        step = f"{_SOURCES}/step.c"
+        units = [source for source in sources if source.endswith(".c") and source != step]
+        _compile(*_ALONE, step, "-o", _STEP)
+        _compile(*units, "-o", _BINARY)
     return _BINARY
+
+
+def _compile(*arguments: str) -> None:
+    command = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchmarkError(f"the floor does not compile:\n{done.stderr}")
 
 
 def start_floor(
@@ -59,6 +67,7 @@ def start_floor(
         *(f"read_only={path}" for path in material.security.read_only),
         *(f"environment={variable}" for variable in material.environment),
         *(f"program={path}" for path in material.programs),
+        f"step={_STEP}",
         f"seccomp={material.seccomp}",
         f"capabilities={material.capability_mask:#x}",
         f"last_capability={capabilities.last()}",

@@ -57,13 +57,13 @@ static void reset_signals(void)
 
 static void place_descriptors(struct streams *streams)
 {
-    for (int i = 0; i < 3; i++) {
-        if (streams->child[i] < 3) {
-            streams->child[i] = (int)must(fcntl(streams->child[i], F_DUPFD_CLOEXEC, 3), "fcntl");
+    for (int i = 0; i < 4; i++) {
+        if (streams->child[i] < 4) {
+            streams->child[i] = (int)must(fcntl(streams->child[i], F_DUPFD_CLOEXEC, 4), "fcntl");
         }
     }
     SYS(close_range, 0, ~0U, CLOSE_RANGE_CLOEXEC);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         must(dup3(streams->child[i], i, 0), "dup3");
     }
 }
@@ -83,10 +83,10 @@ _Noreturn void confine(const struct floor *floor, struct streams *streams)
     }
     uint64_t none = 0;
     SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
-    char *const arguments[] = {(char *)"true", NULL};
+    const char *arguments[MOST + 2] = {"step"};
     for (size_t i = 0; i < floor->programs.count; i++) {
-        syscall(SYS_execve, floor->programs.items[i], arguments, floor->environment.items);
+        arguments[i + 1] = floor->programs.items[i];
     }
-    must(-1, "execve");
+    SYS(execveat, floor->step, "", arguments, floor->environment.items, AT_EMPTY_PATH);
     _exit(1);
 }

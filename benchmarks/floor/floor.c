@@ -62,6 +62,8 @@ static void set(struct floor *floor, const char *key, const char *value)
         append(&floor->environment, value);
     } else if (strcmp(key, "seccomp") == 0) {
         load_filter(floor, value);
+    } else if (strcmp(key, "step") == 0) {
+        floor->step = load_step(value);
     } else if (strcmp(key, "capabilities") == 0) {
         floor->capabilities = strtoull(value, NULL, 0);
     } else if (strcmp(key, "last_capability") == 0) {

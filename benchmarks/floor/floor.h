@@ -57,15 +57,17 @@ struct floor {
     int own_network;
     int leash;     /* socket of the process that ends what is left when this one dies */
     int container; /* pidfd of the one that `exec` enters */
+    int step;      /* step.c, in memory */
     struct spot spots[SPOTS];
     size_t spot_count;
 };
 
-/* What the program gets as 0, 1, 2, the other ends of 1 and 2, and a socket for the writable layer's fd. */
+/* What the step gets as 0 to 3, the other ends of 1 to 3, and a socket for the writable layer's fd. */
 struct streams {
-    int child[3];
+    int child[4];
     int out;
     int err;
+    int report; /* ends when the program is executed */
     int exports[2]; /* ours, the child's */
     struct seat seat;
 };
@@ -74,6 +76,7 @@ struct streams {
 int make_userns(uint32_t base);
 int start_leash(void);
 void load_filter(struct floor *floor, const char *path);
+int load_step(const char *path);
 
 /* rounds.c: the parent's side; each from before the first call until the program is reaped. */
 void start_round(const struct floor *floor, const struct identity *identity);

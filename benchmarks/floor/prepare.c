@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -95,4 +96,16 @@ void load_filter(struct floor *floor, const char *path)
     floor->filter.len = (unsigned short)((size_t)status.st_size / sizeof(struct sock_filter));
     must(read(fd, floor->filter.filter, (size_t)status.st_size) == status.st_size ? 0 : -1, path);
     close(fd);
+}
+
+int load_step(const char *path)
+{
+    char content[16384];
+    int file = (int)must(open(path, O_RDONLY | O_CLOEXEC), path);
+    ssize_t length = must(read(file, content, sizeof content), path);
+    int fd = (int)must(memfd_create("step", MFD_CLOEXEC), "memfd_create");
+    must(write(fd, content, (size_t)length) == length ? 0 : -1, path);
+    must(fchmod(fd, 0511), path);
+    close(file);
+    return fd;
 }

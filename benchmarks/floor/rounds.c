@@ -34,6 +34,10 @@ static struct streams open_streams(void)
     streams.child[0] = (int)must(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
     make_pipe(&streams.out, &streams.child[1]);
     make_pipe(&streams.err, &streams.child[2]);
+    int ends[2];
+    must(pipe2(ends, O_CLOEXEC), "pipe2");
+    streams.report = ends[0];
+    streams.child[3] = ends[1];
     return streams;
 }
 
@@ -43,6 +47,17 @@ static void reap(idtype_t type, int id, int *status)
     siginfo_t info;
     SYS(waitid, type, id, &info, WEXITED | __WALL, &usage);
     *status = info.si_code == CLD_EXITED ? info.si_status : 255;
+}
+
+/* Until the program is executed. */
+static void hear(struct streams *streams)
+{
+    int error;
+    close(streams->child[3]);
+    struct pollfd polled = {streams->report, POLLIN, 0};
+    must(poll(&polled, 1, -1), "poll");
+    must(read(streams->report, &error, sizeof error) == 0 ? 0 : -1, "the step");
+    close(streams->report);
 }
 
 /* Reads both pipes until they end, and the process too. */
@@ -133,6 +148,7 @@ void start_round(const struct floor *floor, const struct identity *identity)
         must(status == 0 ? 0 : -1, "the outer process");
     }
     unguard(before);
+    hear(&streams);
     look_around(floor, &streams.seat);
     finish(&streams, pid);
     leave_seat(floor, &streams.seat);
@@ -154,6 +170,7 @@ void exec_round(const struct floor *floor)
     reap(P_PID, (int)must_raw(child, "clone3"), &status);
     must(status == 0 ? 0 : -1, "the outer process");
     unguard(before);
+    hear(&streams);
     look_around(floor, &streams.seat);
     finish(&streams, pid);
     leave_seat(floor, &streams.seat);

@@ -168,9 +168,6 @@ class Command(ABC):
         try:
             if stdio is not None:
                 stdio.close_child()
-            if self.cgroup is not None:
-                # Now, since the program runs and there is nothing else to do.
-                self.cgroup.expect()
             self.streams = self.exchange.streams(stdio, terminal)
         except BaseException:
             self.abort()

@@ -110,19 +110,10 @@ def candidates(name: str, env: dict[str, str]) -> tuple[bytes, ...]:
     return tuple(os.fsencode(f"{folder or '.'}/{name}") for folder in env.get("PATH", "").split(":"))
 
 
-def command(argv: tuple[str, ...], env: dict[str, str]) -> dict[str, Any]:
-    """The fields that say what is executed, directly."""
-    return {
-        "argv": tuple(os.fsencode(word) for word in argv),
-        "candidates": candidates(argv[0], env),
-        "env": tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
-    }
-
-
-def first_command(
+def command(
     argv: tuple[str, ...], env: dict[str, str], table: FdTable, report: int, *, below_init: bool
 ) -> dict[str, Any]:
-    """The same for a container's first program: our static program first, which becomes it, or its init.
+    """The fields that say what is executed: our static program first, which becomes it, or its init.
 
     Whoever executes a program is ``/proc/self/exe`` to it: never the host's interpreter (CVE-2019-5736).
     A failed execve is told through the program's fd ``report``.
@@ -132,7 +123,7 @@ def first_command(
     words += (b"%d" % report, b"%d" % len(found), *found, b"--", *map(os.fsencode, argv))
     return {
         "argv": words,
-        "program": table.add(program("init")),
+        "program": table.add(program("init", hidden=not below_init)),
         "env": tuple(os.fsencode(f"{name}={value}") for name, value in env.items()),
     }
 

@@ -11,13 +11,13 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import attrs
 
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, command, first_command
+from pycontainer.container.confinement import FdTable, command
 from pycontainer.errors import CommandNotExecutable, CommandNotFound
 from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import Cgroup
@@ -34,15 +34,19 @@ Fds = tuple[int, int, int] | None
 
 @attrs.frozen
 class Seat:
-    """Where a process starts: the fd of a cgroup of version 2, and ``tasks`` files of version 1 that are open."""
+    """Where a process starts: the fd of a cgroup of version 2, and ``tasks`` files of version 1 that are open.
+
+    ``expect`` is called while the program is being executed and there is nothing else to do.
+    """
 
     directory: int = -1
     tasks: tuple[int, ...] = ()
+    expect: Callable[[], object] | None = None
 
     @classmethod
     def of(cls, cgroup: Cgroup | None) -> Seat:
         """The place that a cgroup is; ``None`` is where the caller is."""
-        return NOWHERE if cgroup is None else cls(cgroup.directory, cgroup.tasks)
+        return NOWHERE if cgroup is None else cls(cgroup.directory, cgroup.tasks, cgroup.expect)
 
     @property
     def shape(self) -> tuple[bool, int]:
@@ -90,14 +94,10 @@ class Recipe:
         stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
         pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
         pairs += [(table.add(host), target) for host, target in extra]
-        report = -1
-        if first:
-            report = table.add(-1)
-            number = max(target for _, target in pairs) + 1
-            pairs.append((report, number))
-            fields = {**fields, **first_command(argv, env, table, number, below_init=init)}
-        else:
-            fields = {**fields, **command(argv, env)}
+        report = table.add(-1)
+        number = max(target for _, target in pairs) + 1
+        pairs.append((report, number))
+        fields = {**fields, **command(argv, env, table, number, below_init=init)}
         cgroup = table.add(-1) if seat[0] else -1
         tasks = tuple(table.add(-1) for _ in range(seat[1]))
         leash = table.add(-1) if first else -1
@@ -134,12 +134,14 @@ class Recipe:
             table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
-        if self.report < 0:
-            return start_leashed(self.template, table, hostname=name, env=env)
-        return self._start_first(table, name, env)
+        return self._start(table, name, env, seat.expect)
 
-    def _start_first(
-        self, table: list[int], hostname: bytes | None, env: tuple[bytes, ...]
+    def _start(
+        self,
+        table: list[int],
+        hostname: bytes | None,
+        env: tuple[bytes, ...],
+        meanwhile: Callable[[], object] | None,
     ) -> tuple[int, int]:
         report, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -152,6 +154,8 @@ class Recipe:
             finally:
                 os.close(theirs)
             try:
+                if meanwhile is not None:
+                    meanwhile()
                 failed = outcome(report, pid)
             except BaseException:
                 orphans.end(pidfd)

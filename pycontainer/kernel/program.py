@@ -28,12 +28,17 @@ FOLDER = Path(__file__).parent / "programs"
 _PATIENCE = 50
 
 
-@cache
-def program(name: str) -> int:
+def program(name: str, *, hidden: bool = False) -> int:
     """The fd of the program ``name`` (``init``, ``reaper``), sealed; one for the life of the process.
 
-    The fd belongs to this module: do not close it.
+    The fd belongs to this module: do not close it.  What executes one that is ``hidden``, and may not read it,
+    cannot be traced from its first instruction on: only its owner may (execve(2), PR_SET_DUMPABLE of prctl(2)).
     """
+    return _sealed(name, 0o511 if hidden else 0o555)
+
+
+@cache
+def _sealed(name: str, mode: int) -> int:
     try:
         content = (FOLDER / name).read_bytes()
     except FileNotFoundError:
@@ -42,7 +47,7 @@ def program(name: str) -> int:
         ) from None
     fd = _new(name)
     os.write(fd, content)
-    os.fchmod(fd, 0o555)
+    os.fchmod(fd, mode)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     try:
         # A container of an ordinary user owns the file, too, and one that may trace its init can reach it:
@@ -88,12 +93,11 @@ def outcome(report: int, pid: int) -> int:
 
 
 def _is_init(pid: int) -> bool:
-    ours = os.fstat(program("init"))
     try:
         found = os.stat(f"/proc/{pid}/exe")
     except OSError:  # it has ended, or runs what this user may not look at
         return False
-    return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+    return any(os.path.samestat(found, os.fstat(program("init", hidden=hidden))) for hidden in (True, False))
 
 
 def _state(pid: int) -> str:

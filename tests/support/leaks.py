@@ -46,7 +46,9 @@ LAZY = [
         reason="the leash, and sockets for fds that starts send back",
     ),
     Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
-    Exemption(kind="fds", pattern=r"-> /memfd:", limit=3, reason="the programs init, reaper and timens"),
+    Exemption(
+        kind="fds", pattern=r"-> /memfd:", limit=4, reason="the programs init (two), reaper and timens"
+    ),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
     Exemption(
         kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"
