@@ -211,15 +211,12 @@ class NamespaceSet:
     ) -> Process:
         """Start a command in the namespaces; the caller waits for it, as for a ``subprocess.Popen``.
 
-        For a mount namespace whose files can be trusted: who executes a file there is ``/proc/self/exe`` to it,
-        and that is the caller's interpreter.  A :class:`Container` executes what others have made.
-
         The program is looked for in the ``PATH`` of ``env``, inside; ``env`` is the caller's environment by
-        default.  ``cwd`` is by default the caller's directory, in a mount namespace of its own that
-        namespace's root.  The streams are the caller's own by default, a descriptor, a file, or
-        ``subprocess.PIPE``, ``DEVNULL``, ``STDOUT``.  The command ends with the calling process at
-        the latest.
+        default, ``cwd`` the caller's directory, in a mount namespace of its own that namespace's root.  The
+        streams are the caller's own by default, a descriptor, a file, or ``subprocess.PIPE``, ``DEVNULL``,
+        ``STDOUT``.  The command ends with the calling process at the latest.
 
+        Not for files that others control: ``/proc/self/exe`` as a script's interpreter is the caller's own.
         Namespaces that the caller is in already are left out.  Raises :class:`CommandNotFound`,
         :class:`CommandNotExecutable`, :class:`InvalidArgument` and :class:`KernelError`.
         """

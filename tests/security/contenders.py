@@ -97,7 +97,8 @@ def runtime(name: str, folder: Path, root: Path) -> Generator[Contender]:
     bundle = folder / name
     bundle.mkdir()
     argv = [found(name), "--root", str(folder / f"{name}-state")]
-    argv += ["--cgroup-manager=disabled"] if name == "crun" else []
+    if name == "crun" and not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        raise Unavailable("it refuses a host that has both versions of cgroups")
     run = [*argv, "run", "--bundle", str(bundle), f"probe-{os.getpid()}-{name}"]
     config = {
         "ociVersion": "1.0.2",
@@ -110,6 +111,7 @@ def runtime(name: str, folder: Path, root: Path) -> Generator[Contender]:
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
             "seccomp": docker_seccomp(),
+            "resources": {"devices": list(_devices())},
         },
     }
     # The words come with each run, so they are written into the bundle by a shell in front.
@@ -150,6 +152,15 @@ def _mounts() -> Iterator[dict[str, Any]]:
         ("/dev/shm", "tmpfs", [*quiet, "mode=1777", "size=65536k"]),
     ):
         yield {"destination": place, "type": kind, "source": kind, "options": options}
+
+
+def _devices() -> Iterator[dict[str, Any]]:
+    yield {"allow": False, "access": "rwm"}
+    for kind in ("c", "b"):
+        yield {"allow": True, "type": kind, "access": "m"}
+    for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)):
+        yield {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+    yield {"allow": True, "type": "c", "major": 136, "access": "rwm"}
 
 
 def docker_seccomp() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The same attempts under other programs that confine, as one table; by hand, as root: ``python -m tests.security.peers``.
 
 Prints markdown: what each lets a program reach.  Attempts on which all agree are only counted.
+
+Docker and podman make cgroups at the top of their hierarchies: run it in a machine of its own, such as tests/vm gives.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def _collect(folder: Path) -> tuple[dict[str, Column], dict[str, str]]:
             try:
                 with contextlib.closing(make()) as made:
                     for contender in made:
-                        columns[contender.name] = _run(contender, words)
+                        with running.secret_environment(canary):
+                            columns[contender.name] = _run(contender, words)
             except (Unavailable, OSError, subprocess.SubprocessError) as error:
                 missing[name] = str(error)
         for mode in running.MODES:
@@ -66,19 +69,19 @@ def _collect(folder: Path) -> tuple[dict[str, Column], dict[str, str]]:
 
 
 def _table(columns: Mapping[str, Column]) -> Iterator[str]:
-    yield "| | " + " | ".join(columns) + " |"
-    yield "|---|" + "---|" * len(columns)
-    reached = {name: {row for row in ROWS if _reaches(column, row)} for name, column in columns.items()}
-    yield (
-        "| **reached, of those there are here** | "
-        + " | ".join(f"**{len(found)}**" for found in reached.values())
-        + " |"
-    )
+    """A row for each set of attempts that come to the same under everybody, those that most reach first."""
+    alike: dict[tuple[bool, ...], list[str]] = {}
     for row in ROWS:
-        marks = [row in found for found in reached.values()]
-        # With and without confinement the same, or nobody: nothing to compare.
+        alike.setdefault(tuple(_reaches(column, row) for column in columns.values()), []).append(row)
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---|" + ":-:|" * len(columns)
+    counts = [sum(_reaches(column, row) for row in ROWS) for column in columns.values()]
+    yield "| **of {} attempts** | {} |".format(len(ROWS), " | ".join(f"**{count}**" for count in counts))
+    for marks, names in sorted(alike.items(), key=lambda item: -sum(item[0])):
+        # Reached by nobody, or by all: nothing to compare.
         if any(marks) and not all(marks):
-            yield f"| {row} | " + " | ".join("reached" if mark else "·" for mark in marks) + " |"
+            shown = ", ".join(f"`{name}`" for name in names)
+            yield f"| {shown} | " + " | ".join("●" if mark else "" for mark in marks) + " |"
 
 
 def _reaches(column: Column, row: str) -> bool:

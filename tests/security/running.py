@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,25 @@ def words(canary: Mapping[str, str], mode: str) -> list[str]:
 
 
 def inside(probe: Path, canary: Mapping[str, str], mode: str, **more: Any) -> dict[str, Verdict]:
-    """All attempts in a fresh container, started by a process that has a file open for whoever it starts."""
+    """All attempts in a fresh container, started by a process that has an open file and a secret for who inherits them."""
     options = {**options_of(mode), "init": True, "timeout": 300, **more}
     mounts = [pc.Bind(probe, "/probe", read_only=True)]
     command = ["/probe", "try", "program=/probe", *words(canary, mode)]
-    with open(canary["file"], "rb") as file:
+    with open(canary["file"], "rb") as file, secret_environment(canary):
         os.set_inheritable(file.fileno(), True)
         result = pc.run("host:", command, text=True, mounts=mounts, **options)
     assert result.exit_code == 0, (result.stdout, result.stderr, result.describe_failure())
     return parse(result.stdout.splitlines())
+
+
+@contextlib.contextmanager
+def secret_environment(canary: Mapping[str, str]) -> Iterator[None]:
+    """Have the secret in the environment of this process."""
+    os.environ["SECRET"] = canary["secret"]
+    try:
+        yield
+    finally:
+        del os.environ["SECRET"]
 
 
 def outside(probe: Path, canary: Mapping[str, str]) -> dict[str, Verdict]:

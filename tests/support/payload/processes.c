@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -76,8 +77,12 @@ static void write_program_of_init(void)
     if (fd < 0 && errno == ETXTBSY) {
         int readable = open(of_target("exe"), O_RDONLY | O_CLOEXEC);
         int seals = readable < 0 ? -1 : fcntl(readable, F_GET_SEALS);
+        struct statvfs place;
         if (seals >= 0 && seals & F_SEAL_WRITE) {
             refused(EPERM);
+        }
+        if (readable >= 0 && fstatvfs(readable, &place) == 0 && place.f_flag & ST_RDONLY) {
+            refused(EROFS);
         }
         reached("ETXTBSY");
     }
