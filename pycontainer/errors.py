@@ -13,6 +13,9 @@
     ├── ImageError                          an image's content is wrong
     │   ├── ImageNotFound (LookupError)     no image of that name
     │   └── UnsafeArchive                   an archive tries what no honest archive does
+    ├── RegistryError                       a registry did not do what was asked of it
+    │   ├── RegistryDenied                  it does not know the caller, or does not let it
+    │   └── RateLimited                     it wants to be asked later
     └── ContainerFailed                     ``check=True`` and the exit status was not 0
 
 All exceptions can be pickled and compared by ``str``; none carries an open resource.
@@ -159,6 +162,41 @@ class ImageNotFound(ImageError, LookupError):
 
 class UnsafeArchive(ImageError):
     """An archive holds an entry that would reach outside its root, or breaks a bound."""
+
+
+class RegistryError(PyContainerError):
+    """A registry, or the way to it, failed; what was on its way is not there.
+
+    ``host`` is the registry's name and port, ``status`` the HTTP status that it answered, if it answered, and
+    ``code`` the error code of its answer (distribution-spec, "Error Codes"), such as ``"MANIFEST_UNKNOWN"``.
+    """
+
+    def __init__(self, host: str, what: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(host, what)
+        self.host = host
+        self.what = what
+        self.status = status
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_registry_error, (type(self), self.host, self.what, self.status, self.code))
+
+    def __str__(self) -> str:
+        return _printable(f"{self.host}: {_cut(self.what)}")
+
+
+def _rebuild_registry_error(
+    kind: type[RegistryError], host: str, what: str, status: int | None, code: str | None
+) -> RegistryError:
+    return kind(host, what, status=status, code=code)
+
+
+class RegistryDenied(RegistryError):
+    """The registry does not know who asks, or does not let them: HTTP status 401 or 403."""
+
+
+class RateLimited(RegistryError):
+    """The registry has been asked too often: HTTP status 429, again and again."""
 
 
 class ContainerFailed(PyContainerError):

@@ -236,7 +236,7 @@ def _zstd(read: Read) -> Read:
         except ImportError:
             raise NotSupported(
                 "the archive is compressed with zstd, and this Python has no decoder for it",
-                "pip install 'pycontainer-linux[zstd]', or compress the archive with gzip",
+                "pip install 'pycontainer-linux[images]', or compress the archive with gzip",
             ) from None
         factory = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW)
         new, error = lambda: _Zstd(factory.decompressobj()), zstandard.ZstdError

@@ -63,6 +63,9 @@ SAMPLES = [
     errors.ImageError("layer 2 is cut short"),
     errors.ImageNotFound("debian:99"),
     errors.UnsafeArchive("entry ../../etc/passwd leaves the root"),
+    errors.RegistryError("localhost:5000", "no such manifest", status=404, code="MANIFEST_UNKNOWN"),
+    errors.RegistryDenied("localhost:5000", "pull of team/app", status=401),
+    errors.RateLimited("docker.io", "asked too often", status=429),
 ]
 
 
