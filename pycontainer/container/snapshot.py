@@ -70,7 +70,7 @@ def above(image: Image, seal: Seal, layers: tuple[str, ...], marks: str) -> Imag
 
     def hold() -> Held:
         below = image.hold()
-        return Held([] if below is None else [below.close], seal.hold().close)
+        return Held([seal.hold().close, *([] if below is None else [below.close])])
 
     return attrs.evolve(image, layers=(*layers, seal.path), marks=marks, holder=hold)
 

@@ -66,9 +66,7 @@ def commit(
             packed = pack_into(store, path, marks=marks, shift=shift)
             blobs.append(packed.blob)
             history = History(created=created, created_by=created_by, author=author, comment=message)
-            document = document.extended(packed.diff_id, history, created=created)
-        if config is not None:
-            document = document.with_config(config, created=created)
+            document = document.extended(packed.diff_id, history, config)
         return images.add(document, blobs, name=None if name is None else Reference.parse(name))
 
 
@@ -88,7 +86,7 @@ def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> P
 def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:
     if base.stored is not None:
         return base.stored.document, list(base.stored.manifest.layers)
-    return Document.make(platform=Platform.host(), config=base.config, created=_now()), []
+    return Document.make(platform=Platform.host(), config=base.config, diff_ids=()), []
 
 
 def _nowhere(blob: Descriptor, offset: int) -> Stream:

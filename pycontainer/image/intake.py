@@ -42,16 +42,14 @@ Source = Callable[[Descriptor, int], Stream]
 
 
 def take_in_layers(
-    store: Store, layers: Sequence[Descriptor], diff_ids: Sequence[str], source: Source, tell: Teller
+    store: Store, layers: Sequence[tuple[Descriptor, str]], source: Source, tell: Teller
 ) -> None:
     """Have all layers in the store, packed and unpacked; those that are there are not asked for.
 
     The first failure ends the others and is raised; what was complete stays.
     """
-    if len(layers) != len(diff_ids):
-        raise ImageError(f"the image has {len(layers)} layers, and its configuration tells of {len(diff_ids)}")
     # A layer may be there twice, or as the same content compressed in two ways.
-    todo = dict(zip(diff_ids, layers, strict=True))
+    todo = {diff_id: layer for layer, diff_id in layers}
     stop = threading.Event()
     if len(todo) == 1:
         ((diff_id, layer),) = todo.items()
@@ -70,7 +68,7 @@ def take_in_layers(
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise failed
-    for layer in layers:
+    for layer, _ in layers:
         # The same content in another compression than the one that was unpacked.
         if not store.has_blob(layer.digest):
             store_blob(store, layer, source, tell)

@@ -41,7 +41,7 @@ def pull(
 
     store_blob(store, config, source, tell)
     document = parse_document(store.read_blob(config.digest), f"the configuration of {repository}")
-    take_in_layers(store, manifest.layers, document.diff_ids, source, tell)
+    take_in_layers(store, document.layers(manifest, repository), source, tell)
     blobs = {manifest.digest, config.digest, *(layer.digest for layer in manifest.layers)}
     store.note_image(
         manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)}
