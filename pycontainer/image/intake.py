@@ -140,3 +140,8 @@ def _reader(pieces: Iterator[bytes]) -> Read:
         return bytes(part)
 
     return read
+
+
+def nowhere(blob: Descriptor, offset: int) -> Stream:
+    """The source of blobs that must be in the store."""
+    raise ImageError(f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})")
