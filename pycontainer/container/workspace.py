@@ -25,7 +25,7 @@ from functools import cache
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
-from pycontainer.container.reach import Reach
+from pycontainer.kernel.reach import Reach
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
