@@ -140,7 +140,7 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.kernel.steward": {
         "pickle.loads": "both ends are this code, over memory that nobody else has: no byte is foreign code"
     },
-    "pycontainer.image.store.forks": {
+    "pycontainer.image.forks": {
         "os.register_at_fork": "a forked copy of the host must let go of its parent's locks and database"
     },
     "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},

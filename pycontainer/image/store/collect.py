@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from pycontainer.errors import ImageNotFound, KernelError, StateError
+from pycontainer.image.locked import lock
 from pycontainer.image.store.holds import drop_unused, hold_alone, use_name
 from pycontainer.image.store.index import Index
 from pycontainer.image.store.layers import noted_size
 from pycontainer.image.store.leases import drop_dead
-from pycontainer.image.store.locked import lock
 from pycontainer.image.store.places import BLOBS, INGEST, LAYERS, USE, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.kernel.kinds import status_of

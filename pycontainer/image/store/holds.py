@@ -15,8 +15,8 @@ from types import TracebackType
 
 from pycontainer.errors import ImageNotFound, KernelError, StateError
 from pycontainer.image.digest import check_digest
+from pycontainer.image.locked import lock
 from pycontainer.image.store.catalogue import Catalogue
-from pycontainer.image.store.locked import lock
 from pycontainer.image.store.locks import lockers
 from pycontainer.image.store.places import USE, Places
 from pycontainer.kernel.fd import Fd

@@ -22,8 +22,8 @@ from types import TracebackType
 
 from pycontainer.errors import StateError
 from pycontainer.image.digest import check_digest
+from pycontainer.image.locked import make_locked
 from pycontainer.image.store.leases import Leases
-from pycontainer.image.store.locked import make_locked
 from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.image.store.weight import weight

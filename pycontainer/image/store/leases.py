@@ -12,8 +12,8 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
+from pycontainer.image.locked import lock
 from pycontainer.image.store.index import Index
-from pycontainer.image.store.locked import lock
 from pycontainer.image.store.places import LEASES, Places
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import named

@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable
 
 from pycontainer.home import make_private
-from pycontainer.image.store import forks
+from pycontainer.image import forks
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 

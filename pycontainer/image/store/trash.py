@@ -10,7 +10,7 @@ import contextlib
 import os
 from types import TracebackType
 
-from pycontainer.image.store.locked import lock, make_locked
+from pycontainer.image import locked
 from pycontainer.image.store.places import TRASH, Places
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.native import renameat2
@@ -29,7 +29,7 @@ class Batch:
     def _make(self) -> tuple[str, Fd]:
         with named("make a directory in the trash of the image store"):
             with self._places.open(TRASH) as trash:
-                return make_locked(trash.fileno(), "")
+                return locked.make_locked(trash.fileno(), "")
 
     def take(self, name: str) -> bool:
         """Move what has this name in the store to the trash; whether there was something. Raises ``KernelError``."""
@@ -59,8 +59,4 @@ class Batch:
 def sweep(places: Places, reach: Reach) -> None:
     """Delete all of the trash that nobody is filling or emptying. Raises :class:`KernelError`."""
     with named("empty the trash of the image store"), places.open(TRASH) as trash:
-        for name in os.listdir(trash.fileno()):
-            batch = lock(trash.fileno(), name, os.O_RDONLY | os.O_DIRECTORY)
-            if batch is not None:
-                with batch:
-                    reach.remove(trash.fileno(), name)
+        locked.sweep(trash.fileno(), "", reach.remove)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from pycontainer.errors import ImageError, KernelError, StateError
+from pycontainer.image.locked import lock
 from pycontainer.image.store.leases import Leases
-from pycontainer.image.store.locked import lock
 from pycontainer.image.store.places import BLOBS, INGEST, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.kernel.fd import Fd

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 
-from pycontainer.image.store.forks import open_own
+from pycontainer.image.forks import open_own
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
 
@@ -49,3 +50,13 @@ def make_locked(dir_fd: int, prefix: str) -> tuple[str, Fd]:
         made = lock(dir_fd, name, os.O_RDONLY | os.O_DIRECTORY)
         if made is not None:
             return name, made
+
+
+def sweep(dir_fd: int, prefix: str, remove: Callable[[int, str], None]) -> None:
+    """Remove the directories of :func:`make_locked` whose makers are gone. Raises what ``remove`` does."""
+    for name in os.listdir(dir_fd):
+        if name.startswith(prefix):
+            abandoned = lock(dir_fd, name, os.O_RDONLY | os.O_DIRECTORY)
+            if abandoned is not None:
+                with abandoned:
+                    remove(dir_fd, name)
