@@ -23,8 +23,12 @@ from tests.fuzz.guard import guarded
 
 DIGESTS = st.sampled_from("0123456789abcdef").map(lambda digit: f"sha256:{digit * 64}")
 MEDIA_TYPES = st.sampled_from(
-    sorted(types.MANIFESTS | types.INDEXES | types.CONFIGS)
-    + [types.OCI_LAYER, f"{types.OCI_LAYER}+gzip", f"{types.DOCKER_LAYER}.gzip", types.OCI_EMPTY]
+    [
+        *sorted(types.MANIFESTS | types.INDEXES | types.CONFIGS),
+        types.OCI_LAYER,
+        f"{types.DOCKER_LAYER}.gzip",
+        types.OCI_EMPTY,
+    ]
 )
 SENT = st.one_of(st.none(), MEDIA_TYPES, st.sampled_from(sorted(types.SCHEMA_1)), wild.TEXT)
 PLATFORMS = st.fixed_dictionaries(
@@ -34,7 +38,7 @@ PLATFORMS = st.fixed_dictionaries(
     },
     optional={
         "variant": st.sampled_from(["v6", "v7", "v8", "v8.2", "3", "", "armv6l", "x"]),
-        "os.version": wild.TEXT,
+        "os.version": st.text(max_size=3),
     },
 )
 ANNOTATIONS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2)
@@ -166,7 +170,6 @@ def looked_at(found: Manifest | Index) -> None:
     assert parse_manifest(found.raw, found.media_type, "it") == found
     assert hash(found) == hash(found)
     assert repr(found)
-    docker = found.media_type in {types.DOCKER_MANIFEST, types.DOCKER_INDEX}
     further: Any = {
         "annotations": found.annotations,
         "subject": found.subject,
@@ -177,7 +180,7 @@ def looked_at(found: Manifest | Index) -> None:
         for platform in (
             None,
             Platform(architecture="arm", variant="v7"),
-            Platform.parse("amd64/v3".replace("/", "-")),
+            Platform(architecture="amd64", variant="v3"),
         ):
             try:
                 chosen = found.choose(platform)
@@ -201,17 +204,6 @@ def looked_at(found: Manifest | Index) -> None:
             assert re.fullmatch("[0-9a-f]{64}", part.hex)
     assert (again.annotations, again.subject, again.artifact_type) == tuple(further.values())
     assert again.media_type in types.MANIFESTS | types.INDEXES
-    assert (
-        docker
-        or again.raw
-        == type(again)(
-            **{
-                name: getattr(again, name)
-                for name in again.__slots__
-                if name not in {"digest", "__weakref__"}
-            }
-        ).raw
-    )  # type: ignore[union-attr]
 
 
 @given(raw=texts(st.one_of(MANIFESTS, INDEXES)), sent=SENT)
@@ -274,7 +266,7 @@ def test_good_documents_are_taken(good: Any) -> None:
 
 #: Docker's grammar in one expression, as its documentation has it, for what is in the full form.
 _LABEL = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_PART = "[a-z0-9]+(?:(?:[._]|__|[-]*)[a-z0-9]+)*"
+_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 GRAMMAR = re.compile(
     rf"((?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?)/({_PART}(?:/{_PART})*)"
     r"(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?"
@@ -283,6 +275,7 @@ PIECES = st.sampled_from(
     ["a", "b1", "A", "library", "localhost", "docker.io", "index.docker.io", "[::1]", "/", "/", ":", ":", "@", ".", "_", "__", "-", "--", "5000", "latest", "é", "\n", "%", "..", "sha256", "sha256:" + "0" * 64, "0" * 64, "f" * 63]
 )  # fmt: skip
 REFERENCES = st.one_of(
+    st.from_regex(GRAMMAR, fullmatch=True, alphabet=st.characters(codec="ascii")),
     st.builds(
         "{}{}{}{}".format,
         st.sampled_from(
@@ -302,6 +295,8 @@ REFERENCES = st.one_of(
 
 @given(text=wild.mostly(REFERENCES))
 @example(text="a" * 255)
+@example(text="[0]/0")
+@example(text="[0]/0")
 @example(text="docker.io/docker.io/x")
 def test_references(text: Any) -> None:
     taken = False
@@ -318,14 +313,20 @@ def test_references(text: Any) -> None:
         # It is no name in its full form, either.
         match = GRAMMAR.fullmatch(text)
         first = text.split("/", maxsplit=1)[0]
-        assert match is None or len(match[2]) > 247 or (first.islower() and not set(first) & {".", ":"})
+        host = set(first) & {".", ":"} or first.lower() != first or first == "localhost"
+        assert match is None or len(match[2]) > 247 or not host
 
 
-@given(
-    text=wild.mostly(
-        st.one_of(wild.TEXT, st.sampled_from(["linux/amd64", "arm", "a/b/c/d", "linux//", "٣/x"]))
-    )
+SYSTEMS = st.one_of(
+    st.from_regex(
+        r"([a-z0-9_]{1,5}/){0,2}[a-z0-9_.-]{1,5}", fullmatch=True, alphabet=st.characters(codec="ascii")
+    ),
+    st.sampled_from(["linux/amd64", "arm", "a/b/c/d", "linux//", "٣/x"]),
+    wild.TEXT,
 )
+
+
+@given(text=wild.mostly(SYSTEMS))
 def test_platforms(text: Any) -> None:
     with guarded(InvalidArgument):
         found = Platform.parse(text)
