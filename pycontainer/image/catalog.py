@@ -179,7 +179,9 @@ class Catalog:
             self.store.untag(str(Reference.parse(name)))
             return
         if len(names) > 1 and not force:
-            raise StateError(f"image {name}", f"known by {len(names)} names", "remove it by its digest without force")
+            raise StateError(
+                f"image {name}", f"known by {len(names)} names", "remove it by its digest without force"
+            )
         self.store.remove(found.digest)
         self._sweep()
 
@@ -204,7 +206,9 @@ class Catalog:
     def _own(self, image: str | Image) -> tuple[Image, Stored]:
         found = self.get(image) if isinstance(image, str) else image
         if found.stored is None or found.stored.images is not self:
-            raise InvalidArgument("image", found.name, "an image of this engine's store is needed: load or pull it")
+            raise InvalidArgument(
+                "image", found.name, "an image of this engine's store is needed: load or pull it"
+            )
         return found, found.stored
 
 

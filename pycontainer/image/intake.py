@@ -144,4 +144,6 @@ def _reader(pieces: Iterator[bytes]) -> Read:
 
 def nowhere(blob: Descriptor, offset: int) -> Stream:
     """The source of blobs that must be in the store."""
-    raise ImageError(f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})")
+    raise ImageError(
+        f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})"
+    )
