@@ -17,7 +17,9 @@ def put(store: Store, name: str, *, layers: int = 2, shared: bytes = b"") -> str
     blobs, trees = set(), set()
     for content in [f"{name} layer {number}".encode() for number in range(layers)] + [shared] * bool(shared):
         blobs.add(store.add_blob(content))
-        trees.add(plant(store, digest_of(b"tree of " + content)))
+        diff_id = digest_of(b"tree of " + content)
+        plant(store, diff_id)
+        trees.add(diff_id)
     blobs.add(store.add_blob(f"{name} configuration".encode()))
     manifest = store.add_blob(f"{name} manifest".encode())
     store.note_image(manifest, blobs, trees, {("registry.example", name)})
