@@ -144,8 +144,9 @@ def test_trees_of_subordinate_ids_are_removed(store, root):
     with store.new_layer(DIFF_ID) as writer:
         os.mkdir("theirs", 0o700, dir_fd=writer.fd)
         os.mkdir("theirs/below", dir_fd=writer.fd)
-        userns, tree = (f"/proc/{os.getpid()}/fd/{fd}" for fd in (store._reach.steward().userns, writer.fd))
-        subprocess.run(["nsenter", f"--user={userns}", "chown", "-R", "5:5", f"{tree}/theirs"], check=True)
+        userns = f"/proc/{os.getpid()}/fd/{store._reach.steward().userns}"
+        theirs = os.readlink(f"/proc/self/fd/{writer.fd}") + "/theirs"
+        subprocess.run(["nsenter", f"--user={userns}", "chown", "-R", "5:5", theirs], check=True)
         writer.commit()
     assert store.collect().layers == (DIFF_ID,)
     assert stores.files(root) == []
