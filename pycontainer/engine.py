@@ -21,7 +21,8 @@ from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.home import default_root
-from pycontainer.image.image import Image, parse_image
+from pycontainer.image.images import Images, images_at
+from pycontainer.image.image import Image
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,6 +43,7 @@ class Engine:
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = os.path.abspath(os.fspath(root)) if root is not None else default_root()
         self.containers = Containers(self)
+        self.images: Images = images_at(self.root)
         self._workspace: Workspace | None = None
         self._lock = threading.Lock()
 
@@ -78,7 +80,7 @@ class Engine:
             told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
             if told:
                 exchange = Exchange.of(**told)
-        spec = spec_of(parse_image(image), command, given)
+        spec = spec_of(self.images.resolve(image), command, given)
         return OneShot(self.workspace, spec, exchange, changes=changes)
 
     def close(self) -> None:
@@ -147,14 +149,19 @@ class Containers:
         name = given.pop("name", None)
         if name is not None:
             check_name(name)
-        spec = spec_of(parse_image(image), command, given)
+        spec = spec_of(self._engine.images.resolve(image), command, given)
         with self._lock:
             self._forget_removed()
             if name is not None and any(each.name == name for each in self._known.values()):
                 raise InvalidArgument("name", name, "a container has this name: remove it, or choose another")
-            made = Container(self._engine.workspace, spec, name)
+            made = Container(self._engine.workspace, spec, name, self._note)
             self._known[made.id] = made
         return made
+
+    def _note(self, made: Container) -> None:
+        """A container that was made from one of these."""
+        with self._lock:
+            self._known[made.id] = made
 
     def get(self, name: str) -> Container:
         """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`."""
