@@ -16,8 +16,8 @@ from pycontainer.image.limits import Limits
 #: Returns up to so many bytes, and none only at the end.
 Read = Callable[[int], bytes]
 
-_CHUNK = 1 << 16
-_OUTPUT = 1 << 18
+_CHUNK = 1 << 18
+_OUTPUT = 1 << 20
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _BZIP2 = b"BZh"
@@ -44,7 +44,7 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class _Gzip:
+class _Zlib:
     """One gzip member, with the interface of the other decompressors; zlib checks its CRC and length."""
 
     def __init__(self) -> None:
@@ -66,6 +66,15 @@ class _Gzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
+def _gzip() -> tuple[Callable[[], _Decoder], Any]:
+    """What makes a decoder of one gzip member, and the error that it raises."""
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        return _Zlib, zlib.error
+    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.error
+
+
 def decompressed(read: Read, limits: Limits) -> Read:
     """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
 
@@ -80,7 +89,8 @@ def decompressed(read: Read, limits: Limits) -> Read:
     meter = _Meter(read, limits)
     head = meter.peek(6)
     if head.startswith(_GZIP):
-        return meter.bounded(_Members(meter.take, _Gzip, _GZIP, zlib.error).read)
+        new, error = _gzip()
+        return meter.bounded(_Members(meter.take, new, _GZIP, error).read)
     if head.startswith(_XZ):
         import lzma
 
