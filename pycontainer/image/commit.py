@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Sequence
 
@@ -79,7 +78,7 @@ def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> P
         size = blob.offset
         digest = blob.commit()
     packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
-    take_in(store, packed.blob, diff_id, _nowhere, Teller(None), threading.Event())
+    take_in(store, packed.blob, diff_id, _nowhere, Teller(None))
     return packed
 
 

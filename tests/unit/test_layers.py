@@ -49,6 +49,7 @@ HOMES = {
     "multiprocessing": set[str](),  # forks
     "http": {"pycontainer.image.registry", "pycontainer.api"},
     "urllib.request": {"pycontainer.image.registry"},
+    "urllib3": {"pycontainer.image.registry.transport"},
     "ssl": {"pycontainer.image.registry", "pycontainer.api"},
     "asyncio": {"pycontainer.aio", "pycontainer.api"},
 }
