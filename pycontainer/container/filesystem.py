@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from pycontainer.container.launch import without_places
 from pycontainer.container.life import Life
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Seal, Snapshot, above, folded
@@ -17,6 +18,7 @@ from pycontainer.image.image import Image
 from pycontainer.kernel import idmap
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, Rooted
 from pycontainer.kernel.transfer import COPY_LIMIT
 from pycontainer.size import parse_size
@@ -93,7 +95,8 @@ class FileSystem(Life):
                 except FileNotFoundError:  # nothing was started since the last one was sealed
                     continue
                 with upper:
-                    found = folded(found, reach.changes(upper.fileno(), lowers[::-1], shift, marks))
+                    later = reach.changes(upper.fileno(), lowers[::-1], shift, marks)
+                    found = folded(found, without_places(later))
                 lowers += (path,)
             return found
 
@@ -144,7 +147,7 @@ class FileSystem(Life):
         owner = (0, 0) if idmap.rules_host() else (os.geteuid(), os.getegid())
         return (self._workspace.skeleton(owner),)
 
-    def _marks(self) -> str:
+    def _marks(self) -> Namespace:
         return "user" if self.spec.security.own_users else "trusted"
 
     def _another(self: _Self, image: Image) -> _Self:

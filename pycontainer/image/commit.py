@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import attrs
 
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.images import Images
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
-from pycontainer.image.intake import Stream, take_in
+from pycontainer.image.images import Images
+from pycontainer.image.intake import nowhere, take_in
 from pycontainer.image.layer import compressed, pack_layer
-from pycontainer.image.manifest import make_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
@@ -56,7 +55,9 @@ def commit(
     ``$SOURCE_DATE_EPOCH`` set, the same content comes to the same digest.  Raises :class:`InvalidArgument`.
     """
     if base.binds:
-        raise InvalidArgument("image", base.name, "programs of the host belong to no image: start from another one")
+        raise InvalidArgument(
+            "image", base.name, "programs of the host belong to no image: start from another one"
+        )
     store = images.store
     created = _now()
     with store.lease():
@@ -78,7 +79,7 @@ def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> P
         size = blob.offset
         digest = blob.commit()
     packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
-    take_in(store, packed.blob, diff_id, _nowhere, Teller(None))
+    take_in(store, packed.blob, diff_id, nowhere, Teller(None))
     return packed
 
 
@@ -86,10 +87,6 @@ def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:
     if base.stored is not None:
         return base.stored.document, list(base.stored.manifest.layers)
     return Document.make(platform=Platform.host(), config=base.config, diff_ids=()), []
-
-
-def _nowhere(blob: Descriptor, offset: int) -> Stream:
-    raise AssertionError(f"{blob.digest} was stored a moment ago, and is not there at {offset}")
 
 
 def _epoch() -> int | None:

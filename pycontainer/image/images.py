@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from pycontainer.errors import ImageNotFound, InvalidArgument
 from pycontainer.home import default_root
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.image.registry import Registry
-    from pycontainer.image.store import Verified
+    from pycontainer.image.store import Report
 
 
 class RegistryOptions(TypedDict, total=False):
@@ -59,11 +60,48 @@ class Images(Catalog):
         if colon and transport == "rootfs":
             return Image.from_rootfs(rest, store=f"{self._root}/rootfs")
         if colon and transport in {"oci", "oci-archive", "docker-archive"} and rest.startswith(("/", ".")):
-            return self._of_archive(transport, rest)
+            from pycontainer.image.archive.transport import of_transport
+
+            return of_transport(self, transport, rest)
         try:
             return self.get(image)
         except ImageNotFound:
             return self.pull(image)
+
+    # -- archives --------------------------------------------------------------------------
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        platform: str | None = None,
+        progress: Listener | None = None,
+    ) -> builtins.list[Image]:
+        """Take all images of an archive into the store: an OCI layout, a tar archive of one, or what ``docker save`` wrote.
+
+        See :func:`pycontainer.image.archive.load`.
+        """
+        from pycontainer.image.archive import load
+
+        return load(self, path, platform=platform, progress=progress)
+
+    def save(
+        self,
+        images: str | Image | Sequence[str | Image],
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (as other programs call it)
+        progress: Listener | None = None,
+    ) -> None:
+        """Write images, given by their names or as they are, to an archive, all of it or nothing.
+
+        See :func:`pycontainer.image.archive.save`.
+        """
+        from pycontainer.image.archive import save
+
+        given = [images] if isinstance(images, (str, Image)) else images
+        found = [self.get(each) if isinstance(each, str) else each for each in given]
+        save(self, found, path, format, progress=progress)
 
     # -- registries ------------------------------------------------------------------------
 
@@ -117,11 +155,16 @@ class Images(Catalog):
         """
         from pycontainer.image.push import push
 
-        found = self._own(image)
+        found, stored = self._own(image)
         reference = Reference.parse(name or found.name)
-        with self._registry(reference, registry) as host, _held(found):
+        with self._registry(reference, registry) as host, self.store.hold(found.digest):
             return push(
-                host, self.store, reference.repository, reference.tag or "latest", found, tell=Teller(progress)
+                host,
+                self.store,
+                reference.repository,
+                reference.tag or "latest",
+                stored.manifest,
+                tell=Teller(progress),
             )
 
     def _registry(self, reference: Reference, options: RegistryOptions) -> Registry:
@@ -132,7 +175,7 @@ class Images(Catalog):
             raise TypeError(f"unexpected keyword argument {unknown.pop()!r}")
         return Registry(reference.registry, **options)
 
-    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Verified:
+    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Report:
         """Hash everything again. With ``repair`` what is damaged is fetched again from where it came."""
         raise NotImplementedError
 
