@@ -100,7 +100,9 @@ class Image:
         """Take its name away, and with the last one what nobody else needs; see :meth:`Images.remove`."""
         self._in_store("remove").images.remove(self, force=force)
 
-    def save(self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci") -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, format: Literal["oci", "docker", "oci-dir"] = "oci"
+    ) -> None:
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
 
