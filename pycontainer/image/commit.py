@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
-from pycontainer.image.intake import Stream, take_in
+from pycontainer.image.intake import nowhere, take_in
 from pycontainer.image.layer import compressed, pack_layer
 from pycontainer.image.manifest import make_manifest
 from pycontainer.image.platform import Platform
@@ -79,7 +78,7 @@ def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> P
         size = blob.offset
         digest = blob.commit()
     packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
-    take_in(store, packed.blob, diff_id, _nowhere, Teller(None), threading.Event())
+    take_in(store, packed.blob, diff_id, nowhere, Teller(None))
     return packed
 
 
@@ -87,10 +86,6 @@ def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:
     if base.stored is not None:
         return base.stored.document, list(base.stored.manifest.layers)
     return Document.make(platform=Platform.host(), config=base.config, diff_ids=()), []
-
-
-def _nowhere(blob: Descriptor, offset: int) -> Stream:
-    raise AssertionError(f"{blob.digest} was stored a moment ago, and is not there at {offset}")
 
 
 def _epoch() -> int | None:

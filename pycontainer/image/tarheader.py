@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from zlib import adler32
+
 import attrs
 
 from pycontainer.errors import ImageError
@@ -31,6 +34,7 @@ class Header:
         return bounded(number(self.block[start:end]), what, 0, largest)
 
 
+@lru_cache(maxsize=4096)  # modes, owners and times are few
 def number(field: bytes) -> int:
     """Return a header's number: octal digits, or base 256 with the highest bit set (GNU); unbounded."""
     if field[0] & 0x80:
@@ -41,6 +45,19 @@ def number(field: bytes) -> int:
     if digits.strip(b"01234567"):
         raise ImageError(f"this is no tar archive, or it is damaged: {field!r} is no number")
     return int(digits or b"0", 8)
+
+
+def check_sum(block: bytes) -> None:
+    """Raise :class:`ImageError` unless a header's checksum is right: the sum of its bytes, its own field blank."""
+    told = number(block[148:156])
+    # Half of an adler32 is the sum of up to 256 bytes, and one: ten times as fast as Python's sum().
+    plain = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(block[148:156]) + 256
+    if told == plain:
+        return
+    rest = block[:148] + block[156:]
+    # Old tars summed signed bytes.
+    if told != plain - 256 * sum(byte > 127 for byte in rest):
+        raise ImageError("this is no tar archive, or it is damaged: a header's checksum is wrong")
 
 
 def bounded(value: int, what: str, smallest: int, largest: int) -> int:

@@ -49,6 +49,7 @@ HOMES = {
     "multiprocessing": set[str](),  # forks
     "http": {"pycontainer.image.registry", "pycontainer.api"},
     "urllib.request": {"pycontainer.image.registry"},
+    "urllib3": {"pycontainer.image.registry.transport"},
     "ssl": {"pycontainer.image.registry", "pycontainer.api"},
     "asyncio": {"pycontainer.aio", "pycontainer.api"},
 }
@@ -139,6 +140,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     },
     "pycontainer.kernel.steward": {
         "pickle.loads": "both ends are this code, over memory that nobody else has: no byte is foreign code"
+    },
+    "pycontainer.image.relay": {
+        "threading.Thread": "it ends with the call that starts it, which one thread of a forked copy does not go on with"
     },
     "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},

@@ -109,7 +109,7 @@ def test_members_of_no_bytes_and_members_in_one_piece_are_read():
 def test_without_a_decoder_for_zstd_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
     monkeypatch.setitem(sys.modules, "compression", None)
-    with pytest.raises(NotSupported, match=r"pycontainer-linux\[zstd\]"):
+    with pytest.raises(NotSupported, match=r"pycontainer-linux\[images\]"):
         read_all(COMPRESSIONS["zstd"](END))
 
 
