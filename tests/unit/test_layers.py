@@ -144,6 +144,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.image.relay": {
         "threading.Thread": "it ends with the call that starts it, which one thread of a forked copy does not go on with"
     },
+    "pycontainer.image.forks": {
+        "os.register_at_fork": "a forked copy of the host must let go of its parent's locks and database"
+    },
     "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},
 }
