@@ -17,6 +17,7 @@ from pycontainer.image.image import Image
 from pycontainer.kernel import idmap
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, Rooted
 from pycontainer.kernel.transfer import COPY_LIMIT
 from pycontainer.size import parse_size
@@ -144,7 +145,7 @@ class FileSystem(Life):
         owner = (0, 0) if idmap.rules_host() else (os.geteuid(), os.getegid())
         return (self._workspace.skeleton(owner),)
 
-    def _marks(self) -> str:
+    def _marks(self) -> Namespace:
         return "user" if self.spec.security.own_users else "trusted"
 
     def _another(self: _Self, image: Image) -> _Self:

@@ -17,7 +17,8 @@ import attrs
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.image.image import Image
-from pycontainer.kernel.changes import Change
+from pycontainer.kernel.changes import Change, Kind
+from pycontainer.kernel.layers import Namespace
 
 if TYPE_CHECKING:
     from pycontainer.container.life import Life
@@ -65,7 +66,7 @@ class Held:
             self._closers.pop()()
 
 
-def above(image: Image, seal: Seal, layers: tuple[str, ...], marks: str) -> Image:
+def above(image: Image, seal: Seal, layers: tuple[str, ...], marks: Namespace) -> Image:
     """The image with a sealed layer on top of ``layers``, which are its own."""
 
     def hold() -> Held:
@@ -143,7 +144,7 @@ def _below(path: str, directories: set[str]) -> bool:
 
 
 #: What comes of two changes, where it is not the later one.
-_KINDS = {
+_KINDS: dict[tuple[Kind | None, Kind], Kind] = {
     ("added", "modified"): "added",
     ("added", "metadata"): "added",
     ("modified", "metadata"): "modified",

@@ -74,15 +74,7 @@ class Catalog:
 
     def _stamp(self) -> object:
         """What changes when somebody changes a name: the state of the database's files."""
-        found = []
-        for name in ("state.db", "state.db-wal"):
-            try:
-                status = os.stat(f"{self.store.path}/{name}")
-            except FileNotFoundError:
-                found.append(None)
-            else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return tuple(found)
+        return tuple(_state_of(f"{self.store.path}/{name}") for name in ("state.db", "state.db-wal"))
 
     def _find(self, name: str) -> Image:
         if not isinstance(name, str) or not name:
@@ -167,7 +159,7 @@ class Catalog:
 
     def tag(self, image: str | Image, name: str) -> Image:
         """Give an image a further name; the image that had it keeps its others."""
-        found = self._own(image)
+        found, _ = self._own(image)
         reference = Reference.parse(name)
         if reference.digest is not None:
             raise InvalidArgument("name", name, "a digest is no name to give: leave '@...' out")
@@ -180,7 +172,7 @@ class Catalog:
         By digest, all its names, of which there may be several only with ``force``.  Raises
         :class:`ImageNotFound`, and :class:`StateError` while a container has it.
         """
-        found = self._own(image)
+        found, _ = self._own(image)
         name = image.name if isinstance(image, Image) else image
         names = [each for each, digest in self.store.names().items() if digest == found.digest]
         if len(names) > 1 and not found.digest.startswith(("sha256:" + name, name)):
@@ -209,13 +201,21 @@ class Catalog:
         with suppress(PyContainerError):
             self.store.sweep()
 
-    def _own(self, image: str | Image) -> Image:
+    def _own(self, image: str | Image) -> tuple[Image, Stored]:
         found = self.get(image) if isinstance(image, str) else image
         if found.stored is None or found.stored.images is not self:
             raise InvalidArgument("image", found.name, "an image of this engine's store is needed: load or pull it")
-        return found
+        return found, found.stored
 
 
 def _hides_all(layer: str) -> bool:
     with Fd(os.open(layer, OPEN_DIRECTORY)) as root:
         return Marks().opaque(root.fileno())
+
+
+def _state_of(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.image.registry import Registry
-    from pycontainer.image.store import Verified
+    from pycontainer.image.store import Report
 
 
 class RegistryOptions(TypedDict, total=False):
@@ -117,11 +117,16 @@ class Images(Catalog):
         """
         from pycontainer.image.push import push
 
-        found = self._own(image)
+        found, stored = self._own(image)
         reference = Reference.parse(name or found.name)
-        with self._registry(reference, registry) as host, _held(found):
+        with self._registry(reference, registry) as host, self.store.hold(found.digest):
             return push(
-                host, self.store, reference.repository, reference.tag or "latest", found, tell=Teller(progress)
+                host,
+                self.store,
+                reference.repository,
+                reference.tag or "latest",
+                stored.manifest,
+                tell=Teller(progress),
             )
 
     def _registry(self, reference: Reference, options: RegistryOptions) -> Registry:
@@ -132,7 +137,7 @@ class Images(Catalog):
             raise TypeError(f"unexpected keyword argument {unknown.pop()!r}")
         return Registry(reference.registry, **options)
 
-    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Verified:
+    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Report:
         """Hash everything again. With ``repair`` what is damaged is fetched again from where it came."""
         raise NotImplementedError
 

@@ -171,7 +171,7 @@ class Registry:
         return digest
 
     def tags(self, repository: str) -> list[str]:
-        """Return all tags of a repository, as the registry orders them."""
+        """Return all tags of a repository, sorted."""
         check_repository(repository)
         return list_all(
             self._own,
@@ -183,7 +183,7 @@ class Registry:
         )
 
     def catalog(self) -> list[str]:
-        """Return the names of all repositories, where the registry tells them."""
+        """Return the names of all repositories, sorted, where the registry tells them."""
         scope = "registry:catalog", frozenset({"*"})
         return list_all(self._own, "_catalog", "repositories", scope, _is_text, "list the repositories")
 

@@ -260,7 +260,11 @@ def _raise(error: BaseException, timeout: float) -> NoReturn:
         what, again = f"its certificate is not to be trusted: {found.verify_message}", False
     elif any(isinstance(each, exceptions.NameResolutionError) for each in chain):
         what = "no host of that name is known"
-    elif any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
+    elif any(
+        isinstance(each, exceptions.ConnectTimeoutError)
+        and not isinstance(each, exceptions.NewConnectionError)
+        for each in chain
+    ):
         what = f"nothing answers there: no connection within {min(timeout, _CONNECT):g} seconds"
     elif any(isinstance(each, TimeoutError | exceptions.ReadTimeoutError) for each in chain):
         what = f"the time-out of {timeout:g} seconds is over: it sends nothing, or next to nothing"

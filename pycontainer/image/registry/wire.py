@@ -126,7 +126,7 @@ class Wire:
             location = told if isinstance(told, Location) else origin.join(told)
         except BadLocation as error:
             raise Broken(f"it names an address that is none: {error}", again=False) from None
-        if location.scheme == "http" and not self.insecure:
+        if location.scheme == "http" and origin.scheme == "https" and not self._settings.insecure:
             raise Broken(
                 f"it names {str(location)[:200]}: what https protects is not asked for by http", again=False
             )
