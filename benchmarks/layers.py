@@ -6,6 +6,7 @@ made of, and stay there: making them takes a minute.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -33,8 +34,20 @@ RECIPE = (
     (("/usr/lib/gcc", "/usr/include"), 80_000_000, 3300),
     (("/usr/lib/jvm", "/usr/lib/postgresql", "/usr/sbin"), 75_000_000, 1500),
 )
+#: What a shell needs, which the first layer has in any case.
+NEEDED = (
+    "/bin",
+    "/lib",
+    "/lib64",
+    "/usr/bin/sh",
+    "/usr/bin/dash",
+    "/usr/bin/head",
+    "/usr/lib*/ld-linux*",
+    "/usr/lib/*-linux-gnu/ld-linux*",
+    "/usr/lib/*-linux-gnu/libc.so.6",
+)
 _PLACE = "/var/tmp"  # kept between runs, and on a disk
-_EDITION = 1
+_EDITION = 2
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 #: By kind: the suffix of its media type, and the program that packs, as registries' images mostly are.
 PACKERS = {"gzip": ["gzip", "-6", "-n", "-c"], "zstd": ["zstd", "-3", "-q", "-c"]}
@@ -71,7 +84,8 @@ class Content:
 
 def make_images() -> tuple[dict[str, Packed], Content]:
     """The image by kind of compression; made when it is not there yet."""
-    chosen = [list(_chosen(*layer)) for layer in RECIPE]
+    needed = [path for pattern in NEEDED for path in sorted(glob.glob(pattern))]
+    chosen = [list(_chosen(*layer, needed if number == 0 else [])) for number, layer in enumerate(RECIPE)]
     place = f"{_PLACE}/pycontainer-bench-{os.geteuid()}-{_name(chosen)}"
     if not os.path.exists(f"{place}/sizes.json"):
         _make(place, chosen)
@@ -81,11 +95,17 @@ def make_images() -> tuple[dict[str, Packed], Content]:
     return {kind: _packed(place, kind, told["diff_ids"]) for kind in PACKERS}, content
 
 
-def _chosen(directories: tuple[str, ...], size: int, entries: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Directories, links and files in the order of their paths, as long as there is room for each."""
+def _chosen(
+    directories: tuple[str, ...], size: int, entries: int, needed: list[str]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """What is needed, then directories, links and files in the order of their paths, while there is room for each."""
+    for path in needed:
+        yield path, os.lstat(path)
     for path, status in _walk(directories):
         if entries == 0:
             return
+        if path in needed:
+            continue
         if stat.S_ISREG(status.st_mode):
             if status.st_size > size // 4 or not os.access(path, os.R_OK):
                 continue
