@@ -21,8 +21,8 @@ from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.home import default_root
-from pycontainer.image.images import Images, images_at
 from pycontainer.image.image import Image
+from pycontainer.image.images import Images, images_at
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -91,6 +91,7 @@ class Engine:
             workspace, self._workspace = self._workspace, None
         if workspace is not None:
             workspace.close()
+        self.images.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -14,8 +14,8 @@ from pycontainer.image.config import ImageConfig
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.image.images import Images, RegistryOptions
     from pycontainer.image.document import Document, History
+    from pycontainer.image.images import Images, RegistryOptions
     from pycontainer.image.manifest import Manifest
     from pycontainer.image.platform import Platform
     from pycontainer.image.progress import Listener
@@ -83,7 +83,11 @@ class Image:
         return _default_images().load(path)
 
     def push(
-        self, name: str | None = None, *, progress: Listener | None = None, **registry: Unpack[RegistryOptions]
+        self,
+        name: str | None = None,
+        *,
+        progress: Listener | None = None,
+        **registry: Unpack[RegistryOptions],
     ) -> str:
         """Send it to the registry that ``name``, by default its own, is of; see :meth:`Images.push`."""
         return self._in_store("push").images.push(self, name, progress=progress, **registry)
@@ -96,9 +100,7 @@ class Image:
         """Take its name away, and with the last one what nobody else needs; see :meth:`Images.remove`."""
         self._in_store("remove").images.remove(self, force=force)
 
-    def save(
-        self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci"
-    ) -> None:
+    def save(self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci") -> None:
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
 

@@ -34,7 +34,9 @@ def push(
             file.seek(offset)
             return file
 
-        known = [each for host, each in store.sources(blob.digest) if host == registry.host and each != repository]
+        known = [
+            each for host, each in store.sources(blob.digest) if host == registry.host and each != repository
+        ]
         registry.push_blob(
             repository,
             blob,
