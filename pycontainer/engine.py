@@ -21,13 +21,13 @@ from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.home import default_root
-from pycontainer.image.image import Image
-from pycontainer.image.images import Images, images_at
+from pycontainer.image.image import Image, image_in_no_store
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import CreateOptions, PrepareOptions, RunOptions
+    from pycontainer.image.images import Images
 
 
 class Engine:
@@ -43,7 +43,7 @@ class Engine:
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = os.path.abspath(os.fspath(root)) if root is not None else default_root()
         self.containers = Containers(self)
-        self.images: Images = images_at(self.root)
+        self._images: Images | None = None
         self._workspace: Workspace | None = None
         self._lock = threading.Lock()
 
@@ -55,6 +55,19 @@ class Engine:
                 if self._workspace is None:
                     self._workspace = Workspace(self.root)
         return self._workspace
+
+    @property
+    def images(self) -> Images:
+        """The images in the root's store."""
+        if self._images is None:
+            from pycontainer.image.images import images_at
+
+            self._images = images_at(self.root)
+        return self._images
+
+    def resolve(self, image: str | Image) -> Image:
+        """The image that a string names; see :meth:`Images.resolve`."""
+        return image_in_no_store(image) or self.images.resolve(image)
 
     def run(
         self, image: str | Image, command: Sequence[str] | str | None = None, **options: Unpack[RunOptions]
@@ -80,7 +93,7 @@ class Engine:
             told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
             if told:
                 exchange = Exchange.of(**told)
-        spec = spec_of(self.images.resolve(image), command, given)
+        spec = spec_of(self.resolve(image), command, given)
         return OneShot(self.workspace, spec, exchange, changes=changes)
 
     def close(self) -> None:
@@ -91,7 +104,8 @@ class Engine:
             workspace, self._workspace = self._workspace, None
         if workspace is not None:
             workspace.close()
-        self.images.close()
+        if self._images is not None:
+            self._images.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -150,7 +164,7 @@ class Containers:
         name = given.pop("name", None)
         if name is not None:
             check_name(name)
-        spec = spec_of(self._engine.images.resolve(image), command, given)
+        spec = spec_of(self._engine.resolve(image), command, given)
         with self._lock:
             self._forget_removed()
             if name is not None and any(each.name == name for each in self._known.values()):

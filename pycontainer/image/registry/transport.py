@@ -95,6 +95,11 @@ class Transport:
         with self._lock:
             managers, self._managers = list(self._managers.values()), {}
         for manager in managers:
+            # To clear a manager leaves connections open until the last reference to them is gone.
+            for key in manager.pools.keys():  # noqa: SIM118  (it is no dict, and cannot be iterated)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
             manager.clear()
 
     def _manager(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:

@@ -69,6 +69,12 @@ class Index:
         self._unusable = False
         places.forked.append(self._forget)
 
+    def open(self) -> None:
+        """Make sure that there is a database, and of this version. Raises what :meth:`writing` does."""
+        if self._connection is None:
+            with self.reading():
+                pass
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state. Raises what :meth:`writing` does."""
@@ -138,6 +144,11 @@ class Index:
         try:
             # Takes the lock of a reader as well.
             self._check_version(connection)
+        except NotSupported:
+            # To be looked at again by the next use, also by one that needs no transaction.
+            self._connection = None
+            connection.close()
+            raise
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")

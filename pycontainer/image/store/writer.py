@@ -18,7 +18,6 @@ from pycontainer.image.store.places import BLOBS, INGEST, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
-from pycontainer.kernel.native import lib, renameat2
 from pycontainer.kernel.rooted import named
 
 _CHUNK = 1 << 20
@@ -147,10 +146,8 @@ class BlobWriter:
             raise
 
     def _give_name(self, name: str) -> None:
-        here = self._places.fd
-        try:
-            renameat2(here, self._name.encode(), here, name.encode(), lib.RENAME_NOREPLACE)
-        except FileExistsError:
+        if not self._places.name(self._name, name):
+            here = self._places.fd
             there = status_of(here, name)
             if there is not None and stat.S_ISREG(there.st_mode) and there.st_size == self._hashed:
                 self._kept = False
