@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 
 from benchmarks.benchmark import (
     Benchmark,
-    BenchmarkError,
     Outcome,
     Settings,
     Target,

@@ -102,13 +102,12 @@ class Image:
         """Take its name away, and with the last one what nobody else needs; see :meth:`Images.remove`."""
         self._in_store("remove").images.remove(self, force=force)
 
-<<<<<<< HEAD
-    def save(self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci") -> None:  # noqa: A002  (docker and podman call it so)
-=======
     def save(
-        self, path: str | os.PathLike[str], *, format: Literal["oci", "docker", "oci-dir"] = "oci"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (docker and podman call it so)
     ) -> None:
->>>>>>> archives
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
 
