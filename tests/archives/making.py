@@ -50,7 +50,11 @@ def described(media_type: str, raw: bytes, **more: Any) -> dict[str, Any]:
 
 
 def image(
-    *layers: Mapping[str, bytes], packed: bool = True, architecture: str = "amd64", settings: Any = None, **more: Any
+    *layers: Mapping[str, bytes],
+    packed: bool = True,
+    architecture: str = "amd64",
+    settings: Any = None,
+    **more: Any,
 ) -> Made:
     """An image of these layers; ``more`` is put into the manifest."""
     plain = [layer(files) for files in layers]
@@ -97,7 +101,9 @@ def docker(made: Made, *tags: str) -> dict[str, bytes]:
     files = {config: made.config}
     for each, content in zip(ids, made.layers, strict=True):
         files |= {f"{each}/VERSION": b"1.0", f"{each}/json": b"{}", f"{each}/layer.tar": content}
-    told = [{"Config": config, "RepoTags": list(tags) or None, "Layers": [f"{each}/layer.tar" for each in ids]}]
+    told = [
+        {"Config": config, "RepoTags": list(tags) or None, "Layers": [f"{each}/layer.tar" for each in ids]}
+    ]
     repositories = {tag.split(":")[0]: {tag.split(":")[1]: ids[-1]} for tag in tags}
     return {**files, "manifest.json": text(told), "repositories": text(repositories)}
 
