@@ -91,7 +91,9 @@ def _answer(worker: Worker, command: str, *words: str) -> float:
     if command == "fork":
         return worker.fork(int(words[0])) * 1e9
     if command == "peak":
-        usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        usage = [
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
         return max(usage) * 1024
     raise BenchmarkError(f"what is {command}?")
 

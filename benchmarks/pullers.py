@@ -136,7 +136,15 @@ def _daemon(home: str) -> Iterator[list[str]]:
 def pullers(folder: str, registry: str, image: Packed) -> list[tuple[str, Callable[[], Contender]]]:
     """Who pulls ``image`` from ``registry`` ("host:port/repository:tag") into directories below ``folder``."""
     podman = [*_ALONE, found("podman") if shutil.which("podman") else "podman"]
-    podman += ["--root", "{}/storage", "--runroot", "{}/run", "--tmpdir", "{}/tmp", "--storage-driver=overlay"]
+    podman += [
+        "--root",
+        "{}/storage",
+        "--runroot",
+        "{}/run",
+        "--tmpdir",
+        "{}/tmp",
+        "--storage-driver=overlay",
+    ]
     podman += ["--cgroup-manager=cgroupfs", "--events-backend=none"]
     return [
         (
@@ -159,7 +167,9 @@ def pullers(folder: str, registry: str, image: Packed) -> list[tuple[str, Callab
         ),
         (
             "podman pull",
-            lambda: _podman("podman pull", folder, [*podman, "pull", "--quiet", "--tls-verify=false", registry]),
+            lambda: _podman(
+                "podman pull", folder, [*podman, "pull", "--quiet", "--tls-verify=false", registry]
+            ),
         ),
         ("docker pull", lambda: Docker("docker pull", folder, registry)),
     ]

@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default 300)")
     parser.add_argument("--starts", type=int, metavar="N", help="starts of storm and cycles (default 10000)")
     parser.add_argument(
-        "--quick", action="store_true", help="20 rounds, 250 starts, without what takes minutes; recorded only with --output"
+        "--quick",
+        action="store_true",
+        help="20 rounds, 250 starts, without what takes minutes; recorded only with --output",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="the record (default benchmarks/results/latest.json)"
