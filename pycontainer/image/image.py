@@ -81,8 +81,8 @@ class Image:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Image:
-        """Take an archive into the default engine's store; see :meth:`Images.load`."""
-        return _default_images().load(path)
+        """Take an archive into the default engine's store: the first of its images; see :meth:`Images.load` for all."""
+        return _default_images().load(path)[0]
 
     def push(
         self,
@@ -102,7 +102,12 @@ class Image:
         """Take its name away, and with the last one what nobody else needs; see :meth:`Images.remove`."""
         self._in_store("remove").images.remove(self, force=force)
 
-    def save(self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci") -> None:  # noqa: A002  (docker and podman call it so)
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (docker and podman call it so)
+    ) -> None:
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pycontainer.errors import ImageError, ImageNotFound
 from pycontainer.home import default_root
@@ -60,11 +61,48 @@ class Images(Catalog):
         assert isinstance(image, str)  # noqa: S101  all others are in no store
         transport, colon, rest = image.partition(":")
         if colon and transport in {"oci", "oci-archive", "docker-archive"} and rest.startswith(("/", ".")):
-            return self._of_archive(transport, rest)
+            from pycontainer.image.archive.transport import of_transport
+
+            return of_transport(self, transport, rest)
         try:
             return self.get(image)
         except ImageNotFound:
             return self.pull(image)
+
+    # -- archives --------------------------------------------------------------------------
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        platform: str | None = None,
+        progress: Listener | None = None,
+    ) -> builtins.list[Image]:
+        """Take all images of an archive into the store: an OCI layout, a tar archive of one, or what ``docker save`` wrote.
+
+        See :func:`pycontainer.image.archive.load`.
+        """
+        from pycontainer.image.archive import load
+
+        return load(self, path, platform=platform, progress=progress)
+
+    def save(
+        self,
+        images: str | Image | Sequence[str | Image],
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (as other programs call it)
+        progress: Listener | None = None,
+    ) -> None:
+        """Write images, given by their names or as they are, to an archive, all of it or nothing.
+
+        See :func:`pycontainer.image.archive.save`.
+        """
+        from pycontainer.image.archive import save
+
+        given = [images] if isinstance(images, (str, Image)) else images
+        found = [self.get(each) if isinstance(each, str) else each for each in given]
+        save(self, found, path, format, progress=progress)
 
     # -- registries ------------------------------------------------------------------------
 

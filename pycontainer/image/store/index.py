@@ -214,6 +214,22 @@ class Index:
         if found != "ok":
             raise ImageError(f"{self.path} is damaged ({found}); {_way_out(self.path)}")
 
+    def put_away(self) -> None:
+        """Give a damaged database another name, that a new one is made. Raises :class:`KernelError`."""
+        self.close()
+        mark = f"damaged-{os.urandom(4).hex()}"
+        with named(f"put {self.path} away"):
+            # What belongs to it first: SQLite would take it for the new one's.
+            for end in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(self.path + end, f"{self.path}.{mark}{end}")
+
+    def stamp(self) -> object:
+        """What differs when anything was committed, by whomever. Raises what :meth:`reading` does."""
+        with self.reading() as connection:
+            [version] = connection.execute("PRAGMA data_version").fetchone()
+            return id(connection), version, connection.total_changes
+
     def _told(self, error: DatabaseError) -> Exception:
         text = str(error)
         for known, number in _KERNELS.items():
@@ -261,7 +277,8 @@ _abandoned: list[Connection] = []
 
 
 def _way_out(path: str) -> str:
+    root = os.path.dirname(os.path.dirname(path))
     return (
-        f"the blobs are not concerned: move {path} away, with what else begins with this name, and note again "
-        "what there is (Store.rebuild); the names have to be given again"
+        f"the blobs are not concerned: end what uses the store, and pycontainer.image.store.Store({root!r}).rebuild() "
+        "puts it away and notes the images again that there are; their names have to be given again"
     )
