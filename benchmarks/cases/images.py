@@ -34,7 +34,7 @@ _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 @contextmanager
 def _folder() -> Iterator[str]:
     """A directory on a disk, not below /tmp, which may be memory."""
-    path = tempfile.mkdtemp(prefix="pycontainer-bench-", dir="/var/tmp")
+    path = tempfile.mkdtemp(prefix="bench-", dir="/var/tmp")  # podman wants short paths
     os.chmod(path, 0o755)
     try:
         yield path
