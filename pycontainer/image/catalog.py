@@ -39,7 +39,7 @@ class Catalog:
     """The images of a store; base of ``Images``."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
         self._store: Store | None = None
         self._pid = 0
         self._lock = threading.Lock()
@@ -54,8 +54,8 @@ class Catalog:
 
             with self._lock:
                 if self._store is None or self._pid != os.getpid():
-                    make_private(self._root)
-                    self._store, self._pid = Store(self._root), os.getpid()
+                    make_private(self.root)
+                    self._store, self._pid = Store(self.root), os.getpid()
         return self._store
 
     def get(self, name: str) -> Image:
@@ -221,7 +221,7 @@ class Catalog:
 
     def _own(self, image: str | Image) -> tuple[Image, Stored]:
         found = self.get(image) if isinstance(image, str) else image
-        if found.stored is None or found.stored.images is not self:
+        if found.stored is None or found.stored.images.root != self.root:
             raise InvalidArgument(
                 "image", found.name, "an image of this engine's store is needed: load or pull it"
             )
