@@ -220,6 +220,8 @@ int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new
 int pc_stamp(int root, const char *path, int64_t *stamp);
 /* Which file system a file is on (statfs(2), f_type), or -errno. */
 int64_t pc_file_system(int fd);
+/* syncfs(2): write out all of the file system of fd; 0 or a negative error number. */
+int pc_syncfs(int fd);
 /* Is nothing in this directory? 1, 0, or -errno. */
 int pc_is_empty(int dir);
 /* 1: ended, 0: still runs (WNOHANG). Of a process that others reaped, how it ended but not what it used. */

@@ -108,7 +108,7 @@ def missing_here() -> list[str]:
 
 def pytest(python: Path, name: str, arguments: list[str]) -> list[str]:
     """Return the pytest command of a run."""
-    command = [str(python), "-m", "pytest", "-q", "--no-header", "-rfE", "-p", "no:cacheprovider", *AGAIN]
+    command = [str(python), "-m", "pytest", "-q", "--no-header", "-rfER", "-p", "no:cacheprovider", *AGAIN]
     needs = MISSING[name] + ([] if name.startswith("vm-") else missing_here())
     for need in dict.fromkeys(needs):
         command += ["--allow-missing", need]

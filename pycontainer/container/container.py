@@ -7,28 +7,22 @@ the process ends, however it ends, the reaper ends the container and removes wha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycontainer.container.arguments import account, directory, environment, flag, words
 from pycontainer.container.command import PLAIN, Exchange, complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.entry import Entered, Execution
-from pycontainer.container.life import Life
+from pycontainer.container.filesystem import FileSystem
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
-from pycontainer.container.running import Running
 from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.text import Text
-from pycontainer.errors import InvalidArgument
-from pycontainer.kernel.changes import Change
-from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
-from pycontainer.kernel.rooted import READ_LIMIT, Rooted
-from pycontainer.kernel.transfer import COPY_LIMIT
-from pycontainer.size import parse_size
+from pycontainer.kernel.rooted import Rooted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -36,7 +30,7 @@ if TYPE_CHECKING:
     from pycontainer.container.options import ExchangeOptions, LimitOptions
 
 
-class Container(Life):
+class Container(FileSystem):
     """A container of this process; engines make them. ``with`` removes it at the end.
 
     All methods may be called from several threads.
@@ -184,64 +178,6 @@ class Container(Life):
         """
         running = self.alive("tell what it uses")
         return running.stats_stream(interval) if flag("stream", stream) else running.stats()
-
-    # -- files -----------------------------------------------------------------------------
-
-    @contextmanager
-    def _files(self) -> Iterator[tuple[Running, Rooted]]:
-        """The last start, and its files on an fd of their own: another thread may remove the container meanwhile."""
-        with self._lock:
-            running = self.alive("reach files")
-            root = Fd(os.dup(running.root))
-        with root:
-            yield running, Rooted(root.fileno(), ids=running.launched.map)
-
-    def read_bytes(self, path: str, *, limit: int | str = READ_LIMIT) -> bytes:
-        """The content of a file of the container, of ``limit`` at most (bytes, or text like "1G"; 64 MiB).
-
-        A link does not lead to the kernel's own files: those of /proc and /sys are read only by their own path.
-        Raises :class:`KernelError`, ``EFBIG`` for one that is larger.
-        """
-        most = parse_size("limit", limit)
-        with self._files() as (_, root):
-            return self._workspace.reach.read(root, path, most)
-
-    def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file of the container, atomically; it belongs to the container's root."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise InvalidArgument("data", data, "bytes are needed: encode the text")
-        with self._files() as (_, root):
-            self._workspace.reach.write(root, path, data, mode)
-
-    def put(self, source: str | os.PathLike[str], target: str) -> None:
-        """Copy a file or tree of the host into the container, as ``docker cp`` does."""
-        with self._files() as (_, root):
-            self._workspace.reach.copy_in(root, source, target)
-
-    def get(self, source: str, target: str | os.PathLike[str], *, limit: int | str = COPY_LIMIT) -> None:
-        """Copy a file or tree of the container to the host, as ``docker cp`` does; never outside of ``target``.
-
-        ``limit`` bounds its size, holes in files included (bytes, or text like "1G"; 16 GiB); there may be a
-        million entries.  Raises :class:`KernelError`: ``EFBIG`` beyond that, ``EINVAL`` for what is no file,
-        directory or link.
-        """
-        most = parse_size("limit", limit)
-        with self._files() as (_, root):
-            self._workspace.reach.copy_out(root, source, target, most)
-
-    def changes(self) -> list[Change]:
-        """What differs from the image, in the order of paths (``docker diff``)."""
-        with self._lock:
-            self.allow("list changes")
-            running = self._running
-            if running is None:
-                return []
-            fd = os.open(f"{self._folder}/upper", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                launched, reach = running.launched, self._workspace.reach
-                return reach.changes(fd, launched.lowers[::-1], launched.upper_shift, launched.marks)
-            finally:
-                os.close(fd)
 
 
 def _check_entry(env: Any, workdir: Any, user: Any, tty: Any) -> None:

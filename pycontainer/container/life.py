@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.running import Running
+from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.workspace import Workspace
@@ -40,14 +42,29 @@ VERBS = {
 class Life:
     """The states of a container and the verbs that lead from one to another; base of ``Container``."""
 
-    def __init__(self, workspace: Workspace, spec: Spec, name: str | None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        spec: Spec,
+        name: str | None,
+        known: Callable[[Any], object] = lambda _: None,
+        stack: Stack | None = None,
+    ) -> None:
+        """``known`` is called with every further container that is made from this one; ``stack`` is its image's."""
         self.id = os.urandom(32).hex()
         self.name = name or self.id[:12]
         self.spec = spec
         self._workspace = workspace
-        self._folder = workspace.make_folder(
-            self.id[:12], other_users=spec.security.own_users, size=spec.size
-        )
+        self._known = known
+        self._hold = spec.image.hold()
+        self._stack = stack or Stack(origin=spec.image, layers=spec.image.layers)
+        try:
+            self._folder = workspace.make_folder(
+                self.id[:12], other_users=spec.security.own_users, size=spec.size
+            )
+        except BaseException:
+            self._drop_image()
+            raise
         self._running: Running | None = None
         self._paused = False
         self._removed = False
@@ -223,7 +240,13 @@ class Life:
             self.allow("remove")
             self._let_go()
             self._workspace.remove_folder(self.id[:12])
+            self._drop_image()
             self._removed = True
+
+    def _drop_image(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.close()
 
     def _let_go(self) -> None:
         """Release what the last run held."""

@@ -25,13 +25,13 @@ from functools import cache
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
-from pycontainer.container.reach import Reach
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, sweep
 from pycontainer.kernel.quota import Project, bound
+from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pycontainer.errors import ImageError, UnsafeArchive
 from pycontainer.image.limits import Limits
@@ -17,6 +17,8 @@ from pycontainer.image.zstd import Frames, is_zstd
 #: Returns up to so many bytes, and none only at the end.
 Read = Callable[[int], bytes]
 
+#: How many first bytes tell how something is compressed.
+HEAD = 6
 _CHUNK = 1 << 18
 _OUTPUT = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -69,6 +71,23 @@ def _gzip() -> tuple[Callable[[], _Decoder], Any]:
     return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.error
 
 
+def kind_of(head: bytes) -> Literal["gzip", "zstd", "xz", "bzip2", "none"]:
+    """How something is compressed, by its first ``HEAD`` bytes.
+
+    >>> kind_of(b"")
+    'none'
+    """
+    if head.startswith(_GZIP):
+        return "gzip"
+    if head.startswith(_XZ):
+        return "xz"
+    if head.startswith(_BZIP2):
+        return "bzip2"
+    if is_zstd(head):
+        return "zstd"
+    return "none"
+
+
 def decompressed(read: Read, limits: Limits) -> Read:
     """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
 
@@ -81,22 +100,22 @@ def decompressed(read: Read, limits: Limits) -> Read:
     b'text'
     """
     meter = _Meter(read, limits)
-    head = meter.peek(6)
-    if head.startswith(_GZIP):
+    kind = kind_of(meter.peek(HEAD))
+    if kind == "gzip":
         new, error = _gzip()
         return meter.bounded(_Members(meter.take, new, _GZIP, error).read)
-    if head.startswith(_XZ):
+    if kind == "xz":
         import lzma
 
         def decoder() -> _Decoder:
             return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
         return meter.bounded(_Members(meter.take, decoder, _XZ, lzma.LZMAError).read)
-    if head.startswith(_BZIP2):
+    if kind == "bzip2":
         import bz2
 
         return meter.bounded(_Members(meter.take, bz2.BZ2Decompressor, _BZIP2, OSError).read)
-    if is_zstd(head):
+    if kind == "zstd":
         return meter.bounded(Frames(meter.take).read)
     return meter.bounded(meter.take)
 

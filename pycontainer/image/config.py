@@ -49,6 +49,29 @@ def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
         raise InvalidArgument("config", value, "names with texts are needed") from None
 
 
+def _others(value: Any) -> tuple[tuple[str, Any], ...]:
+    try:
+        found = tuple(sorted(dict(value).items())) if value else ()
+        _as_text(found)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidArgument("config", value, "names with what JSON can say are needed") from None
+    for key, _ in found:
+        if not isinstance(key, str) or key in _KEYS:
+            raise InvalidArgument("config", key, "a key that is not known here is needed")
+    return found
+
+
+def _as_text(value: tuple[tuple[str, Any], ...]) -> str:
+    """By what they are compared: lists and objects cannot be keys."""
+    if not value:
+        return ""
+    import json
+
+    text = json.dumps(dict(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text.encode()
+    return text
+
+
 @attrs.frozen(kw_only=True)
 class ImageConfig:
     """What an image sets for its programs; all of it may be overridden when a container is made.
@@ -69,16 +92,21 @@ class ImageConfig:
     labels: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
     volumes: tuple[str, ...] = attrs.field(default=(), converter=_paths)
     stop_signal: str = attrs.field(default="", converter=_text)
+    exposed_ports: tuple[str, ...] = attrs.field(default=(), converter=_paths)
+    """``80/tcp`` each."""
+    more: tuple[tuple[str, Any], ...] = attrs.field(default=(), converter=_others, eq=_as_text, repr=False)
+    """What is not known here, as it came: it is written again."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ImageConfig:
         """Translate the ``config`` object of an OCI or Docker image configuration.
 
-        Unknown keys are left out, as the specification demands.  Raises :class:`InvalidArgument`.
+        Unknown keys have no effect, as the specification demands, and are kept.  Raises :class:`InvalidArgument`.
         """
         if not isinstance(value, Mapping):
             raise InvalidArgument("config", value, "an object is needed")
-        return cls(**{name: value[key] for key, name in _KEYS.items() if key in value})
+        known = {name: value[key] for key, name in _KEYS.items() if key in value}
+        return cls(**known, more=[(key, each) for key, each in value.items() if key not in _KEYS])
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``config`` object, without what is not set."""
@@ -89,11 +117,11 @@ class ImageConfig:
                 continue
             if name == "labels":
                 found[key] = dict(value)
-            elif name == "volumes":
+            elif name in {"volumes", "exposed_ports"}:
                 found[key] = {path: {} for path in value}
             else:
                 found[key] = value if isinstance(value, str) else list(value)
-        return found
+        return {**found, **dict(self.more)}
 
 
 #: JSON key -> our name.
@@ -106,4 +134,7 @@ _KEYS = {
     "Labels": "labels",
     "Volumes": "volumes",
     "StopSignal": "stop_signal",
+    "ExposedPorts": "exposed_ports",
 }
+#: The names in JSON.
+CONFIG_KEYS = tuple(_KEYS)

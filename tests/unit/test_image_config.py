@@ -18,6 +18,7 @@ JSON = {
     "Labels": {"b": "2", "a": "1"},
     "Volumes": {"/v": {}, "/u": {}},
     "StopSignal": "SIGQUIT",
+    "ExposedPorts": {"443/tcp": {}, "80/tcp": {}},
 }
 
 
@@ -29,9 +30,25 @@ def test_json_there_and_back() -> None:
     assert config.to_json() == JSON
 
 
-def test_null_and_absence_are_the_same_and_unknown_keys_are_left_out() -> None:
-    assert ImageConfig.from_json(dict.fromkeys(JSON)) == ImageConfig.from_json({"New": 1}) == ImageConfig()
+def test_null_and_absence_are_the_same() -> None:
+    assert ImageConfig.from_json(dict.fromkeys(JSON)) == ImageConfig()
     assert ImageConfig().to_json() == {}
+
+
+def test_unknown_keys_are_kept_and_tell_values_apart() -> None:
+    told = {
+        "Cmd": ["a"],
+        "Healthcheck": {"Test": ["CMD", "x"], "Retries": 3},
+        "OnBuild": None,
+        "ArgsEscaped": True,
+    }
+    config = ImageConfig.from_json(told)
+    assert config.to_json() == told
+    assert dict(config.more)["Healthcheck"] == told["Healthcheck"]
+    assert config == ImageConfig.from_json(dict(reversed(told.items())))
+    assert hash(config) == hash(ImageConfig.from_json(dict(reversed(told.items()))))
+    assert config != ImageConfig.from_json({**told, "Healthcheck": None})
+    assert ImageConfig.from_json({"New": 1}) != ImageConfig()
 
 
 def test_a_value_can_be_a_key_and_copied() -> None:
@@ -56,6 +73,13 @@ def test_a_value_can_be_a_key_and_copied() -> None:
         ("Volumes", "/v"),
         ("Volumes", {1: {}}),
         ("StopSignal", 9),
+        ("ExposedPorts", "80/tcp"),
+        ("ExposedPorts", [80]),
+        ("Healthcheck", b"x"),
+        ("Healthcheck", {"Test": object()}),
+        ("Healthcheck", float("nan")),
+        ("Healthcheck", ["\ud800"]),
+        (5, None),
     ],
 )
 def test_other_types_are_refused(key: str, value: Any) -> None:

@@ -1,0 +1,241 @@
+"""The images that a store has: found, named, added, removed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, PyContainerError, StateError
+from pycontainer.home import make_private
+from pycontainer.image.descriptor import Descriptor
+from pycontainer.image.document import Document, parse_document
+from pycontainer.image.image import Image, Stored
+from pycontainer.image.intake import nowhere, take_in
+from pycontainer.image.manifest import Manifest, make_manifest, parse_manifest
+from pycontainer.image.progress import Teller
+from pycontainer.image.reference import Reference
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Marks
+from pycontainer.kernel.rooted import OPEN_DIRECTORY
+
+if TYPE_CHECKING:
+    from pycontainer.image.images import Images
+    from pycontainer.image.store import Collected, Store
+
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+#: How many names are remembered with what they stand for.
+_REMEMBERED = 256
+#: Fewer digits than this are a name.
+_SHORTEST = 6
+
+
+class Catalog:
+    """The images of a store; base of ``Images``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._store: Store | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[object, Image]] = {}
+        self._sweeping: list[threading.Thread] = []
+
+    @property
+    def store(self) -> Store:
+        """Where they are kept."""
+        if self._store is None or self._pid != os.getpid():
+            from pycontainer.image.store import Store
+
+            with self._lock:
+                if self._store is None or self._pid != os.getpid():
+                    make_private(self.root)
+                    self._store, self._pid = Store(self.root), os.getpid()
+        return self._store
+
+    def get(self, name: str) -> Image:
+        """The image of that name, digest, or unique start of a digest, in the store.
+
+        Raises :class:`ImageNotFound`, :class:`InvalidArgument`.
+        """
+        stamp = self._stamp()
+        known = self._known.get(name)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        found = self._find(name)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[name] = stamp, found
+        return found
+
+    def _stamp(self) -> object:
+        """What changes when somebody changes a name: the state of the database's files."""
+        return tuple(_state_of(f"{self.store.path}/{name}") for name in ("state.db", "state.db-wal"))
+
+    def _find(self, name: str) -> Image:
+        if not isinstance(name, str) or not name:
+            raise InvalidArgument("image", name, "a name is needed")
+        digits = name.removeprefix("sha256:")
+        by_digest = name.startswith("sha256:")
+        if by_digest or (len(digits) >= _SHORTEST and not digits.strip("0123456789abcdef")):
+            found = [each.digest for each in self.store.images() if each.digest[7:].startswith(digits)]
+            if len(found) == 1:
+                return self._image(found[0], self._name_of(found[0]))
+            if len(found) > 1:
+                raise InvalidArgument("image", name, "several images match")
+            if by_digest:
+                raise ImageNotFound(f"{name}: no such image in the store")
+        reference = Reference.parse(name)
+        digest = self.store.resolve(str(reference))
+        if digest is None and reference.digest in {each.digest for each in self.store.images()}:
+            digest = reference.digest
+        if digest is None:
+            raise ImageNotFound(f"{name}: no such image in the store")
+        return self._image(digest, reference.familiar)
+
+    def list(self) -> list[Image]:
+        """All of them: by name, and those without one last."""
+        names = self.store.names()
+        found = [(digest, Reference.parse(name).familiar) for name, digest in sorted(names.items())]
+        named = set(names.values())
+        found += [(each.digest, each.digest) for each in self.store.images() if each.digest not in named]
+        return [self._image(digest, name) for digest, name in found]
+
+    def _image(self, digest: str, name: str) -> Image:
+        """The image of a manifest in the store."""
+        store = self.store
+        manifest = parse_manifest(store.read_blob(digest), None, f"the manifest of {name}")
+        if not isinstance(manifest, Manifest):
+            raise ImageError(f"{name} is an index in the store")
+        document = parse_document(store.read_blob(manifest.config.digest), f"the configuration of {name}")
+        layers: list[str] = []
+        for layer, diff_id in document.layers(manifest, name):
+            path = self._layer(layer, diff_id)
+            if _hides_all(path):
+                layers = []  # overlayfs does not look at the roots of its layers
+            layers.append(path)
+        stored = Stored(images=cast("Images", self), manifest=manifest, document=document)
+        return Image(
+            name=name,
+            layers=tuple(layers),
+            config=document.config,
+            digest=digest,
+            stored=stored,
+            holder=partial(store.hold, digest),
+        )
+
+    def _layer(self, layer: Descriptor, diff_id: str) -> str:
+        """The tree of a layer; unpacked once more where the machine went down before it was on disk."""
+        path = self.store.layer(diff_id)
+        if path is None:
+            with self.store.lease():
+                take_in(self.store, layer, diff_id, nowhere, Teller(None))
+            path = self.store.layer(diff_id)
+        if path is None:
+            raise ImageError(f"the layer {diff_id} is gone as soon as it is there")
+        return path
+
+    def _name_of(self, digest: str) -> str:
+        names = [name for name, each in self.store.names().items() if each == digest]
+        return Reference.parse(names[0]).familiar if names else digest
+
+    def add(self, document: Document, layers: Sequence[Descriptor], name: Reference | None = None) -> Image:
+        """An image of layers that are in the store; call it under the lease under which they came there."""
+        store = self.store
+        config = Descriptor(media_type=_CONFIG, digest=store.add_blob(document.raw), size=len(document.raw))
+        manifest = make_manifest(config, layers)
+        store.add_blob(manifest.raw)
+        blobs = {manifest.digest, config.digest, *(layer.digest for layer in layers)}
+        store.note_image(manifest.digest, blobs, set(document.diff_ids))
+        if name is not None:
+            store.tag(str(name), manifest.digest)
+        return self._image(manifest.digest, manifest.digest if name is None else name.familiar)
+
+    def close(self) -> None:
+        """Delete what was removed, and close what is open of the store; idempotent. It is opened again when needed."""
+        for thread in tuple(self._sweeping):
+            thread.join()
+        with self._lock:
+            store, self._store = self._store, None
+            self._known.clear()
+        if store is not None and self._pid == os.getpid():
+            store.close()
+
+    # -- names -----------------------------------------------------------------------------
+
+    def tag(self, image: str | Image, name: str) -> Image:
+        """Give an image a further name; the image that had it keeps its others."""
+        found, _ = self._own(image)
+        reference = Reference.parse(name)
+        if reference.digest is not None:
+            raise InvalidArgument("name", name, "a digest is no name to give: leave '@...' out")
+        self.store.tag(str(reference), found.digest)
+        return attrs.evolve(found, name=reference.familiar)
+
+    def remove(self, image: str | Image, *, force: bool = False) -> None:
+        """Take a name away; with the last one the image, but for what others need of it.
+
+        By digest, all its names, of which there may be several only with ``force``.  Raises
+        :class:`ImageNotFound`, and :class:`StateError` while a container has it.
+        """
+        found, _ = self._own(image)
+        name = image.name if isinstance(image, Image) else image
+        names = [each for each, digest in self.store.names().items() if digest == found.digest]
+        if len(names) > 1 and not found.digest.startswith(("sha256:" + name, name)):
+            self.store.untag(str(Reference.parse(name)))
+            return
+        if len(names) > 1 and not force:
+            raise StateError(
+                f"image {name}", f"known by {len(names)} names", "remove it by its digest without force"
+            )
+        self.store.remove(found.digest)
+        self._sweep()
+
+    def prune(self, *, all: bool = False) -> Collected:  # noqa: A002  (as docker)
+        """Remove images without a name, with ``all`` every one that no container has; and what no image needs."""
+        if all:
+            for each in self.store.images():
+                with suppress(StateError, ImageNotFound):
+                    self.store.remove(each.digest)
+        found = self.store.collect(unnamed=True, sweeping=False)
+        self._sweep()
+        return found
+
+    def _sweep(self) -> None:
+        """Delete what was removed while the caller goes on; what is not deleted at the end of the process is later."""
+        thread = threading.Thread(
+            target=self._try_to_sweep, args=(self.store,), name="pycontainer-sweep", daemon=True
+        )
+        self._sweeping.append(thread)
+        thread.start()
+
+    def _try_to_sweep(self, store: Store) -> None:
+        with suppress(PyContainerError):
+            store.sweep()
+        self._sweeping.remove(threading.current_thread())
+
+    def _own(self, image: str | Image) -> tuple[Image, Stored]:
+        found = self.get(image) if isinstance(image, str) else image
+        if found.stored is None or found.stored.images.root != self.root:
+            raise InvalidArgument(
+                "image", found.name, "an image of this engine's store is needed: load or pull it"
+            )
+        return found, found.stored
+
+
+def _hides_all(layer: str) -> bool:
+    with Fd(os.open(layer, OPEN_DIRECTORY)) as root:
+        return Marks().opaque(root.fileno())
+
+
+def _state_of(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,103 @@
+"""New images from what containers have written: one layer more, at the cost of that layer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import attrs
+
+from pycontainer.errors import InvalidArgument
+from pycontainer.image.config import ImageConfig
+from pycontainer.image.descriptor import Descriptor
+from pycontainer.image.document import Document, History
+from pycontainer.image.image import Image
+from pycontainer.image.images import Images
+from pycontainer.image.intake import nowhere, take_in
+from pycontainer.image.layer import compressed, pack_layer
+from pycontainer.image.platform import Platform
+from pycontainer.image.progress import Teller
+from pycontainer.image.reference import Reference
+from pycontainer.image.store import Store
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Marks, Namespace
+
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@attrs.frozen(kw_only=True)
+class Packed:
+    """A layer in the store: its blob, and the digest of its content."""
+
+    blob: Descriptor
+    diff_id: str
+
+
+def commit(
+    images: Images,
+    base: Image,
+    uppers: Sequence[str],
+    *,
+    marks: Namespace,
+    shift: int = 0,
+    name: str | None = None,
+    config: ImageConfig | None = None,
+    author: str = "",
+    message: str = "",
+    created_by: str = "",
+) -> Image:
+    """An image of ``base`` and the writable layers ``uppers``, lowest first; nobody may write to them meanwhile.
+
+    ``base`` may be in the store, whose layers are shared, or a directory, which is packed.  With
+    ``$SOURCE_DATE_EPOCH`` set, the same content comes to the same digest.  Raises :class:`InvalidArgument`.
+    """
+    if base.binds:
+        raise InvalidArgument(
+            "image", base.name, "programs of the host belong to no image: start from another one"
+        )
+    store = images.store
+    created = _now()
+    with store.lease():
+        document, blobs = _beginning(base)
+        for path in (*base.layers[len(document.diff_ids) :], *uppers):
+            packed = pack_into(store, path, marks=marks, shift=shift)
+            blobs.append(packed.blob)
+            history = History(created=created, created_by=created_by, author=author, comment=message)
+            document = document.extended(packed.diff_id, history, config)
+        return images.add(document, blobs, name=None if name is None else Reference.parse(name))
+
+
+def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> Packed:
+    """Pack a directory into a layer of the store, and have it there unpacked, too."""
+    with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
+        writer = compressed(blob.write, "gzip")
+        diff_id = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), shift=shift, epoch=_epoch())
+        writer.close()
+        size = blob.offset
+        digest = blob.commit()
+    packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
+    take_in(store, packed.blob, diff_id, nowhere, Teller(None))
+    return packed
+
+
+def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:
+    if base.stored is not None:
+        return base.stored.document, list(base.stored.manifest.layers)
+    return Document.make(platform=Platform.host(), config=base.config, diff_ids=()), []
+
+
+def _epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise InvalidArgument("SOURCE_DATE_EPOCH", text, "a number of seconds since 1970 is needed")
+    return int(text)
+
+
+def _now() -> str:
+    epoch = _epoch()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
