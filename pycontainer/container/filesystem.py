@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from pycontainer.container.launch import without_places
 from pycontainer.container.life import Life
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Seal, Snapshot, above, folded
@@ -94,7 +95,8 @@ class FileSystem(Life):
                 except FileNotFoundError:  # nothing was started since the last one was sealed
                     continue
                 with upper:
-                    found = folded(found, reach.changes(upper.fileno(), lowers[::-1], shift, marks))
+                    later = reach.changes(upper.fileno(), lowers[::-1], shift, marks)
+                    found = folded(found, without_places(later))
                 lowers += (path,)
             return found
 

@@ -22,11 +22,13 @@ from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features, landlock
+from pycontainer.kernel.changes import Change
 from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease, Wanted
 
+_PLACES = frozenset({"/dev", "/proc", "/sys"})
 #: What every container has of its own; the network and user namespaces depend on its specification.
 NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
 #: The host image's accounts are our own and never change.
@@ -90,6 +92,11 @@ class Launch:
         in_lowers = 0 if self.spec.image.layers else base
         return in_upper - in_lowers
 
+    def changes(self, upper: int) -> list[Change]:
+        """How the writable layer ``upper`` differs from those below it."""
+        reach = self.workspace.reach
+        return without_places(reach.changes(upper, self.lowers[::-1], self.upper_shift, self.marks))
+
     def close(self) -> None:
         """Close what was not taken and give the lease back; every process must be gone. Idempotent."""
         while self.received:
@@ -97,6 +104,11 @@ class Launch:
         lease, self.lease = self.lease, None
         if lease is not None:
             self.workspace.leases.give_back(lease, reusable=self.spec.security.is_private)
+
+
+def without_places(changes: list[Change]) -> list[Change]:
+    """The same without the directories that were made for the kernel's file systems."""
+    return [each for each in changes if each.path not in _PLACES or each.kind != "added"]
 
 
 def launch(

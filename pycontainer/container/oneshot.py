@@ -37,6 +37,9 @@ class OneShot(Command):
 
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
         name = os.urandom(6).hex()
+        hold = self._spec.image.hold()
+        if hold is not None:
+            self._closers.append(hold.close)
         upper = None
         if self._spec.security.own_users and not features.tmpfs_keeps_user_xattrs():
             upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
@@ -78,8 +81,7 @@ class OneShot(Command):
                 return None
             if native.is_empty(upper):
                 return []  # what most runs change
-            reach = self._workspace.reach
-            return reach.changes(upper, launched.lowers[::-1], launched.upper_shift, launched.marks)
+            return launched.changes(upper)
         finally:
             os.close(upper)
 

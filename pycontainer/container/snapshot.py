@@ -103,7 +103,7 @@ class Snapshot(Generic[_Kept]):
         made: list[_Kept] = []
         try:
             for _ in range(count):
-                made.append(self._make(self.image))
+                made.append(self._make(self.image))  # noqa: PERF401  (those made are removed on a failure)
         except BaseException:
             for each in made:
                 each.remove()

@@ -44,6 +44,7 @@ class Catalog:
         self._pid = 0
         self._lock = threading.Lock()
         self._known: dict[str, tuple[object, Image]] = {}
+        self._sweeping: list[threading.Thread] = []
 
     @property
     def store(self) -> Store:
@@ -155,6 +156,16 @@ class Catalog:
             store.tag(str(name), manifest.digest)
         return self._image(manifest.digest, manifest.digest if name is None else name.familiar)
 
+    def close(self) -> None:
+        """Delete what was removed, and close what is open of the store; idempotent. It is opened again when needed."""
+        for thread in tuple(self._sweeping):
+            thread.join()
+        with self._lock:
+            store, self._store = self._store, None
+            self._known.clear()
+        if store is not None and self._pid == os.getpid():
+            store.close()
+
     # -- names -----------------------------------------------------------------------------
 
     def tag(self, image: str | Image, name: str) -> Image:
@@ -179,11 +190,13 @@ class Catalog:
             self.store.untag(str(Reference.parse(name)))
             return
         if len(names) > 1 and not force:
-            raise StateError(f"image {name}", f"known by {len(names)} names", "remove it by its digest without force")
+            raise StateError(
+                f"image {name}", f"known by {len(names)} names", "remove it by its digest without force"
+            )
         self.store.remove(found.digest)
         self._sweep()
 
-    def prune(self, *, all: bool = False) -> Collected:
+    def prune(self, *, all: bool = False) -> Collected:  # noqa: A002  (as docker)
         """Remove images without a name, with ``all`` every one that no container has; and what no image needs."""
         if all:
             for each in self.store.images():
@@ -195,16 +208,23 @@ class Catalog:
 
     def _sweep(self) -> None:
         """Delete what was removed while the caller goes on; what is not deleted at the end of the process is later."""
-        threading.Thread(target=self._try_to_sweep, name="pycontainer-sweep", daemon=True).start()
+        thread = threading.Thread(
+            target=self._try_to_sweep, args=(self.store,), name="pycontainer-sweep", daemon=True
+        )
+        self._sweeping.append(thread)
+        thread.start()
 
-    def _try_to_sweep(self) -> None:
+    def _try_to_sweep(self, store: Store) -> None:
         with suppress(PyContainerError):
-            self.store.sweep()
+            store.sweep()
+        self._sweeping.remove(threading.current_thread())
 
     def _own(self, image: str | Image) -> tuple[Image, Stored]:
         found = self.get(image) if isinstance(image, str) else image
         if found.stored is None or found.stored.images is not self:
-            raise InvalidArgument("image", found.name, "an image of this engine's store is needed: load or pull it")
+            raise InvalidArgument(
+                "image", found.name, "an image of this engine's store is needed: load or pull it"
+            )
         return found, found.stored
 
 

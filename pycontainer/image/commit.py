@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import attrs
 
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.images import Images
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
+from pycontainer.image.images import Images
 from pycontainer.image.intake import nowhere, take_in
 from pycontainer.image.layer import compressed, pack_layer
-from pycontainer.image.manifest import make_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
@@ -56,7 +55,9 @@ def commit(
     ``$SOURCE_DATE_EPOCH`` set, the same content comes to the same digest.  Raises :class:`InvalidArgument`.
     """
     if base.binds:
-        raise InvalidArgument("image", base.name, "programs of the host belong to no image: start from another one")
+        raise InvalidArgument(
+            "image", base.name, "programs of the host belong to no image: start from another one"
+        )
     store = images.store
     created = _now()
     with store.lease():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
 from pycontainer.image.limits import Limits
@@ -16,8 +16,10 @@ from pycontainer.image.limits import Limits
 #: Returns up to so many bytes, and none only at the end.
 Read = Callable[[int], bytes]
 
-_CHUNK = 1 << 16
-_OUTPUT = 1 << 18
+#: How many first bytes tell how something is compressed.
+HEAD = 6
+_CHUNK = 1 << 18
+_OUTPUT = 1 << 20
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _BZIP2 = b"BZh"
@@ -44,7 +46,7 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class _Gzip:
+class _Zlib:
     """One gzip member, with the interface of the other decompressors; zlib checks its CRC and length."""
 
     def __init__(self) -> None:
@@ -66,6 +68,32 @@ class _Gzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
+def _gzip() -> tuple[Callable[[], _Decoder], Any]:
+    """What makes a decoder of one gzip member, and the error that it raises."""
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        return _Zlib, zlib.error
+    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.error
+
+
+def kind_of(head: bytes) -> Literal["gzip", "zstd", "xz", "bzip2", "none"]:
+    """How something is compressed, by its first ``HEAD`` bytes.
+
+    >>> kind_of(b"")
+    'none'
+    """
+    if head.startswith(_GZIP):
+        return "gzip"
+    if head.startswith(_XZ):
+        return "xz"
+    if head.startswith(_BZIP2):
+        return "bzip2"
+    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):
+        return "zstd"
+    return "none"
+
+
 def decompressed(read: Read, limits: Limits) -> Read:
     """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
 
@@ -78,21 +106,22 @@ def decompressed(read: Read, limits: Limits) -> Read:
     b'text'
     """
     meter = _Meter(read, limits)
-    head = meter.peek(6)
-    if head.startswith(_GZIP):
-        return meter.bounded(_Members(meter.take, _Gzip, _GZIP, zlib.error).read)
-    if head.startswith(_XZ):
+    kind = kind_of(meter.peek(HEAD))
+    if kind == "gzip":
+        new, error = _gzip()
+        return meter.bounded(_Members(meter.take, new, _GZIP, error).read)
+    if kind == "xz":
         import lzma
 
         def decoder() -> _Decoder:
             return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
         return meter.bounded(_Members(meter.take, decoder, _XZ, lzma.LZMAError).read)
-    if head.startswith(_BZIP2):
+    if kind == "bzip2":
         import bz2
 
         return meter.bounded(_Members(meter.take, bz2.BZ2Decompressor, _BZIP2, OSError).read)
-    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):
+    if kind == "zstd":
         return meter.bounded(_zstd(meter.take))
     return meter.bounded(meter.take)
 

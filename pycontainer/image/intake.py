@@ -5,7 +5,8 @@
     source --pieces--> hashed and written to the blob --> decompressed, hashed --> made into a tree
                        `------------------ one thread ------------------'          another
 
-The tree and the blob get their names when both are complete and verified.
+The tree and the blob get their names when both are complete and verified.  The blob is on disk then; the tree need not
+be, it can be made from the blob again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pycontainer.image.compression import Read
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.layer import unpack_layer
 from pycontainer.image.progress import Teller
-from pycontainer.image.store import Store
+from pycontainer.image.store import BlobWriter, Store
 
 #: How many layers are taken in at once, as Docker does.
 _AT_ONCE = 3
@@ -29,10 +30,15 @@ _PIECE = 1 << 20
 
 
 class Stream(Protocol):
-    """Bytes of a blob: ``read`` gives some, and none at the end."""
+    """Bytes of a blob."""
 
-    def read(self, count: int, /) -> bytes: ...
-    def close(self) -> None: ...
+    def read(self, count: int, /) -> bytes:
+        """Some bytes, up to ``count``; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 #: Opens a blob at an offset.
@@ -72,11 +78,8 @@ def store_blob(store: Store, blob: Descriptor, source: Source, tell: Teller) -> 
     if store.has_blob(blob.digest):
         return
     with store.ingest(blob.digest, blob.size) as writer:
-        for _ in writer.existing():
+        for _ in _coming(writer, source, blob, tell):
             pass
-        for piece in _pieces(source, blob, writer.offset):
-            writer.write(piece)
-            tell("download", blob.digest, writer.offset, blob.size)
         writer.commit()
     tell("done", blob.digest, blob.size, blob.size)
 
@@ -93,23 +96,14 @@ def _take_in(
         tell("there", layer.digest, layer.size, layer.size)
         return
     with ExitStack() as stack:
-        tree = stack.enter_context(store.new_layer(diff_id))
+        tree = stack.enter_context(store.new_layer(diff_id, settled=False))
         if store.has_blob(layer.digest):
             file = stack.enter_context(open(store.open_blob(layer.digest).detach(), "rb", buffering=0))
             unpack_layer(file.read, tree.fd, expected=diff_id)
         else:
             blob = stack.enter_context(store.ingest(layer.digest, layer.size))
 
-            def pieces() -> Iterator[bytes]:
-                yield from blob.existing()
-                for piece in _pieces(source, layer, blob.offset):
-                    if stop.is_set():
-                        raise ImageError("another layer of the image failed")
-                    blob.write(piece)
-                    tell("download", layer.digest, blob.offset, layer.size)
-                    yield piece
-
-            coming = pieces()
+            coming = _coming(blob, source, layer, tell, stop)
             unpack_layer(_reader(coming), tree.fd, expected=diff_id)
             for _ in coming:  # what no decompressor asked for belongs to the blob, too
                 pass
@@ -118,12 +112,22 @@ def _take_in(
     tell("done", layer.digest, layer.size, layer.size)
 
 
-def _pieces(source: Source, blob: Descriptor, offset: int) -> Iterator[bytes]:
-    if offset == blob.size:
+def _coming(
+    writer: BlobWriter, source: Source, blob: Descriptor, tell: Teller, stop: threading.Event | None = None
+) -> Iterator[bytes]:
+    """The pieces of a blob, each written before it is given: first those that a broken attempt has left."""
+    yield from writer.existing()
+    position = writer.offset
+    if position == blob.size:
         return
-    stream = source(blob, offset)
+    stream = source(blob, position)
     try:
         while piece := stream.read(_PIECE):
+            if stop is not None and stop.is_set():
+                raise ImageError("another layer of the image failed")
+            writer.write(piece)
+            position += len(piece)
+            tell("download", blob.digest, position, blob.size)
             yield piece
     finally:
         stream.close()
@@ -144,4 +148,6 @@ def _reader(pieces: Iterator[bytes]) -> Read:
 
 def nowhere(blob: Descriptor, offset: int) -> Stream:
     """The source of blobs that must be in the store."""
-    raise ImageError(f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})")
+    raise ImageError(
+        f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})"
+    )

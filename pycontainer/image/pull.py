@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def pull(
-    registry: Registry, store: Store, repository: str, reference: str, *, platform: Platform | None, tell: Teller
+    registry: Registry,
+    store: Store,
+    repository: str,
+    reference: str,
+    *,
+    platform: Platform | None,
+    tell: Teller,
 ) -> str:
     """Bring an image and all it is made of into the store; ``reference`` is a tag or a digest.
 
@@ -43,9 +49,7 @@ def pull(
     document = parse_document(store.read_blob(config.digest), f"the configuration of {repository}")
     take_in_layers(store, document.layers(manifest, repository), source, tell)
     blobs = {manifest.digest, config.digest, *(layer.digest for layer in manifest.layers)}
-    store.note_image(
-        manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)}
-    )
+    store.note_image(manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)})
     return manifest.digest
 
 

@@ -30,11 +30,13 @@ def push(
     def send(blob: Descriptor) -> None:
         def open_at(offset: int) -> IO[bytes]:
             with store.open_blob(blob.digest) as fd:
-                file = open(fd.detach(), "rb")
+                file = open(fd.detach(), "rb")  # noqa: SIM115  (the registry closes it)
             file.seek(offset)
             return file
 
-        known = [each for host, each in store.sources(blob.digest) if host == registry.host and each != repository]
+        known = [
+            each for host, each in store.sources(blob.digest) if host == registry.host and each != repository
+        ]
         registry.push_blob(
             repository,
             blob,

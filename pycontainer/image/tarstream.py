@@ -7,7 +7,7 @@ POSIX (pax(1)).  Only what the archive says is told here; what may be done with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
@@ -71,16 +71,25 @@ class TarStream:
     """The entries of an archive, in order; ``read`` gives its bytes, decompressed.
 
     ``marked``: its end is marked by a block of zeros, as tar(5) wants it; without it the end of the data may be
-    that of the archive, too, as some builders of images write it.  Raises :class:`ImageError` for what is no tar
-    archive, damaged or truncated, :class:`UnsafeArchive` beyond ``limits``.
+    that of the archive, too, as some builders of images write it.  ``skip`` goes on by so many bytes without reading
+    them, or says that there are not as many.  Raises :class:`ImageError` for what is no tar archive, damaged or
+    truncated, :class:`UnsafeArchive` beyond ``limits``.
 
     >>> import io
     >>> [entry.name for entry in TarStream(io.BytesIO(bytes(1024)).read).entries()]
     []
     """
 
-    def __init__(self, read: Read, limits: Limits | None = None, *, marked: bool = True) -> None:
+    def __init__(
+        self,
+        read: Read,
+        limits: Limits | None = None,
+        *,
+        marked: bool = True,
+        skip: Callable[[int], bool] | None = None,
+    ) -> None:
         self._read = read
+        self._skip = skip
         self._limits = limits or Limits()
         self._marked = marked
         self._chunk = b""  # what was read last, and how much of it was taken
@@ -139,6 +148,11 @@ class TarStream:
         self._taken += self._left
         self._left = 0
         return self._chunk, start
+
+    @property
+    def ahead(self) -> int:
+        """How many bytes have been read that are still to be given."""
+        return len(self._chunk) - self._taken
 
     def drain(self) -> None:
         """Read what follows the last entry, so that the end of the compressed data is checked, too."""
@@ -261,9 +275,15 @@ class TarStream:
     def _pass_over(self) -> None:
         self._left += self._padding
         self._padding = 0
-        if self.held() is None:
+        if self.held() is not None:
+            return
+        if self._skip is None:
             for _ in self.content():
                 pass
+        elif self._skip(self._left - self.ahead):
+            self._chunk, self._taken, self._left = b"", 0, 0
+        else:
+            raise _truncated()
 
 
 def _device(header: Header) -> tuple[int, int]:

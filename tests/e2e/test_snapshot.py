@@ -13,7 +13,9 @@ import pycontainer as pc
 @pytest.fixture
 def stopped():
     """A container that has written something, and has ended."""
-    with pc.Container.create("host:", ["sh", "-c", "echo one > /srv/file; rm -r /opt; mkdir /opt; echo x > /opt/new"]) as made:
+    with pc.Container.create(
+        "host:", ["sh", "-c", "echo one > /srv/file; rm -r /opt; mkdir /opt; echo x > /opt/new"]
+    ) as made:
         made.start()
         assert made.wait(30) == 0
         yield made
@@ -114,6 +116,9 @@ def test_one_that_runs_is_copied_while_it_stands_still():
             (fork,) = snapshot.fork()
             with fork:
                 fork.start()
-                assert text(fork, "cat /srv/file; ls /opt; test /srv/file -ef /srv/same; test -p /srv/fifo") == "one\n"
+                assert (
+                    text(fork, "cat /srv/file; ls /opt; test /srv/file -ef /srv/same; test -p /srv/fifo")
+                    == "one\n"
+                )
                 text(fork, "echo three > /srv/file")
         assert text(made, "cat /srv/file /srv/same") == "two\ntwo\n"

@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support import registry
+
 
 class Missing(Exception):
     """The host lacks it; the message says what was tried and what came of it."""
@@ -214,6 +216,15 @@ def _prjquota() -> None:
         _attempt("unshare", "--mount", "sh", "-ec", script, "sh", place)
 
 
+def _registry() -> None:
+    """A real registry, installed or to be had from the distribution, and certificates for it."""
+    _attempt("openssl", "version")
+    try:
+        _attempt(registry.program(), "--version")
+    except registry.NoRegistry as error:
+        raise Missing(str(error)) from None
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -235,6 +246,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "kvm": _kvm,
     "prjquota": _prjquota,
     "psi": _psi,
+    "registry": _registry,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,
     "busctl": _program("busctl", "--version"),

@@ -7,12 +7,15 @@ For a registry ``HOST`` that is ``HOST:PORT`` or a host alone, files are looked 
 from __future__ import annotations
 
 import os
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from pycontainer.errors import InvalidArgument, NotSupported
+
+if TYPE_CHECKING:
+    import ssl
 
 DIRECTORY = "/etc/docker/certs.d"
 _LARGEST = 1 << 20
@@ -32,7 +35,6 @@ class Certificates:
         *,
         authority: str | os.PathLike[str] | None = None,
         certificate: str | os.PathLike[str] | tuple[str, str] | None = None,
-        directory: str = DIRECTORY,
     ) -> Certificates:
         """Return what is said by argument, and what the directory of this host has.
 
@@ -50,7 +52,7 @@ class Certificates:
         ]:
             if not os.path.isfile(path):
                 raise InvalidArgument(name, path, "there is no such file")
-        place = Path(directory, host)
+        place = Path(DIRECTORY, host)
         if place.is_dir():
             authorities += [str(path) for path in sorted(place.glob("*.crt"))]
             for own in [] if pairs else sorted(place.glob("*.cert")):
@@ -67,6 +69,8 @@ class Certificates:
 
         Raises :class:`NotSupported` for a file that holds no certificate.
         """
+        import ssl
+
         context = ssl.create_default_context()
         for path in self.authorities:
             try:

@@ -24,7 +24,7 @@ _NEXT = re.compile(r'<([^<>]*)>\s*(?:;[^,]*?)?;\s*rel="?next"?', re.IGNORECASE)
 def list_all(
     endpoint: Endpoint, target: str, key: str, scope: Scope, is_name: Callable[[object], bool], what: str
 ) -> list[str]:
-    """Return all names of a list, in the order in which they came.
+    """Return all names of a list, sorted: not all registries do.
 
     Raises :class:`RegistryError` for what is no list, or one without end.
     """
@@ -36,7 +36,7 @@ def list_all(
         found += names
         if len(found) > _MOST:
             raise RegistryError(endpoint.host, f"{what}: the list has no end")
-    return found
+    return sorted(set(found))
 
 
 def pages(endpoint: Endpoint, target: str, scope: Scope, what: str) -> list[dict[str, Any]]:

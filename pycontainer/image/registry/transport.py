@@ -95,6 +95,11 @@ class Transport:
         with self._lock:
             managers, self._managers = list(self._managers.values()), {}
         for manager in managers:
+            # To clear a manager leaves connections open until the last reference to them is gone.
+            for key in manager.pools.keys():  # noqa: SIM118  (it is no dict, and cannot be iterated)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
             manager.clear()
 
     def _manager(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
@@ -260,7 +265,11 @@ def _raise(error: BaseException, timeout: float) -> NoReturn:
         what, again = f"its certificate is not to be trusted: {found.verify_message}", False
     elif any(isinstance(each, exceptions.NameResolutionError) for each in chain):
         what = "no host of that name is known"
-    elif any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
+    elif any(
+        isinstance(each, exceptions.ConnectTimeoutError)
+        and not isinstance(each, exceptions.NewConnectionError)
+        for each in chain
+    ):
         what = f"nothing answers there: no connection within {min(timeout, _CONNECT):g} seconds"
     elif any(isinstance(each, TimeoutError | exceptions.ReadTimeoutError) for each in chain):
         what = f"the time-out of {timeout:g} seconds is over: it sends nothing, or next to nothing"

@@ -126,7 +126,7 @@ class Wire:
             location = told if isinstance(told, Location) else origin.join(told)
         except BadLocation as error:
             raise Broken(f"it names an address that is none: {error}", again=False) from None
-        if location.scheme == "http" and not self.insecure:
+        if location.scheme == "http" and origin.scheme == "https" and not self._settings.insecure:
             raise Broken(
                 f"it names {str(location)[:200]}: what https protects is not asked for by http", again=False
             )
@@ -205,8 +205,9 @@ class Wire:
         This machine is asked by http first: nobody is in between.  Others by https first, as Docker does
         with registries that are declared insecure, or everybody in between could have our credentials.
         """
+        answered = False
         order = ["http", "https"] if is_loopback(self._name) else ["https", "http"]
-        failures = []
+        failures: list[Broken] = []
         for scheme in order:
             try:
                 answer = self._opened().send(
@@ -223,7 +224,8 @@ class Wire:
             # A server that speaks TLS answers plain requests with 400, or sends them on to https.
             if scheme == "https" or answer.status not in {400, *_MOVED}:
                 return scheme
+            answered = True
         untrusted = [each for each in failures if not each.again]
-        if untrusted or failures:
-            raise (untrusted or failures)[0]
-        return "http"
+        if answered and not untrusted:
+            return "http"
+        raise (untrusted or failures)[0]
