@@ -26,7 +26,7 @@ _QUICK = Settings(rounds=20, starts=250)
 def main(argv: list[str]) -> int:
     """0 when every target is met, 1 when one is missed, 2 when something could not be measured."""
     options = _parser().parse_args(argv)
-    chosen = [each for each in CATALOG if not options.only or each.name in options.only]
+    chosen = [each for each in CATALOG if _wanted(each, options)]
     settings = _settings(options)
     facts = host_facts()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, Python {facts['python']}")
@@ -48,6 +48,12 @@ def main(argv: list[str]) -> int:
     return 2 if failed else min(missed, 1)
 
 
+def _wanted(benchmark: Benchmark, options: argparse.Namespace) -> bool:
+    if options.only:
+        return benchmark.name in options.only
+    return not (options.quick and benchmark.long)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -62,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default 300)")
     parser.add_argument("--starts", type=int, metavar="N", help="starts of storm and cycles (default 10000)")
     parser.add_argument(
-        "--quick", action="store_true", help="20 rounds, 250 starts; recorded only with --output"
+        "--quick",
+        action="store_true",
+        help="20 rounds, 250 starts, without what takes minutes; recorded only with --output",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="the record (default benchmarks/results/latest.json)"

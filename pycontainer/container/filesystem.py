@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -12,9 +13,8 @@ import attrs
 from pycontainer.container.launch import without_places
 from pycontainer.container.life import Life
 from pycontainer.container.running import Running
-from pycontainer.container.snapshot import Seal, Snapshot, above, folded
+from pycontainer.container.snapshot import Seal, Snapshot, Stack, folded
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.image import Image
 from pycontainer.kernel import idmap
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
@@ -80,16 +80,15 @@ class FileSystem(Life):
         with self._lock:
             self.allow("list changes")
             running = self._running
-            if running is None and not self._sealed:
+            if running is None and not self._stack.own:
                 return []
-            reach, marks = self._workspace.reach, self._marks()
-            lowers = self.spec.image.layers[: -len(self._sealed) or None]
-            shift = 0
-            if running is not None:
+            reach, marks, stack = self._workspace.reach, self._marks(), self._stack
+            lowers, shift = stack.layers, 0
+            if running is not None and not lowers:
                 lowers, shift = running.launched.lowers, running.launched.upper_shift
-                lowers = tuple(layer for layer in lowers if layer not in self._sealed)
+            lowers += tuple(seal.path for seal in stack.inherited)
             found: list[Change] = []
-            for path in (*self._sealed, f"{self._folder}/upper"):
+            for path in (*(seal.path for seal in stack.own), f"{self._folder}/upper"):
                 try:
                     upper = Fd(os.open(path, _DIRECTORY))
                 except FileNotFoundError:  # nothing was started since the last one was sealed
@@ -107,50 +106,51 @@ class FileSystem(Life):
         while what it has written is copied, which takes as long as there is to copy, and the room for it.  Raises
         :class:`StateError`, and :class:`NotSupported` for one that runs and cannot be paused.
         """
-        with self._lock:
+        with self._lock, ExitStack() as holding:
             self.allow("list changes")
             seal = Seal(self._workspace)
-            with_new_layer = seal.hold()
-            try:
-                image = above(self.spec.image, seal, self._lowers(), self._marks())
-                self._fill(seal, image)
-                snapshot = Snapshot(image, self._another)
-            finally:
-                with_new_layer.close()
-        return snapshot
+            holding.callback(seal.hold().close)
+            stack = attrs.evolve(self._stack, layers=self._lowers())
+            stack = stack.shallow(self._workspace, self._marks(), holding).above(seal)
+            if self.status in {"running", "paused"} or self.spec.size is not None:
+                self._copy_to(seal)
+            else:
+                self._give_to(seal, stack)
+            return Snapshot(stack.image(self._marks()), partial(self._another, stack.inheriting()))
 
     def fork(self: _Self, count: int = 1) -> list[_Self]:
         """That many containers with the files that this one has now, not yet started: see :meth:`snapshot`."""
         with self.snapshot() as snapshot:
             return snapshot.fork(count)
 
-    def _fill(self, seal: Seal, image: Image) -> None:
-        """Have the writable layer in the seal: itself, with ``image`` below a new one, or a copy of it."""
+    def _give_to(self, seal: Seal, stack: Stack) -> None:
+        """Make the writable layer one below a new one; ``stack`` has it on top."""
         upper = f"{self._folder}/upper"
-        if self.status in {"running", "paused"} or self.spec.size is not None:
-            raise NotImplementedError
         if not os.path.exists(upper):
             os.mkdir(seal.path, 0o755)
             return
+        image = stack.image(self._marks())
+        hold = image.hold()
         os.rename(upper, seal.path)
-        hold, self._hold = self._hold, image.hold()
-        if hold is not None:
-            hold.close()
+        self._drop_image()
+        self._hold, self._stack = hold, stack
         self.spec = attrs.evolve(self.spec, image=image)
-        self._sealed += (seal.path,)
+
+    def _copy_to(self, seal: Seal) -> None:
+        raise NotImplementedError
 
     def _lowers(self) -> tuple[str, ...]:
         """The layers of the image; of the host's own a tree that every user namespace can be shown."""
-        layers = self.spec.image.layers
-        if layers:
-            return layers
+        if self._stack.layers:
+            return self._stack.layers
         owner = (0, 0) if idmap.rules_host() else (os.geteuid(), os.getegid())
         return (self._workspace.skeleton(owner),)
 
     def _marks(self) -> Namespace:
         return "user" if self.spec.security.own_users else "trusted"
 
-    def _another(self: _Self, image: Image) -> _Self:
-        made = type(self)(self._workspace, attrs.evolve(self.spec, image=image), None, self._known)
+    def _another(self: _Self, stack: Stack) -> _Self:
+        spec = attrs.evolve(self.spec, image=stack.image(self._marks()))
+        made = type(self)(self._workspace, spec, None, self._known, stack)
         self._known(made)
         return made

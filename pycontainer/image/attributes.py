@@ -10,7 +10,6 @@ import os
 
 from pycontainer.errors import UnsafeArchive
 from pycontainer.image.tarstream import Entry
-from pycontainer.kernel.fd import Fd
 
 #: Attributes by which an archive would tell overlayfs what to show (overlayfs.rst).
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
@@ -35,14 +34,13 @@ def give(entry: Entry, file: int, *, owners: bool) -> None:
     os.utime(file, ns=(entry.mtime, entry.mtime))
 
 
-def give_named(entry: Entry, parent: int, name: bytes, *, owners: bool) -> None:
-    """As :func:`give`, for a fifo or a symbolic link, which cannot be opened."""
+def give_named(entry: Entry, file: int, *, owners: bool) -> None:
+    """As :func:`give`, for a fifo: ``file`` is open as a path only."""
+    path = f"/proc/self/fd/{file}"
     if owners:
-        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-    if entry.kind == "fifo":
-        with Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as fifo:
-            os.chmod(f"/proc/self/fd/{fifo.fileno()}", entry.mode)
-    os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+        os.chown(path, entry.uid, entry.gid)
+    os.chmod(path, entry.mode)
+    os.utime(path, ns=(entry.mtime, entry.mtime))
 
 
 def shown(name: bytes) -> str:

@@ -196,7 +196,7 @@ class Catalog:
         self.store.remove(found.digest)
         self._sweep()
 
-    def prune(self, *, all: bool = False) -> Collected:
+    def prune(self, *, all: bool = False) -> Collected:  # noqa: A002  (as docker)
         """Remove images without a name, with ``all`` every one that no container has; and what no image needs."""
         if all:
             for each in self.store.images():

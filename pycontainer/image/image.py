@@ -29,7 +29,9 @@ _HOST_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx
 class Hold(Protocol):
     """Keeps something until it is closed."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of it; idempotent."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +103,10 @@ class Image:
         self._in_store("remove").images.remove(self, force=force)
 
     def save(
-        self, path: str | os.PathLike[str], *, format: Literal["oci", "docker", "oci-dir"] = "oci"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (docker and podman call it so)
     ) -> None:
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
@@ -190,6 +195,20 @@ _HOST = Image(
     binds=tuple(path for path in _HOST_DIRECTORIES if os.path.isdir(path) and not os.path.islink(path)),
     config=ImageConfig(cmd=("/bin/sh",)),
 )
+
+
+def image_in_no_store(image: str | Image) -> Image | None:
+    """What ``host:`` and ``rootfs:/path`` name, and an :class:`Image` itself; ``None`` for a name in a store.
+
+    Raises :class:`InvalidArgument`, :class:`ImageNotFound`, :class:`ImageError`.
+    """
+    if isinstance(image, Image):
+        return image
+    if not isinstance(image, str):
+        raise InvalidArgument("image", image, "text or an Image is needed")
+    if image in {"host", "host:"}:
+        return _HOST
+    return Image.from_rootfs(image[7:]) if image.startswith("rootfs:") else None
 
 
 def _default_images() -> Images:

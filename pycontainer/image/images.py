@@ -5,12 +5,17 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from pycontainer.errors import ImageNotFound, InvalidArgument
+from pycontainer.errors import ImageError, ImageNotFound
 from pycontainer.home import default_root
 from pycontainer.image.catalog import Catalog
-from pycontainer.image.image import Image
+from pycontainer.image.descriptor import Descriptor
+from pycontainer.image.image import Image, image_in_no_store
+from pycontainer.image.intake import store_blob
+from pycontainer.image.manifest import Manifest, parse_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Listener, Teller
 from pycontainer.image.reference import Reference
@@ -50,15 +55,11 @@ class Images(Catalog):
         ``oci-archive:/x.tar`` and ``docker-archive:/x.tar``, which are taken into the store first.
         Raises :class:`InvalidArgument`, :class:`ImageNotFound`, :class:`RegistryError`, :class:`ImageError`.
         """
-        if isinstance(image, Image):
-            return image
-        if not isinstance(image, str):
-            raise InvalidArgument("image", image, "text or an Image is needed")
-        if image in {"host", "host:"}:
-            return Image.from_host()
+        found = image_in_no_store(image)
+        if found is not None:
+            return found
+        assert isinstance(image, str)  # noqa: S101  all others are in no store
         transport, colon, rest = image.partition(":")
-        if colon and transport == "rootfs":
-            return Image.from_rootfs(rest, store=f"{self._root}/rootfs")
         if colon and transport in {"oci", "oci-archive", "docker-archive"} and rest.startswith(("/", ".")):
             from pycontainer.image.archive.transport import of_transport
 
@@ -176,8 +177,39 @@ class Images(Catalog):
         return Registry(reference.registry, **options)
 
     def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Report:
-        """Hash everything again. With ``repair`` what is damaged is fetched again from where it came."""
-        raise NotImplementedError
+        """Hash every blob again, and look at everything else; see :meth:`Store.verify`.
+
+        With ``repair`` what is damaged or missing is fetched again from a registry that had it, spoken to as in
+        :meth:`pull`; what nobody has stays damaged.
+        """
+        return self.store.verify(partial(self._fetch_again, registry) if repair else None)
+
+    def _fetch_again(self, options: RegistryOptions, digest: str) -> None:
+        blob = self._described(digest)
+        for host, repository in sorted(self.store.sources(digest)):
+            with self._registry(Reference(registry=host, repository=repository), options) as registry:
+                if blob is None:
+                    self.store.add_blob(registry.manifest(repository, digest)[0])
+                else:
+                    store_blob(
+                        self.store,
+                        blob,
+                        lambda blob, offset: registry.blob(repository, blob, offset=offset),  # noqa: B023  called here
+                        Teller(None),
+                    )
+                return
+        raise ImageError(f"the blob {digest}: no registry is known that has it")
+
+    def _described(self, digest: str) -> Descriptor | None:
+        """What the manifests of the store say of a blob; ``None`` for one that no manifest names."""
+        for each in self.store.images():
+            with suppress(ImageError):
+                manifest = parse_manifest(self.store.read_blob(each.digest), None, "a manifest in the store")
+                if isinstance(manifest, Manifest):
+                    for blob in (manifest.config, *manifest.layers):
+                        if blob.digest == digest:
+                            return blob
+        return None
 
 
 _images: dict[str, Images] = {}

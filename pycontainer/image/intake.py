@@ -5,7 +5,8 @@
     source --pieces--> hashed and written to the blob --> decompressed, hashed --> made into a tree
                        `------------------ one thread ------------------'          another
 
-The tree and the blob get their names when both are complete and verified.
+The tree and the blob get their names when both are complete and verified.  The blob is on disk then; the tree need not
+be, it can be made from the blob again.
 """
 
 from __future__ import annotations
@@ -29,10 +30,15 @@ _PIECE = 1 << 20
 
 
 class Stream(Protocol):
-    """Bytes of a blob: ``read`` gives some, and none at the end."""
+    """Bytes of a blob."""
 
-    def read(self, count: int, /) -> bytes: ...
-    def close(self) -> None: ...
+    def read(self, count: int, /) -> bytes:
+        """Some bytes, up to ``count``; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 #: Opens a blob at an offset.
@@ -90,7 +96,7 @@ def _take_in(
         tell("there", layer.digest, layer.size, layer.size)
         return
     with ExitStack() as stack:
-        tree = stack.enter_context(store.new_layer(diff_id))
+        tree = stack.enter_context(store.new_layer(diff_id, settled=False))
         if store.has_blob(layer.digest):
             file = stack.enter_context(open(store.open_blob(layer.digest).detach(), "rb", buffering=0))
             unpack_layer(file.read, tree.fd, expected=diff_id)

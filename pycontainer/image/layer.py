@@ -24,9 +24,10 @@ from pycontainer.image.attributes import shown
 from pycontainer.image.compression import Read, decompressed
 from pycontainer.image.digest import check_digest
 from pycontainer.image.limits import Limits
+from pycontainer.image.parents import parts_of
 from pycontainer.image.relay import relayed
 from pycontainer.image.tarstream import Entry, TarStream
-from pycontainer.image.treemaker import TreeMaker, parts_of
+from pycontainer.image.treemaker import TreeMaker
 from pycontainer.image.unpack import Unpacked
 from pycontainer.kernel.idmap import rules_host
 from pycontainer.kernel.kinds import status_of
@@ -153,7 +154,7 @@ class _LayerMaker(TreeMaker):
         if entry.size or not (entry.kind == "file" or same):
             raise UnsafeArchive(f"{shown(entry.name)} is a whiteout, and no empty file")
         if name == _OPAQUE:
-            self._opaque.add(os.stat(".", dir_fd=self.open_parent(above)).st_ino)
+            self._opaque.add(os.stat(".", dir_fd=self.parents.open(above)).st_ino)
             return True
         hidden = name[len(_WHITEOUT) :]
         if hidden in {b"", b".", b".."}:
@@ -162,7 +163,7 @@ class _LayerMaker(TreeMaker):
         return True
 
     def _hide(self, parts: list[bytes]) -> None:
-        parent, name = self.open_parent(parts[:-1]), parts[-1]
+        parent, name = self.parents.open(parts[:-1]), parts[-1]
         self._hidden.add((os.stat(".", dir_fd=parent).st_ino, name))
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)

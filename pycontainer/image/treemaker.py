@@ -10,20 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pycontainer.errors import ImageError, KernelError, UnsafeArchive
 from pycontainer.image.attributes import check_attributes, give, give_named, shown
 from pycontainer.image.limits import Limits
+from pycontainer.image.parents import OPEN_PARENT, Parents, is_there, parts_of
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.newfiles import NewFiles
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root
 from pycontainer.kernel.tree import remove_tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PARENT = os.O_PATH | os.O_DIRECTORY
 #: What hostile names and links make the kernel answer; the archive's fault, not the host's.
 _ARCHIVE_ERRORS = {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
@@ -45,25 +44,35 @@ class TreeMaker:
         self._owners = owners
         self._devices = devices
         self._made = 0
+        self._new = NewFiles(root, owners=owners)
+        self._makers = {
+            "file": self._file,
+            "symlink": self._link,
+            "hardlink": self._hardlink,
+            "fifo": self._fifo,
+        }
         # By inode: a path may lead elsewhere when the end has come.
         self._directories: dict[int, Entry | None] = {os.fstat(root).st_ino: None}
-        self._parent_path: bytes | None = None
-        self._parent: Fd | None = None
+        #: The directories that entries are in; what is missing on the way to them is made.
+        self.parents = Parents(root, make=self.make_directory, gives_way=self.gives_way)
 
     def __enter__(self) -> TreeMaker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._forget_parent()
+        self.parents.close()
 
     def make(self) -> None:
         """Make all entries of the stream, and read it to its end."""
         for entry in self._stream.entries():
             self.entries += 1
             parts = parts_of(entry.name)
-            check_attributes(entry)
-            with blamed(entry):
+            if entry.xattrs:
+                check_attributes(entry)
+            try:
                 self.add(entry, parts)
+            except OSError as error:
+                raise _told(entry, error) from error
         self._stream.drain()
         self._finish()
 
@@ -80,28 +89,19 @@ class TreeMaker:
             self.skipped.append(os.fsdecode(b"/".join(parts)))
             return
         name = parts[-1]
-        parent = self.open_parent(parts[:-1])
+        parent = self.parents.open(parts[:-1])
         if entry.kind == "directory":
             self.make_directory(entry, parent, name)
             return
         if entry.kind == "hardlink" and parts_of(entry.link) == parts:
             return  # as tar does; the name must not be cleared for it
-        self._clear(parent, name)
         self.count()
-        if entry.kind == "hardlink":
-            self._hardlink(entry, parent, name)
-        elif entry.kind == "file":
-            with Fd(os.open(name, _NEW_FILE, 0o600, dir_fd=parent)) as file:
-                self._content(entry, file.fileno())
-                give(entry, file.fileno(), owners=self._owners)
-        else:
-            if entry.kind == "symlink":
-                if not entry.link:
-                    raise ImageError(f"{shown(entry.name)} is a symbolic link to nothing")
-                os.symlink(entry.link, name, dir_fd=parent)
-            else:
-                os.mkfifo(name, 0o600, dir_fd=parent)
-            give_named(entry, parent, name, owners=self._owners)
+        make = self._makers[entry.kind]
+        try:
+            make(entry, parent, name)
+        except FileExistsError:
+            self._clear(parent, name)
+            make(entry, parent, name)
 
     def make_directory(self, entry: Entry | None, parent: int, name: bytes) -> int:
         """Make a directory, or take the one that is there, to be given its attributes at the end; its inode."""
@@ -116,12 +116,39 @@ class TreeMaker:
         self._directories[inode] = entry
         return inode
 
+    def _file(self, entry: Entry, parent: int, name: bytes) -> None:
+        whole = not entry.xattrs and sum(length for _, length in entry.segments) == entry.size
+        held = self._stream.held() if whole else None
+        if held is None:
+            with Fd(os.open(name, _NEW_FILE, 0o600, dir_fd=parent)) as file:
+                self._content(entry, file.fileno())
+                give(entry, file.fileno(), owners=self._owners)
+            return
+        self._spend(entry.size)
+        self._new.give(uid=entry.uid, gid=entry.gid, mode=entry.mode, mtime=entry.mtime)
+        try:
+            self._new.file(parent, name, *held, entry.size)
+        except FileExistsError:
+            self._clear(parent, name)
+            self._new.file(parent, name, *held, entry.size)
+
+    def _link(self, entry: Entry, parent: int, name: bytes) -> None:
+        if not entry.link:
+            raise ImageError(f"{shown(entry.name)} is a symbolic link to nothing")
+        self._new.give(uid=entry.uid, gid=entry.gid, mode=entry.mode, mtime=entry.mtime)
+        self._new.link(parent, name, entry.link)
+
+    def _fifo(self, entry: Entry, parent: int, name: bytes) -> None:
+        os.mkfifo(name, 0o600, dir_fd=parent)
+        with Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as fifo:
+            give_named(entry, fifo.fileno(), owners=self._owners)
+
     def _hardlink(self, entry: Entry, parent: int, name: bytes) -> None:
         target = parts_of(entry.link)
         if not target:
             raise UnsafeArchive(f"{shown(entry.name)} is a hard link to the root")
         try:
-            above = open_in_root(self._root, b"/" + b"/".join(target[:-1]), _PARENT)
+            above = open_in_root(self._root, b"/" + b"/".join(target[:-1]), OPEN_PARENT)
             with Fd(above) as directory:
                 there = os.stat(target[-1], dir_fd=directory.fileno(), follow_symlinks=False)
                 # GNU tar writes a symbolic link that has two names as a link and a hard link to it.
@@ -138,9 +165,7 @@ class TreeMaker:
             ) from None
 
     def _content(self, entry: Entry, file: int) -> None:
-        self.size += entry.size
-        if self.size > self._limits.total:
-            raise UnsafeArchive(f"the archive's files are more than {self._limits.total} bytes")
+        self._spend(entry.size)
         chunks = self._stream.content()
         rest = memoryview(b"")
         for offset, length in entry.segments:
@@ -153,38 +178,10 @@ class TreeMaker:
         if sum(length for _, length in entry.segments) < entry.size:
             os.ftruncate(file, entry.size)
 
-    def open_parent(self, parts: list[bytes]) -> int:
-        """Return the directory that these names lead to, until the next call; what is missing is made."""
-        path = b"/" + b"/".join(parts)
-        if self._parent is None or path != self._parent_path:
-            try:
-                fd = open_in_root(self._root, path, _PARENT)
-            except KernelError as error:
-                if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
-                    raise
-                fd = self._make_parents(parts)
-            self._forget_parent()
-            self._parent, self._parent_path = Fd(fd), path
-        return self._parent.fileno()
-
-    def _make_parents(self, parts: list[bytes]) -> int:
-        fd = open_in_root(self._root, b"/", _PARENT)
-        for end, name in enumerate(parts, 1):
-            with Fd(fd) as above:
-                path = b"/" + b"/".join(parts[:end])
-                try:
-                    fd = open_in_root(self._root, path, _PARENT)
-                    continue
-                except KernelError as error:
-                    if error.errno != errno.ENOENT and not self.gives_way(above.fileno(), name):
-                        raise
-                    if error.errno == errno.ENOENT and is_there(above.fileno(), name):
-                        raise ImageError(
-                            f"{shown(path)} is a link to a directory that is not there"
-                        ) from None
-                self.make_directory(None, above.fileno(), name)
-                fd = open_in_root(above.fileno(), name, _PARENT | os.O_NOFOLLOW)
-        return fd
+    def _spend(self, size: int) -> None:
+        self.size += size
+        if self.size > self._limits.total:
+            raise UnsafeArchive(f"the archive's files are more than {self._limits.total} bytes")
 
     def gives_way(self, parent: int, name: bytes) -> bool:  # noqa: ARG002  a layer's whiteouts do
         """May what is at ``name`` be replaced because an entry needs a directory there?"""
@@ -194,18 +191,13 @@ class TreeMaker:
         """Remove what has this name, whatever it is."""
         if is_there(parent, name):
             remove_tree(parent, name)
-            self._parent_path = None  # what it led through may be gone
+            self.parents.forget(parent)
 
     def count(self) -> None:
         """Count something that is made. Raises :class:`UnsafeArchive` beyond the limit."""
         self._made += 1
         if self._made > self._limits.entries:
             raise UnsafeArchive(f"the archive makes more than {self._limits.entries} files")
-
-    def _forget_parent(self) -> None:
-        if self._parent is not None:
-            self._parent.close()
-        self._parent = self._parent_path = None
 
     def _finish(self) -> None:
         """Give the directories their attributes, the lowest first: some shut their owner out."""
@@ -232,37 +224,20 @@ class TreeMaker:
                 os.fchown(directory, 0, 0)
             os.fchmod(directory, 0o755)
             return
-        with blamed(entry):
+        try:
             give(entry, directory, owners=self._owners)
+        except OSError as error:
+            raise _told(entry, error) from error
 
 
-def parts_of(name: bytes) -> list[bytes]:
-    """Split a name; leading slashes and "." mean nothing, ".." is refused."""
-    parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
-    if b".." in parts:
-        raise UnsafeArchive(f"the archive names {shown(name)}, which leads upwards")
-    return parts
-
-
-def is_there(parent: int, name: bytes) -> bool:
-    """Is anything at ``name``? Links are not followed."""
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-@contextmanager
-def blamed(entry: Entry) -> Iterator[None]:
-    """Name the entry in errors of the body, and tell the archive's faults from the host's."""
-    try:
-        with named(lambda: f"unpack {shown(entry.name)}"):
-            yield
-    except KernelError as error:
-        if error.errno in _ARCHIVE_ERRORS:
-            raise ImageError(f"{shown(entry.name)} cannot be: {os.strerror(error.errno)}") from error
-        raise
+def _told(entry: Entry, error: OSError) -> Exception:
+    """Name the entry in an error, and tell the archive's faults from the host's."""
+    number = error.errno or errno.EIO
+    if number in _ARCHIVE_ERRORS:
+        return ImageError(f"{shown(entry.name)} cannot be: {os.strerror(number)}")
+    if isinstance(error, KernelError):
+        return KernelError(number, error.step, hint=error.hint)
+    return KernelError(number, f"unpack {shown(entry.name)}")
 
 
 def _directories_in(fd: int) -> list[str]:

@@ -90,11 +90,11 @@ def test_what_was_removed_is_gone_from_the_disk(engine, image, base):
     shared = set(image.layers) & set(other.layers)
     assert len(shared) == 1
     image.remove()
-    engine.images.store.sweep()
+    engine.images.close()
     assert not any(os.path.exists(layer) for layer in set(image.layers) - shared)
     assert engine.run("other", ["true"]).exit_code == 0
     other.remove()
-    engine.images.store.sweep()
+    engine.images.close()
     store = engine.images.store.path
     assert (
         os.listdir(f"{store}/layers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -243,8 +244,7 @@ class TestKilled:
                     stream.read(1000)
                     server.kill()
                     with pytest.raises(RegistryError, match=r"Connection refused.*tried 6 times"):
-                        while stream.read(1 << 18):
-                            pass
+                        list(iter(lambda: stream.read(1 << 18), b""))
 
 
 class TestBasic:
@@ -313,7 +313,7 @@ class TestTls:
 
     def test_a_missing_authority_is_a_wrong_argument(self, secure: RealRegistry) -> None:
         with Registry(secure.host, ca="/no/such.pem") as registry:
-            with pytest.raises(InvalidArgument, match="ca='/no/such.pem'"):
+            with pytest.raises(InvalidArgument, match=re.escape("ca='/no/such.pem'")):
                 registry.catalog()
 
     def test_a_client_shows_its_certificate(

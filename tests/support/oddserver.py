@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT")
+
 
 class Exchange(http.server.BaseHTTPRequestHandler):
     """One request; a test's script answers it."""
@@ -45,10 +47,9 @@ class Exchange(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.shutdown(2)
 
-    def _handle(self) -> None:
+    def handle_any(self) -> None:
+        """Whatever the method."""
         self.owner.handle(self)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _handle
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  (the name is http.server's)
         """Stay silent: what was asked is in ``requests``."""
@@ -76,7 +77,8 @@ class OddServer:
     """A server on a loopback address; what nobody scripted is answered as a registry without anything would."""
 
     def __init__(self, address: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
-        handler = type("Handler", (Exchange,), {"owner": self})
+        verbs = {f"do_{name}": Exchange.handle_any for name in _METHODS}
+        handler = type("Handler", (Exchange,), {"owner": self, **verbs})
         self._server = _Server((address, 0), handler)
         if tls is not None:
             self._server.tls = tls

@@ -150,7 +150,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.image.catalog": {
         "threading.Thread": "it deletes what nobody has a name for; what it does not finish the next process does"
     },
-    "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},
+    "pycontainer.engine.default": {
+        "os.register_at_fork": "the leases of the default engine are the parent's"
+    },
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},
 }
 

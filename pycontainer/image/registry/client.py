@@ -9,6 +9,7 @@ from typing import TypeVar
 from pycontainer.errors import ImageError, InvalidArgument, RegistryError
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.digest import check_digest, is_digest
+from pycontainer.image.manifest import Index
 from pycontainer.image.registry.authentication import repository_scope
 from pycontainer.image.registry.blobstream import BlobStream
 from pycontainer.image.registry.credentials import Credential, find_credential
@@ -16,6 +17,7 @@ from pycontainer.image.registry.endpoint import Endpoint, check_reference, check
 from pycontainer.image.registry.listing import list_all
 from pycontainer.image.registry.manifests import delete, get_manifest, look_up, put_manifest
 from pycontainer.image.registry.patience import Patience
+from pycontainer.image.registry.referrers import get_referrers, has_subject, note_subject
 from pycontainer.image.registry.upload import OpenAt, Progress, Upload
 from pycontainer.image.registry.wire import Settings
 
@@ -164,11 +166,25 @@ class Registry:
         ).run()
 
     def push_manifest(self, repository: str, reference: str, raw: bytes, media_type: str) -> str:
-        """Write a manifest or index, by tag or by its own digest; returns its digest. What it names must be there."""
+        """Write a manifest or index, by tag or by its own digest; returns its digest. What it names must be there.
+
+        One with a subject is added to the subject's referrers where the registry does not do so itself.
+        """
         check_repository(repository)
         check_reference(reference)
-        digest, _ = put_manifest(self._own, repository, reference, raw, media_type)
+        digest, answer = put_manifest(self._own, repository, reference, raw, media_type)
+        if has_subject(raw) and answer.header("OCI-Subject") is None:
+            note_subject(self._own, repository, raw, media_type, digest)
         return digest
+
+    def referrers(self, repository: str, digest: str, *, artifact_type: str = "") -> Index:
+        """Return an index of the manifests that name this one as their subject, such as its signatures.
+
+        Registries that know nothing of it have a list under a tag, which :meth:`push_manifest` keeps.
+        """
+        check_repository(repository)
+        check_digest(digest, "the subject")
+        return get_referrers(self._own, repository, digest, artifact_type)
 
     def tags(self, repository: str) -> list[str]:
         """Return all tags of a repository, sorted."""

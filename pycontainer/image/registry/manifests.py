@@ -5,6 +5,7 @@ from __future__ import annotations
 from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, RegistryError
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.digest import digest_of, is_digest
+from pycontainer.image.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from pycontainer.image.registry.answer import Answer
 from pycontainer.image.registry.authentication import repository_scope
 from pycontainer.image.registry.endpoint import Endpoint
@@ -12,11 +13,7 @@ from pycontainer.image.registry.endpoint import Endpoint
 #: What registries take at the most (distribution-spec, "Pushing Manifests").
 LARGEST_MANIFEST = 4 << 20
 #: What we can read.  Registries convert, or choose, what is not among them.
-_ACCEPT = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.docker.distribution.manifest.v2+json"
-)
+_ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_INDEX}, {DOCKER_MANIFEST}"
 
 
 def get_manifest(endpoint: Endpoint, repository: str, reference: str) -> tuple[bytes, str, str]:

@@ -28,7 +28,7 @@ from pycontainer.image.registry.certificates import Certificates
 from pycontainer.image.registry.location import Location
 from pycontainer.image.registry.patience import Broken
 from pycontainer.image.registry.proxy import proxy_for
-from pycontainer.image.registry.reach import Reach, reach_of
+from pycontainer.image.registry.reach import Reach, numeric, reach_of
 
 #: Bytes a second, measured over the time-out: what is slower than this does not come to an end.
 _SLOWEST = 16
@@ -50,7 +50,7 @@ class Transport:
         self._certificates = certificates
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._managers: dict[tuple[bool, bool, str | None], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, bool, str | None], urllib3.PoolManager] = {}
         self._reach = Reach.PUBLIC
 
     def send(
@@ -70,7 +70,9 @@ class Transport:
         ``body`` raises.
         """
         proxy = proxy_for(location)
-        manager = self._manager(own, verified, proxy)
+        if proxy is not None and not own and (address := numeric(location.host)) is not None:
+            self._check(address)
+        manager = self._manager(location.scheme, own, verified, proxy)
         limit = urllib3.Timeout(connect=min(self._timeout, _CONNECT), read=timeout or self._timeout)
         try:
             found = manager.urlopen(
@@ -95,22 +97,29 @@ class Transport:
         with self._lock:
             managers, self._managers = list(self._managers.values()), {}
         for manager in managers:
+            # To clear a manager leaves connections open until the last reference to them is gone.
+            for key in manager.pools.keys():  # noqa: SIM118  (it is no dict, and cannot be iterated)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
             manager.clear()
 
-    def _manager(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
+    def _manager(self, scheme: str, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
         with self._lock:
-            key = own, verified, proxy
+            key = scheme, own, verified, proxy
             if key not in self._managers:
                 self._managers[key] = self._make(*key)
             return self._managers[key]
 
-    def _make(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
+    def _make(self, scheme: str, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "num_pools": 16,
             "maxsize": 16,
             "blocksize": _BLOCK,
-            "ssl_context": self._certificates.context(own=own, verified=verified),
         }
+        if scheme == "https" or (proxy is not None and proxy.lower().startswith("https:")):
+            # It reads all authorities of the system: 20 ms.
+            options["ssl_context"] = self._certificates.context(own=own, verified=verified)
         manager: urllib3.PoolManager
         if proxy is None:
             manager = urllib3.PoolManager(**options)
@@ -273,7 +282,7 @@ def _raise(error: BaseException, timeout: float) -> NoReturn:
     ):
         what, again = f"its answer is no HTTP, or beyond all bounds: {ascii(str(chain[-1]))[:200]}", False
     elif any(isinstance(each, exceptions.ProxyError) for each in chain):
-        what = f"the proxy fails: {chain[-1]}"
+        what = f"the proxy fails: {ascii(str(chain[-1]))[:200]}"
     elif isinstance(chain[-1], OSError) and chain[-1].strerror:
         what = f"the connection failed: {chain[-1].strerror}"
     else:

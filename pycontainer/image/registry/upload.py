@@ -48,6 +48,14 @@ OpenAt = Callable[[int], Source]
 Progress = Callable[[int], None]
 
 
+class _Foreign(Exception):
+    """The caller's own part failed: that is nothing which another attempt mends, whatever its kind."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class _Restart(Exception):
     """The upload cannot go on where it was: it is forgotten, or what is there is not what was sent."""
 
@@ -90,6 +98,8 @@ class Upload:
                     raise RegistryError(
                         self.endpoint.host, f"the upload of {self.descriptor.digest}: {error}"
                     ) from None
+            except _Foreign as error:
+                raise error.error from None
             except Broken as error:
                 self._broken = True
                 attempts.failed(error, known=self.endpoint.wire.known)
@@ -111,12 +121,11 @@ class Upload:
         return False
 
     def _advance(self, attempts: Attempts) -> str:
-        if self._location is None:
-            if self._start():
-                self.progress(self.descriptor.size)
-                return "mounted"
-        elif self._broken:
+        if self._location is not None and self._broken:
             self._ask()
+        if self._location is None and self._start():
+            self.progress(self.descriptor.size)
+            return "mounted"
         size = self.descriptor.size
         if self.chunk is None and self._offset == 0:
             self._put(whole=True)
@@ -167,9 +176,12 @@ class Upload:
             answer.drop()
             raise _Restart(f"it answers {answer.status} when asked how far it came")
         told = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,19})", (answer.header("Range") or "0-0").strip())
-        # "0-0" is what registries say of an upload without any bytes, too.
-        end = 0 if told is None or int(told[1]) == 0 else int(told[1]) + 1
         self._went_on(answer, {202, 204}, "go on with an upload")
+        end = 0 if told is None else int(told[1]) + 1
+        if end < 2:
+            # "0-0" is said of one byte and of none: begin anew, which costs nothing.
+            self._location = None
+            return
         if end > self.descriptor.size:
             raise _Restart("it has more bytes than were sent")
         self._offset = end
@@ -229,7 +241,10 @@ class Upload:
         """The bytes of a request's body: as many as were announced, or the request fails."""
         if start == end:
             return
-        source = self.open_at(start)
+        try:
+            source = self.open_at(start)
+        except Exception as error:
+            raise _Foreign(error) from error
         try:
             while start < end:
                 part = source.read(min(end - start, _CHUNK))
@@ -240,5 +255,7 @@ class Upload:
                 start += len(part)
                 yield part
                 self.progress(start)
+        except Exception as error:
+            raise _Foreign(error) from error
         finally:
             source.close()

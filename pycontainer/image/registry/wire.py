@@ -47,15 +47,17 @@ class Wire:
     """
 
     def __init__(self, host: str, settings: Settings) -> None:
-        scheme, found, rest = host.partition("://") if isinstance(host, str) else ("", "", "")
-        self.host = name = rest if found else host
         try:
+            if not isinstance(host, str):
+                raise BadLocation("it is no text")
+            scheme, found, rest = host.partition("://")
+            self.host = name = rest if found else host
             if found and scheme not in {"http", "https"}:
                 raise BadLocation("http:// or https:// is needed")
             hub = name.lower() in _HUB_NAMES
             self._name, self._port = split_host(_HUB_HOST if hub else name)
             self._has_port = split_host(name, "http")[1] == self._port or hub
-        except (BadLocation, TypeError) as error:
+        except BadLocation as error:
             raise InvalidArgument(
                 "host", host, f"a host as in 'registry.example:5000' is needed: {error}"
             ) from None
@@ -205,8 +207,9 @@ class Wire:
         This machine is asked by http first: nobody is in between.  Others by https first, as Docker does
         with registries that are declared insecure, or everybody in between could have our credentials.
         """
+        answered = False
         order = ["http", "https"] if is_loopback(self._name) else ["https", "http"]
-        failures = []
+        failures: list[Broken] = []
         for scheme in order:
             try:
                 answer = self._opened().send(
@@ -223,7 +226,8 @@ class Wire:
             # A server that speaks TLS answers plain requests with 400, or sends them on to https.
             if scheme == "https" or answer.status not in {400, *_MOVED}:
                 return scheme
+            answered = True
         untrusted = [each for each in failures if not each.again]
-        if untrusted or failures:
-            raise (untrusted or failures)[0]
-        return "http"
+        if answered and not untrusted:
+            return "http"
+        raise (untrusted or failures)[0]

@@ -69,6 +69,12 @@ class Index:
         self._unusable = False
         places.forked.append(self._forget)
 
+    def open(self) -> None:
+        """Make sure that there is a database, and of this version. Raises what :meth:`writing` does."""
+        if self._connection is None:
+            with self.reading():
+                pass
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state. Raises what :meth:`writing` does."""
@@ -138,6 +144,11 @@ class Index:
         try:
             # Takes the lock of a reader as well.
             self._check_version(connection)
+        except NotSupported:
+            # To be looked at again by the next use, also by one that needs no transaction.
+            self._connection = None
+            connection.close()
+            raise
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -203,6 +214,22 @@ class Index:
         if found != "ok":
             raise ImageError(f"{self.path} is damaged ({found}); {_way_out(self.path)}")
 
+    def put_away(self) -> None:
+        """Give a damaged database another name, that a new one is made. Raises :class:`KernelError`."""
+        self.close()
+        mark = f"damaged-{os.urandom(4).hex()}"
+        with named(f"put {self.path} away"):
+            # What belongs to it first: SQLite would take it for the new one's.
+            for end in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(self.path + end, f"{self.path}.{mark}{end}")
+
+    def stamp(self) -> object:
+        """What differs when anything was committed, by whomever. Raises what :meth:`reading` does."""
+        with self.reading() as connection:
+            [version] = connection.execute("PRAGMA data_version").fetchone()
+            return id(connection), version, connection.total_changes
+
     def _told(self, error: DatabaseError) -> Exception:
         text = str(error)
         for known, number in _KERNELS.items():
@@ -250,7 +277,8 @@ _abandoned: list[Connection] = []
 
 
 def _way_out(path: str) -> str:
+    root = os.path.dirname(os.path.dirname(path))
     return (
-        f"the blobs are not concerned: move {path} away, with what else begins with this name, and note again "
-        "what there is (Store.rebuild); the names have to be given again"
+        f"the blobs are not concerned: end what uses the store, and pycontainer.image.store.Store({root!r}).rebuild() "
+        "puts it away and notes the images again that there are; their names have to be given again"
     )

@@ -29,7 +29,7 @@ from pycontainer.image.store.trash import Batch
 from pycontainer.image.store.weight import weight
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import status_of
-from pycontainer.kernel.native import lib, renameat2, syncfs
+from pycontainer.kernel.native import syncfs
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
@@ -141,18 +141,12 @@ class LayerWriter:
         return f"{self._places.path}/{self._final}/{_TREE}"
 
     def _give_name(self) -> None:
-        here, name = self._places.fd, f"{INGEST}/{self._name}"
-        while True:
-            try:
-                renameat2(here, name.encode(), here, self._final.encode(), lib.RENAME_NOREPLACE)
-            except FileExistsError:
-                if is_complete(self._places, self._final):
-                    return
-                with Batch(self._places) as batch:
-                    batch.take(self._final)
-            else:
-                self._name = ""
+        while not self._places.name(f"{INGEST}/{self._name}", self._final):
+            if is_complete(self._places, self._final):
                 return
+            with Batch(self._places) as batch:
+                batch.take(self._final)
+        self._name = ""
 
     def _step(self, verb: str) -> str:
         return f"{verb} the layer {self._diff_id} in {self._places.path}"

@@ -83,6 +83,7 @@ class Leases:
                 if (kind, digest) not in lease.known
             ]
         if not wanted:
+            self._index.open()
             return
         with self._index.writing(durable=False) as connection:
             connection.executemany(

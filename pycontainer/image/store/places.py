@@ -19,13 +19,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
 
+from pycontainer.errors import KernelError
 from pycontainer.home import make_private
 from pycontainer.image import forks
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.native import lib, renameat2
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
 BLOBS, LAYERS, INGEST, TRASH, USE, LEASES = "blobs/sha256", "layers", "ingest", "trash", "use", "leases"
@@ -93,6 +96,16 @@ class Places:
     def write_out(self, name: str) -> None:
         """Have the names in one of the directories on disk when this returns (fsync(2)). Raises ``OSError``."""
         _write_out(name, self.fd)
+
+    def name(self, old: str, new: str) -> bool:
+        """Give a file or directory its final name, unless something has it. Raises ``OSError``."""
+        try:
+            renameat2(self.fd, os.fsencode(old), self.fd, os.fsencode(new), lib.RENAME_NOREPLACE)
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return False
+        return True
 
     def set_aside(self) -> None:
         """Keep some room for the time when the disk is full; that it is so already is no error."""

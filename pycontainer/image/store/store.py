@@ -143,6 +143,10 @@ class Store:
         """
         self._catalogue.note(manifest_digest, blobs, diff_ids, sources)
 
+    def stamp(self) -> object:
+        """A value that differs from an earlier one when anything was noted, named or removed since; cheap."""
+        return self._index.stamp()
+
     def images(self) -> list[Noted]:
         """All noted images, the oldest first."""
         return self._catalogue.images()
@@ -207,6 +211,16 @@ class Store:
         to put it into the store again; a :class:`PyContainerError` of it is noted in the report.
         """
         return verify(self._places, self._index, repair)
+
+    def rebuild(self) -> list[str]:
+        """Put a damaged database away, and note again the images whose blobs are all there; return their digests.
+
+        The names are lost, and leases and holds of others with them: nobody else may use the store meanwhile.
+        With a database that is not damaged only those are noted that it does not know.
+        """
+        from pycontainer.image.store.rebuild import rebuild
+
+        return rebuild(self._index, self._blobs, self._catalogue, self._places)
 
     def close(self) -> None:
         """Close what is open; idempotent. Leases end. The store can be used again."""

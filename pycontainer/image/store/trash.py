@@ -7,13 +7,14 @@ a killed process left there is deleted by the next.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from types import TracebackType
 
+from pycontainer.errors import KernelError
 from pycontainer.image import locked
 from pycontainer.image.store.places import TRASH, Places
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.native import renameat2
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.rooted import named
 
@@ -32,10 +33,13 @@ class Batch:
                 return locked.make_locked(trash.fileno(), "")
 
     def take(self, name: str) -> bool:
-        """Move what has this name in the store to the trash; whether there was something. Raises ``KernelError``."""
+        """Move what has this name in the store to the trash; whether there was something. Raises :class:`KernelError`."""
         try:
-            renameat2(self._places.fd, os.fsencode(name), self._lock.fileno(), f"{self._count}".encode())
-        except FileNotFoundError:
+            with named(f"take {name} out of the image store"):
+                os.rename(name, f"{self._count}", src_dir_fd=self._places.fd, dst_dir_fd=self._lock.fileno())
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
             return False
         self._count += 1
         return True

@@ -18,7 +18,6 @@ from pycontainer.image.store.places import BLOBS, INGEST, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
-from pycontainer.kernel.native import lib, renameat2
 from pycontainer.kernel.rooted import named
 
 _CHUNK = 1 << 20
@@ -30,9 +29,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 class BlobWriter:
     """Writes a blob; a context manager, of one thread at a time.
 
-    With a digest it goes on with what an earlier attempt left, of this process or another: ``offset`` tells how
-    many bytes there are, to be had by :meth:`existing`, and :meth:`write` continues behind them.  If another
-    is writing the same blob at this moment, nobody waits: this one begins at 0, in a file of its own.
+    With a digest it goes on with what an earlier attempt left, of this process or another: ``offset``, where the
+    next :meth:`write` goes, is not 0 then, and :meth:`existing` gives the bytes that there are.  If another is
+    writing the same blob at this moment, nobody waits: this one begins at 0, in a file of its own.
 
     Without :meth:`commit` nothing is in the store at the end of ``with``.  What was written of a blob with a
     known digest is kept for the next attempt, unless it was wrong or the disk is full.
@@ -52,8 +51,7 @@ class BlobWriter:
         self._file: Fd | None = None
         self._name = ""
         self._kept = False
-        #: How many bytes an earlier attempt left.
-        self.offset = 0
+        self._left = 0
 
     def __enter__(self) -> BlobWriter:
         if self._digest is not None:
@@ -77,17 +75,22 @@ class BlobWriter:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise KernelError(errno.EINVAL, self._step("begin"), hint=f"{self._name} is no regular file")
-        self.offset = status.st_size
-        if self._size is not None and self.offset > self._size:
+        self._left = status.st_size
+        if self._size is not None and self._left > self._size:
             os.ftruncate(fd, 0)
-            self.offset = 0
+            self._left = 0
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the blob there are: at first those that an earlier attempt left."""
+        return max(self._left, self._hashed)
 
     def existing(self) -> Iterator[bytes]:
         """The bytes that an earlier attempt left, which are hashed on the way. Once, and before :meth:`write`."""
         fd = self._open("read").fileno()
-        while self._hashed < self.offset:
+        while self._hashed < self._left:
             with named(self._step("read what there is")):
-                part = os.pread(fd, min(_CHUNK, self.offset - self._hashed), self._hashed)
+                part = os.pread(fd, min(_CHUNK, self._left - self._hashed), self._hashed)
             if not part:
                 raise KernelError(errno.EIO, self._step("read what there is"))
             self._hash.update(part)
@@ -119,7 +122,7 @@ class BlobWriter:
         file = self._open("commit")
         self._hash_existing()
         found = f"sha256:{self._hash.hexdigest()}"
-        resumed = ", of which an earlier attempt wrote the beginning" if self.offset else ""
+        resumed = ", of which an earlier attempt wrote the beginning" if self._left else ""
         if self._size not in {None, self._hashed}:
             self._kept = False
             raise ImageError(f"{self._what()} has {self._hashed} bytes{resumed}, and {self._size} were told")
@@ -147,10 +150,8 @@ class BlobWriter:
             raise
 
     def _give_name(self, name: str) -> None:
-        here = self._places.fd
-        try:
-            renameat2(here, self._name.encode(), here, name.encode(), lib.RENAME_NOREPLACE)
-        except FileExistsError:
+        if not self._places.name(self._name, name):
+            here = self._places.fd
             there = status_of(here, name)
             if there is not None and stat.S_ISREG(there.st_mode) and there.st_size == self._hashed:
                 self._kept = False
