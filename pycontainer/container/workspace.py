@@ -85,6 +85,11 @@ class Workspace:
                 return name, held
             os.close(held)
 
+    @property
+    def alive(self) -> str:
+        """Below the root, the file that is locked until this process has ended, and its containers with it."""
+        return f"run/{self.name}/lock"
+
     def skeleton(self, owner: tuple[int, int]) -> str:
         """The directory of the host image's own tree for this owner, built when first asked for."""
         with self._lock:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pycontainer.container.options import PrepareOptions, RunOptions
     from pycontainer.image.images import Images
+    from pycontainer.volume import Volumes
 
 
 class Engine:
@@ -62,6 +63,13 @@ class Engine:
                 if self._images is None:
                     self._images = Images(self.root) if self._is_own else default_images()
         return self._images
+
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes below the root, of all processes."""
+        from pycontainer.volume import volumes_at
+
+        return volumes_at(self.root)
 
     def resolve(self, image: str | Image) -> Image:
         """The image that a string names; see :meth:`Images.resolve`."""
