@@ -50,7 +50,7 @@ class Engine:
         if self._workspace is None:
             with self._lock:
                 if self._workspace is None:
-                    self._workspace = Workspace(self.root)
+                    self._workspace = Workspace(self.root, lambda: self.images)
         return self._workspace
 
     @property
