@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import attrs
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.image.compressor import compressed
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
 from pycontainer.image.images import Images
 from pycontainer.image.intake import nowhere, take_in
-from pycontainer.image.layer import compressed, pack_layer
+from pycontainer.image.pack import pack_layer
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
@@ -73,13 +74,12 @@ def commit(
 def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> Packed:
     """Pack a directory into a layer of the store, and have it there unpacked, too."""
     with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
-        writer = compressed(blob.write, "gzip")
-        diff_id = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), shift=shift, epoch=_epoch())
-        writer.close()
+        with compressed(blob.write, "gzip") as out:
+            made = pack_layer(upper.fileno(), out.write, marks=Marks(marks), shift=shift, epoch=_epoch())
         size = blob.offset
         digest = blob.commit()
-    packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
-    take_in(store, packed.blob, diff_id, nowhere, Teller(None))
+    packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=made.diff_id)
+    take_in(store, packed.blob, made.diff_id, nowhere, Teller(None))
     return packed
 
 
