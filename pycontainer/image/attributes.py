@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 
 from pycontainer.errors import UnsafeArchive
 from pycontainer.image.tarstream import Entry
@@ -46,10 +45,10 @@ def give_named(entry: Entry, file: int, *, owners: bool) -> None:
     os.utime(path, ns=(entry.mtime, entry.mtime))
 
 
-def kept(file: int, owner: Callable[[int], int]) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
+def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
     """Return the attributes of an open file that a layer keeps, and the names of those that it has no form for.
 
-    ``owner`` makes the layer's number of a user.
+    ``root`` is the number of the layer's root in it.
     """
     try:
         names = sorted(os.fsencode(name) for name in os.listxattr(file))
@@ -62,17 +61,17 @@ def kept(file: int, owner: Callable[[int], int]) -> tuple[tuple[tuple[bytes, byt
     # "=" ends the name in an extended header.
     found = [(name, os.getxattr(file, name)) for name in names if b"=" not in name]
     return (
-        tuple((name, _unrooted(value, owner) if name == _CAPABILITY else value) for name, value in found),
+        tuple((name, _unrooted(value, root) if name == _CAPABILITY else value) for name, value in found),
         tuple(name for name in names if b"=" in name),
     )
 
 
-def _unrooted(capability: bytes, owner: Callable[[int], int]) -> bytes:
+def _unrooted(capability: bytes, root: int) -> bytes:
     """File capabilities without the root user that revision 3 adds, where that is the layer's own.
 
     Struct vfs_ns_cap_data of linux/capability.h: a word with revision and flags, two pairs of words, the user.
     """
-    if len(capability) != 24 or owner(int.from_bytes(capability[20:], "little")) != 0:
+    if len(capability) != 24 or int.from_bytes(capability[20:], "little") != root:
         return capability
     return bytes([*capability[:3], _REVISION_2]) + capability[4:20]
 

@@ -27,9 +27,6 @@ from pycontainer.kernel.kinds import opened, status_of
 from pycontainer.kernel.layers import Marks
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
-#: Makes the numbers of a layer's user and group of those in the upper directory.
-Owner = Callable[[int, int], tuple[int, int]]
-
 _STEP = "pack the layer"
 _FIND = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -54,28 +51,19 @@ class Packed:
     skipped: tuple[str, ...] = ()
 
 
-def shifted(base: int) -> Owner:
-    """Owners of an upper directory whose ids are ``base`` ahead of the layer's.
-
-    >>> shifted(0x70000000)(0x70000000, 0x700003E8)
-    (0, 1000)
-    """
-    return lambda uid, gid: (uid - base, gid - base)
-
-
 def pack_layer(
     upper: int,
     write: Callable[[bytes], object],
     *,
     marks: Marks | None = None,
-    owner: Owner | None = None,
+    shift: int = 0,
     epoch: int | None = None,
     limits: Limits | None = None,
 ) -> Packed:
     """Pack the upper directory of an overlay (a descriptor, borrowed) as a tar archive, which ``write`` is given.
 
-    What ``marks`` reads as hidden becomes ``.wh.`` names.  ``owner`` makes the layer's numbers of the owners; a
-    negative one is refused.  ``epoch`` (``SOURCE_DATE_EPOCH``, in seconds) is the latest time of anything.  Sockets are
+    What ``marks`` reads as hidden becomes ``.wh.`` names.  The owners there are ``shift``
+    ahead of the layer's; lower ones are refused.  ``epoch`` (``SOURCE_DATE_EPOCH``, in seconds) is the latest time of anything.  Sockets are
     left out, and what no path could name: the result tells of them.  The archive is right only while nobody
     writes to the directory.
 
@@ -83,7 +71,7 @@ def pack_layer(
     ``limits`` lets an archive hold, with ``ESTALE`` for what was changed meanwhile.
 
     >>> with open("layer.tar", "wb") as file:               # doctest: +SKIP
-    ...     pack_layer(upper, file.write, owner=shifted(base)).diff_id
+    ...     pack_layer(upper, file.write, shift=base).diff_id
     'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'
     """
     with named(_STEP), Descent(os.open(".", OPEN_DIRECTORY, dir_fd=upper), one_file_system=True) as walk:
@@ -91,7 +79,7 @@ def pack_layer(
             walk=walk,
             write=write,
             marks=marks or Marks(),
-            owner=owner or (lambda uid, gid: (uid, gid)),
+            shift=shift,
             epoch=epoch,
             limits=limits or Limits(),
         )
@@ -109,7 +97,7 @@ class _Packing:
     walk: Descent
     write: Callable[[bytes], object]
     marks: Marks
-    owner: Owner
+    shift: int
     epoch: int | None
     limits: Limits
     size: int = 0
@@ -147,7 +135,7 @@ class _Packing:
         plain = (
             stat.S_IMODE(status.st_mode) == 0o755
             and not xattrs
-            and self.owner(status.st_uid, status.st_gid) == (0, 0)
+            and (status.st_uid, status.st_gid) == (self.shift, self.shift)
         )
         # The root as it is made anyway is not told of: its time is that of the last container.
         if path or not plain:
@@ -239,7 +227,7 @@ class _Packing:
         link: bytes = b"",
         xattrs: tuple[tuple[bytes, bytes], ...] = (),
     ) -> Entry:
-        uid, gid = self.owner(status.st_uid, status.st_gid)
+        uid, gid = status.st_uid - self.shift, status.st_gid - self.shift
         if min(uid, gid) < 0:
             raise NotSupported(
                 f"{shown(path)} belongs to {status.st_uid}:{status.st_gid}, whom the container has no number for",
@@ -260,7 +248,7 @@ class _Packing:
         )
 
     def _xattrs(self, fd: int, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        found, odd = kept(fd, lambda uid: self.owner(uid, uid)[0])
+        found, odd = kept(fd, self.shift)
         self.skipped += [f"{os.fsdecode(path)}: the attribute {shown(name)}" for name in odd]
         if sum(len(key) + len(value) for key, value in found) > self.limits.pax // 2:
             raise KernelError(errno.EFBIG, _STEP, hint=f"the attributes of {shown(path)} are too large")

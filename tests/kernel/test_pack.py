@@ -23,7 +23,7 @@ from pycontainer.image.compression import decompressed
 from pycontainer.image.compressor import compressed
 from pycontainer.image.layer import unpack_layer
 from pycontainer.image.limits import Limits
-from pycontainer.image.pack import Packed, pack_layer, shifted
+from pycontainer.image.pack import Packed, pack_layer
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.image.tarwriter import END, headers
 from pycontainer.kernel.layers import Marks
@@ -261,7 +261,7 @@ def test_owners_and_capabilities_are_those_of_the_container(upper):
     os.chown(upper / "ping", base + 1000, base + 15)
     three = bytes.fromhex("0100000300040000000000000000000000000000") + base.to_bytes(4, "little")
     os.setxattr(upper / "ping", "security.capability", three)
-    data, _ = packed(upper, owner=shifted(base))
+    data, _ = packed(upper, shift=base)
     [entry] = TarStream(io.BytesIO(data).read).entries()
     assert (entry.uid, entry.gid) == (1000, 15)
     assert dict(entry.xattrs) == {
@@ -269,7 +269,7 @@ def test_owners_and_capabilities_are_those_of_the_container(upper):
     }
     os.chown(upper / "ping", 5, 5)
     with pytest.raises(NotSupported, match="no number"):
-        packed(upper, owner=shifted(base))
+        packed(upper, shift=base)
 
 
 def test_the_root_is_told_of_where_it_is_another(tmp_path, upper):
