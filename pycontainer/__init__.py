@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pycontainer.checkup import doctor as doctor
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import Tmpfs as Tmpfs
+    from pycontainer.container.mounts import VolumeMount as VolumeMount
     from pycontainer.container.result import Result as Result
     from pycontainer.container.result import Usage as Usage
     from pycontainer.container.security import Security as Security
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pycontainer.errors import RegistryError as RegistryError
     from pycontainer.errors import StateError as StateError
     from pycontainer.errors import UnsafeArchive as UnsafeArchive
+    from pycontainer.errors import VolumeNotFound as VolumeNotFound
     from pycontainer.errors import WaitTimeout as WaitTimeout
     from pycontainer.image.config import ImageConfig as ImageConfig
     from pycontainer.image.image import Image as Image
@@ -62,11 +64,12 @@ if TYPE_CHECKING:
     from pycontainer.kernel.namespace import NamespaceSet as NamespaceSet
     from pycontainer.kernel.overlay import OverlayMount as OverlayMount
     from pycontainer.kernel.process import Process as Process
+    from pycontainer.volume import Volume as Volume
 
 #: Where each public name lives.
 _HOMES = {
     "checkup": ("Feature", "HostFeatures", "doctor"),
-    "container.mounts": ("Bind", "Tmpfs"),
+    "container.mounts": ("Bind", "Tmpfs", "VolumeMount"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
     "container.snapshot": ("Snapshot",),
@@ -75,7 +78,7 @@ _HOMES = {
     "errors": (
         "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "RateLimited", "RegistryDenied",
-        "RegistryError", "StateError", "UnsafeArchive", "WaitTimeout",
+        "RegistryError", "StateError", "UnsafeArchive", "VolumeNotFound", "WaitTimeout",
     ),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
@@ -89,6 +92,7 @@ _HOMES = {
     "kernel.namespace": ("Namespace", "NamespaceSet"),
     "kernel.overlay": ("OverlayMount",),
     "kernel.process": ("Process",),
+    "volume": ("Volume",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -22,6 +22,10 @@ from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, Rooted
 from pycontainer.kernel.transfer import COPY_LIMIT
 from pycontainer.size import parse_size
+
+if TYPE_CHECKING:
+    from pycontainer.image.config import ImageConfig
+    from pycontainer.image.image import Image
 
 _Self = TypeVar("_Self", bound="FileSystem")
 
@@ -123,6 +127,67 @@ class FileSystem(Life):
         with self.snapshot() as snapshot:
             return snapshot.fork(count)
 
+    def commit(
+        self,
+        name: str | None = None,
+        *,
+        config: ImageConfig | None = None,
+        author: str = "",
+        message: str = "",
+    ) -> Image:
+        """An image of the files as they are now: the layers of its image, and one more for what was written.
+
+        It is in the store of the container's engine, by ``name`` if one is given, and costs what that layer
+        costs.  ``config`` takes the place of the image's.  What runs is paused meanwhile.  Volumes and other
+        mounts are no part of it.  With ``$SOURCE_DATE_EPOCH`` set, the same content has the same digest.
+
+        Raises :class:`InvalidArgument` for a container of the host's programs, :class:`NotSupported` for one that runs
+        and cannot be paused, :class:`KernelError`.
+        """
+        from pycontainer.image.commit import commit
+
+        with self._standing_still() as upper:
+            stored = self._stack.origin.stored
+            return commit(
+                self._workspace.images() if stored is None else stored.images,
+                self._stack.origin,
+                [*(seal.path for seal in self._stack.seals), *upper],
+                marks=self._marks(),
+                name=name,
+                config=config,
+                author=author,
+                message=message,
+                created_by=" ".join(self.spec.argv),
+            )
+
+    def export(self, target: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Write all files as one tar archive, as ``docker export`` does; to a path, which is replaced, or an open file.
+
+        What runs is paused meanwhile.  Mounts are no part of it.  Raises as :meth:`commit`.
+        """
+        from pycontainer.image.export import export
+
+        if self.spec.image.binds:
+            raise InvalidArgument("image", self.spec.image.name, "the programs of the host are not exported")
+        with self._standing_still() as upper:
+            layers = (*self._stack.layers, *(seal.path for seal in self._stack.seals), *upper)
+            export(layers, target, marks=self._marks())
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[list[str]]:
+        """What was written, as a list of the writable layer if there is one; nobody writes to it meanwhile."""
+        with self._lock:
+            self.allow("list changes")
+            running = self.status == "running"
+            if running:
+                self.pause()
+            try:
+                upper = f"{self._folder}/upper"
+                yield [upper] if os.path.isdir(upper) else []
+            finally:
+                if running:
+                    self.unpause()
+
     def _give_to(self, seal: Seal, stack: Stack) -> None:
         """Make the writable layer one below a new one; ``stack`` has it on top."""
         upper = f"{self._folder}/upper"
@@ -137,7 +202,11 @@ class FileSystem(Life):
         self.spec = attrs.evolve(self.spec, image=image)
 
     def _copy_to(self, seal: Seal) -> None:
-        raise NotImplementedError
+        from pycontainer.image.commit import copy_layer
+
+        with self._standing_still() as upper:
+            for path in upper:
+                copy_layer(path, seal.path, self._marks())
 
     def _lowers(self) -> tuple[str, ...]:
         """The layers of the image; of the host's own a tree that every user namespace can be shown."""

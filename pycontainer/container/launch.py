@@ -18,6 +18,7 @@ from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
+from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features, landlock
@@ -38,13 +39,14 @@ _identify_on_host = lru_cache(maxsize=256)(identify)
 class Layer:
     """Where the writable layer is (a host folder, else memory) and which of its fds are wanted back.
 
-    One to ``throw_away`` is never synced to disk.
+    One to ``throw_away`` is never synced to disk.  ``mounts`` are the container's, with its volumes found.
     """
 
     upper: str | None = None
     send_upper: bool = False
     send_root: bool = False
     throw_away: bool = False
+    mounts: Mounts
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -230,7 +232,7 @@ def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer
     return Shape(
         layers=lowers,
         binds=binds,
-        mounts=spec.mounts,
+        mounts=layer.mounts,
         owner=_root_of(map_) if idmapped else (0, 0),
         idmapped=idmapped,
         layers_idmapped=bool(spec.image.layers),

@@ -13,6 +13,7 @@ from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
+from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.signals import signal_number
@@ -62,6 +63,11 @@ class Life:
             self._folder = workspace.make_folder(
                 self.id[:12], other_users=spec.security.own_users, size=spec.size
             )
+            try:
+                self._volumes = attach(workspace, spec, name=self.id[:12], who=f"container {self.name}")
+            except BaseException:
+                workspace.remove_folder(self.id[:12])
+                raise
         except BaseException:
             self._drop_image()
             raise
@@ -149,6 +155,7 @@ class Life:
                     name=self.id[:12],
                     hostname=self.id[:12],
                     folder=self._folder,
+                    mounts=self._volumes.mounts,
                 )
             self._paused = False
 
@@ -240,6 +247,7 @@ class Life:
             self.allow("remove")
             self._let_go()
             self._workspace.remove_folder(self.id[:12])
+            self._volumes.close()
             self._drop_image()
             self._removed = True
 

@@ -24,7 +24,7 @@ from functools import lru_cache
 import attrs
 
 from pycontainer.container import devices, proc, sources, walls
-from pycontainer.container.mounts import Mount, Tmpfs
+from pycontainer.container.mounts import Bind, Tmpfs, Tree
 from pycontainer.container.shape import Shape
 from pycontainer.container.slots import (
     DEV,
@@ -133,12 +133,15 @@ class _Planner:
             return None
         return self._source(self.shape.upper, idmap=self.shape.idmapped)
 
-    def _mount_source(self, mount: Mount) -> int:
+    def _mount_source(self, mount: Bind | Tmpfs | Tree) -> int:
         slot = self._slot()
+        idmapped = self.shape.idmapped
         if isinstance(mount, Tmpfs):
             self.inner += sources.tmpfs(mount, out=slot)
+        elif isinstance(mount, Tree):
+            self.sources += sources.tree(mount, out=slot, idmapped=idmapped, slot=self._slot)
         else:
-            self.sources += sources.bind(mount, out=slot, idmapped=self.shape.idmapped)
+            self.sources += sources.bind(mount, out=slot, idmapped=idmapped)
         return slot
 
     # -- the tree --------------------------------------------------------------------------

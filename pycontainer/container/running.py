@@ -22,6 +22,7 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
+from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
@@ -59,7 +60,15 @@ class Running:
 
     @classmethod
     def start(
-        cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str
+        cls,
+        workspace: Workspace,
+        spec: Spec,
+        stdio: Fds,
+        *,
+        name: str,
+        hostname: str,
+        folder: str,
+        mounts: Mounts,
     ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
         with ExitStack() as stack:
@@ -70,7 +79,7 @@ class Running:
                     # Version 2 counts and limits only those that are in a leaf (cgroups(7)).
                     home = cgroup.child("main")
                     stack.callback(home.close)
-            layer = Layer(upper=folder, send_root=True)
+            layer = Layer(upper=folder, send_root=True, mounts=mounts)
             launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
             try:
                 workspace.note_process(name, launched.pid)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pycontainer.container.mounts import PROPAGATION, Bind, Tmpfs, is_magic
+import os
+from collections.abc import Callable
+
+from pycontainer.container.mounts import PROPAGATION, Bind, Tmpfs, Tree, is_magic
 from pycontainer.container.slots import TEMPORARY, USERNS
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -33,6 +36,31 @@ def bind(mount: Bind, *, out: int, idmapped: bool) -> list[Operation]:
             propagation=PROPAGATION[mount.propagation],
             userns=USERNS if idmapped and mount.idmap else -1,
             recursive=recursive,
+            purpose=mount.source,
+        ),
+    ]
+
+
+def tree(mount: Tree, *, out: int, idmapped: bool, slot: Callable[[], int]) -> list[Operation]:
+    """A directory of our own, or a part of it, in a slot; containers that have it may exchange what is in there."""
+    place = TEMPORARY
+    ops = [op.open_path(mount.source, out=place, resolve=lib.RESOLVE_NO_SYMLINKS)]
+    if mount.subpath is not None:
+        place = slot()
+        # No links at all, so that none leads elsewhere, and no rename by others makes the kernel ask to try again.
+        resolve = lib.RESOLVE_BENEATH | lib.RESOLVE_NO_SYMLINKS
+        ops += [op.open_path(mount.subpath, at=TEMPORARY, out=place, flags=os.O_PATH, resolve=resolve)]
+        ops += [op.close(TEMPORARY)]
+    return [
+        *ops,
+        op.open_tree("", at=place, out=out, recursive=True, purpose=mount.source),
+        op.close(place),
+        op.set_attributes(
+            out,
+            attributes=_PLAIN | (lib.MOUNT_ATTR_RDONLY if mount.read_only else 0),
+            propagation=lib.MS_PRIVATE,
+            userns=USERNS if idmapped else -1,
+            recursive=True,
             purpose=mount.source,
         ),
     ]

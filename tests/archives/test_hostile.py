@@ -343,3 +343,14 @@ def test_an_archive_that_becomes_shorter(images: Images, tmp_path: Path) -> None
 )
 def test_names_of_entries(name: str, expected: str | None) -> None:
     assert normal(name) == expected
+
+
+def test_a_layer_without_what_pads_its_end(images: Images, tmp_path: Path) -> None:
+    """As "umoci insert" writes it: neither zeros behind the last file nor an end mark."""
+    for cut in (1, 511):
+        raw = entry(b"hello", b"0", bytes(1024 - cut))[:-cut]
+        config = making.text({"os": "linux", "rootfs": {"diff_ids": [digest_of(raw)]}})
+        told = [{"Config": "c", "RepoTags": None, "Layers": ["layer"]}]
+        files = {"manifest.json": making.text(told), "c": config, "layer": raw}
+        [found] = load(images, making.written(tmp_path / "x.tar", making.tar(files)))
+        assert Path(found.layers[0], "hello").read_bytes() == bytes(1024 - cut)

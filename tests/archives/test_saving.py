@@ -71,7 +71,7 @@ def test_what_docker_reads(images: Images, image: Image, tmp_path: Path) -> None
         file = made.extractfile("manifest.json")
         assert file is not None
         [told] = json.load(file)
-    assert told["RepoTags"] == ["app:v1", "localhost:5000/app:v2"]
+    assert told["RepoTags"] == ["docker.io/library/app:v1", "localhost:5000/app:v2"]
     assert {told["Config"], *told["Layers"]} <= set(names)
     assert len(told["Layers"]) == 2
 

@@ -261,6 +261,10 @@ PROBES: dict[str, Callable[[], None]] = {
     "dbus_session": _program("dbus-run-session", "--version"),
     "busybox": _program("busybox", "true"),
     "cc": _program("cc", "--version"),
+    "podman": _program("podman", "--version"),
+    "runc": _program("runc", "--version"),
+    "skopeo": _program("skopeo", "--version"),
+    "umoci": _program("umoci", "--version"),
     "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),
 }

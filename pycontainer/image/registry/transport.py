@@ -9,11 +9,9 @@ without end, is left.
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, cast
 
@@ -26,23 +24,22 @@ from urllib3.util.connection import create_connection
 from pycontainer.image.registry.answer import Answer
 from pycontainer.image.registry.certificates import Certificates
 from pycontainer.image.registry.location import Location
+from pycontainer.image.registry.pace import PacedResponse
 from pycontainer.image.registry.patience import Broken
 from pycontainer.image.registry.proxy import proxy_for
 from pycontainer.image.registry.reach import Reach, numeric, reach_of
 
-#: Bytes a second, measured over the time-out: what is slower than this does not come to an end.
-_SLOWEST = 16
-#: The status line and all headers of an answer, those of "100 Continue" before it among them.
-_HEADERS = 1 << 18
 _CONNECT = 30.0
+#: How long one address of several is waited for.
+_NEXT = 5.0
 _BLOCK = 1 << 18
 
 
 class Transport:
     """Connections to a registry and to the hosts that it names. Thread-safe; ``close`` may be called twice.
 
-    ``certificates`` say whom to believe.  With ``verified`` false no certificate of the registry itself is
-    looked at, nor one of a host that it names without our credentials going there.
+    ``certificates`` say whom to believe.  With ``verified`` false no certificate is looked at, of the
+    registry and of hosts that it names: whoever sends credentials there asks :attr:`Wire.trusted` before.
     """
 
     def __init__(self, *, host: str, certificates: Certificates, timeout: float) -> None:
@@ -131,7 +128,7 @@ class Transport:
             told = urllib3.make_headers(proxy_basic_auth=userinfo) if userinfo else None
             manager = urllib3.ProxyManager(proxy, proxy_headers=told, **options)
             check = _anything
-        manager.pool_classes_by_scheme = _pool_classes(check)
+        manager.pool_classes_by_scheme = _pool_classes(check, self._timeout)
         return manager
 
     def _note(self, address: str) -> None:
@@ -151,20 +148,20 @@ def _anything(address: str) -> None:
     """Any address: that of a proxy, which the user named."""
 
 
-def _pool_classes(check: Callable[[str], None]) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(check: Callable[[str], None], timeout: float) -> dict[str, type[HTTPConnectionPool]]:
     """Pools of connections whose addresses are checked."""
 
     class Plain(HTTPConnection):
-        response_class = _Response
+        response_class = PacedResponse
 
         def _new_conn(self) -> socket.socket:
-            return _connect(self, check)
+            return _connect(self, check, timeout)
 
     class Secure(HTTPSConnection):
-        response_class = _Response
+        response_class = PacedResponse
 
         def _new_conn(self) -> socket.socket:
-            return _connect(self, check)
+            return _connect(self, check, timeout)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -180,7 +177,7 @@ def _pool_classes(check: Callable[[str], None]) -> dict[str, type[HTTPConnection
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _connect(connection: HTTPConnection, check: Callable[[str], None]) -> socket.socket:
+def _connect(connection: HTTPConnection, check: Callable[[str], None], timeout: float) -> socket.socket:
     """What ``HTTPConnection._new_conn`` does, with a look at each address before it is used."""
     host = connection.host.strip("[]")
     try:
@@ -188,72 +185,27 @@ def _connect(connection: HTTPConnection, check: Callable[[str], None]) -> socket
     except (socket.gaierror, UnicodeError) as error:
         raise exceptions.NameResolutionError(host, connection, cast("socket.gaierror", error)) from error
     failure: OSError = OSError("it has no address")
-    for entry in found:
+    for position, entry in enumerate(found):
         address = str(entry[4][0])
         check(address)
+        # Where IPv6 leads nowhere, the next address is to be reached before everybody has left.
+        limit = min(timeout, _CONNECT if position == len(found) - 1 else _NEXT)
         try:
-            return create_connection(
+            sock = create_connection(
                 (address, connection.port),
-                connection.timeout,
+                limit,
                 source_address=connection.source_address,
                 socket_options=connection.socket_options,
             )
         except OSError as error:
             failure = error
+            continue
+        # What is sent may take its time, as what is received may.
+        sock.settimeout(timeout)
+        return sock
     if isinstance(failure, TimeoutError):
         raise exceptions.ConnectTimeoutError(connection, "the connection") from failure
     raise exceptions.NewConnectionError(connection, failure.strerror or str(failure)) from failure
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer whose bytes are counted and timed below the buffer."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        raw = self.fp.detach()
-        self._paced = _Paced(raw, sock.gettimeout())
-        self.fp = io.BufferedReader(self._paced, _BLOCK >> 2)
-
-    def begin(self) -> None:
-        """Read the status and the headers."""
-        self._paced.budget = _HEADERS
-        super().begin()
-        self._paced.budget = None
-
-
-class _Paced(io.RawIOBase):
-    """A socket's bytes, as long as they come at a pace. The socket itself times out where no byte comes at all."""
-
-    def __init__(self, raw: io.RawIOBase, timeout: float | None) -> None:
-        self._raw = raw
-        self._timeout = timeout
-        self._waited = 0.0
-        self._count = 0
-        self.budget: int | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        start = time.monotonic()
-        count = self._raw.readinto(buffer)
-        # Only the time in here: a reader may take its own.
-        self._waited += time.monotonic() - start
-        self._count += count or 0
-        if self._timeout is not None and self._waited >= self._timeout:
-            if self._count < _SLOWEST * self._timeout:
-                raise TimeoutError("too slow")
-            self._waited, self._count = 0.0, 0
-        if self.budget is not None:
-            self.budget -= count or 0
-            if self.budget < -_BLOCK:
-                raise http.client.LineTooLong("headers")
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
 
 
 def _raise(error: BaseException, timeout: float) -> NoReturn:
