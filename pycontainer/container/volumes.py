@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 #: Mounts as they are made, each with "is a directory".
 Mounts = tuple[tuple[Bind | Tmpfs | Tree, bool], ...]
 
-_PATH = os.O_PATH | os.O_NOFOLLOW
 _WITHOUT_LINKS = lib.RESOLVE_BENEATH | lib.RESOLVE_NO_SYMLINKS
 
 
@@ -57,7 +56,7 @@ def attach(workspace: Workspace, spec: Spec, *, name: str, who: str, declared: b
     """
     given = spec.mounts
     if not any(isinstance(mount, VolumeMount) for mount, _ in given):
-        return Attached(given)  # type: ignore[arg-type]  no volume is among them
+        return Attached(cast("Mounts", given))
     with ExitStack() as stack:
         work = _Attaching(workspace, spec, name, who, stack)
         found: list[tuple[Bind | Tmpfs | Tree, bool]] = []
@@ -141,7 +140,7 @@ def _is_directory(path: str, volume: str | None, subpath: str) -> bool:
     """Is a part of a volume there, and a directory? The start looks again, and follows no link either."""
     with Fd(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
         try:
-            with Fd(openat2(top.fileno(), os.fsencode(subpath), _PATH, 0, _WITHOUT_LINKS)) as found:
+            with Fd(openat2(top.fileno(), os.fsencode(subpath), os.O_PATH, 0, _WITHOUT_LINKS)) as found:
                 return stat.S_ISDIR(os.fstat(found.fileno()).st_mode)
         except KernelError as error:
             if error.errno == errno.EACCES:  # another user's of the container, which can get there

@@ -93,7 +93,9 @@ class Steward:
         found: _T = self._ask(function, fds, *arguments, **named)
         return found
 
-    def _ask(self, name: str | Callable[..., Any], fds: tuple[int, ...], *arguments: Any, **named: Any) -> Any:
+    def _ask(
+        self, name: str | Callable[..., Any], fds: tuple[int, ...], *arguments: Any, **named: Any
+    ) -> Any:
         """Have a function called, one of the table or found by its module; the fds are its first arguments."""
         import pickle
 

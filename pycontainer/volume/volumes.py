@@ -141,7 +141,12 @@ class Volumes:
             _refuse_used(section, name, "remove it")
             self._catalog.discard(section, name)
 
-    def prune(self, *, all: bool = False, filters: Mapping[str, Any] | None = None) -> builtins.list[str]:
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002  Docker's name
+        filters: Mapping[str, Any] | None = None,
+    ) -> builtins.list[str]:
         """Remove those that nobody uses and that were made without a name, with ``all`` also the others.
 
         Their names are returned.  ``filters`` as for :meth:`list`.  What killed processes left half-made or
