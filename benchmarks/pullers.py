@@ -1,15 +1,14 @@
 """Other programs that bring an image from a registry onto the disk, unpacked; each starts with nothing every time.
 
-They get a new directory for all that they keep.  What was in it is renamed away afterwards and removed outside of
-the time that is measured, before the next one: removing takes longer than pulling.  Before each, what others have
-written goes to the disk.
+They get a new directory for all that they keep.  It is removed when all is measured: removing takes longer than
+pulling, what was removed is discarded on the disk in the background, and where ext4 has no journal it looks for
+minutes at each inode that was removed before it makes one (fs/ext4/ialloc.c, recently_deleted).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -23,39 +22,52 @@ from benchmarks.peers import found
 #: Mounts of an engine stay its own, and go with it.
 _ALONE = ["unshare", "--mount", "--propagation", "private"]
 _PATIENCE = 300.0
+#: Seconds for which an idle disk is waited for.
+_SETTLE = 20
 
 
-@contextlib.contextmanager
-def fresh(folder: str) -> Iterator[str]:
-    """A new directory, whose removal is no part of what is measured; the disk is quiet before."""
-    os.sync()
+def fresh(folder: str) -> str:
+    """A new directory, which goes with ``folder``; the disk is idle now."""
+    _settle(folder)
     path = tempfile.mkdtemp(prefix="fresh-", dir=folder)
     os.chmod(path, 0o755)
-    try:
-        yield path
-    finally:
-        trash = f"{path}-trash"
-        os.rename(path, trash)
-        shutil.rmtree(trash)
+    return path
+
+
+def _settle(folder: str) -> None:
+    """Have everything written, and wait until the disk has done nothing for half a second; not for long, though."""
+    os.sync()
+    device = os.stat(folder).st_dev
+    path = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat"
+    seen, still = "", 0
+    for _ in range(_SETTLE * 10):
+        if still == 5 or not os.path.exists(path):
+            return
+        time.sleep(0.1)
+        with open(path, encoding="ascii") as file:
+            before, seen = seen, file.read()
+        still = still + 1 if seen == before else 0
 
 
 class Puller:
-    """Commands that are run one after the other; ``{}`` in them is the new directory."""
+    """Commands that are run one after the other, ``alone`` in a mount namespace; ``{}`` in them is the new directory."""
 
-    def __init__(self, name: str, folder: str, commands: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, name: str, folder: str, commands: Sequence[Sequence[str]], *, alone: bool = False
+    ) -> None:
         self.name = name
         self._folder = folder
-        self._commands = commands
         for command in commands:
             found(command[0])
+        self._commands = [[*_ALONE, *command] if alone else command for command in commands]
 
     def once(self) -> float:
-        with fresh(self._folder) as place:
-            commands = [[word.replace("{}", place) for word in command] for command in self._commands]
-            start = time.perf_counter()
-            for command in commands:
-                call(command)
-            return time.perf_counter() - start
+        place = fresh(self._folder)
+        commands = [[word.replace("{}", place) for word in command] for command in self._commands]
+        start = time.perf_counter()
+        for command in commands:
+            call(command)
+        return time.perf_counter() - start
 
     def close(self) -> None:
         """Nothing is left."""
@@ -72,7 +84,7 @@ class Docker:
             found(program)
 
     def once(self) -> float:
-        with fresh(self._folder) as place, _daemon(place) as client:
+        with _daemon(fresh(self._folder)) as client:
             start = time.perf_counter()
             call([*client, "pull", "--quiet", self._image])
             return time.perf_counter() - start
@@ -91,8 +103,7 @@ class Ours:
         self._image = image
 
     def once(self) -> float:
-        with fresh(self._folder) as place:
-            return self._program.seconds(f"pull {place}/engine {self._image}", _PATIENCE)
+        return self._program.seconds(f"pull {fresh(self._folder)}/engine {self._image}", _PATIENCE)
 
     def close(self) -> None:
         """The program is its maker's."""
@@ -133,51 +144,19 @@ def _daemon(home: str) -> Iterator[list[str]]:
             daemon.wait(60)
 
 
-def pullers(folder: str, registry: str, image: Packed) -> list[tuple[str, Callable[[], Contender]]]:
-    """Who pulls ``image`` from ``registry`` ("host:port/repository:tag") into directories below ``folder``."""
-    podman = [*_ALONE, found("podman") if shutil.which("podman") else "podman"]
-    podman += [
-        "--root",
-        "{}/storage",
-        "--runroot",
-        "{}/run",
-        "--tmpdir",
-        "{}/tmp",
-        "--storage-driver=overlay",
-    ]
-    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none"]
+def pullers(folder: str, kind: str, image: str) -> list[tuple[str, Callable[[], Contender]]]:
+    """Who pulls ``image`` ("host:port/repository:tag") into directories below ``folder``, by name."""
+    copy = ["skopeo", "copy", "--quiet", "--src-tls-verify=false", f"docker://{image}", "oci:{}/layout:image"]
+    unpack = ["umoci", "unpack", "--image", "{}/layout:image", "{}/bundle"]
+    podman = ["podman", "--root", "{}/storage", "--runroot", "{}/run", "--tmpdir", "{}/tmp"]
+    podman += ["--storage-driver=overlay", "--cgroup-manager=cgroupfs", "--events-backend=none"]
+    podman += ["pull", "--quiet", "--tls-verify=false", image]
+    names = [f"{kind}: {name}" for name in ("skopeo copy + umoci unpack", "podman pull", "docker pull")]
     return [
-        (
-            "skopeo copy + umoci unpack",
-            lambda: Puller(
-                "skopeo copy + umoci unpack",
-                folder,
-                [
-                    [
-                        "skopeo",
-                        "copy",
-                        "--quiet",
-                        "--src-tls-verify=false",
-                        f"docker://{registry}",
-                        "oci:{}/layout:image",
-                    ],
-                    ["umoci", "unpack", "--image", "{}/layout:image", "{}/bundle"],
-                ],
-            ),
-        ),
-        (
-            "podman pull",
-            lambda: _podman(
-                "podman pull", folder, [*podman, "pull", "--quiet", "--tls-verify=false", registry]
-            ),
-        ),
-        ("docker pull", lambda: Docker("docker pull", folder, registry)),
+        (names[0], lambda: Puller(names[0], folder, [copy, unpack])),
+        (names[1], lambda: Puller(names[1], folder, [podman], alone=True)),
+        (names[2], lambda: Docker(names[2], folder, image)),
     ]
-
-
-def _podman(name: str, folder: str, command: list[str]) -> Puller:
-    found("podman")
-    return Puller(name, folder, [command])
 
 
 def floor(name: str, folder: str, image: Packed) -> Puller:

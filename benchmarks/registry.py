@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -16,15 +16,14 @@ from tests.support.registry import NoRegistry, RealRegistry
 REPOSITORY = "bench/layers"
 
 
-@contextlib.contextmanager
+@contextmanager
 def serving(folder: str, images: dict[str, Packed]) -> Iterator[str]:
     """A docker-registry with files below ``folder`` that has ``images`` as tags of a repository; its host and port."""
-    try:
-        server = RealRegistry(directory=Path(folder, "registry"))
-        server.start()
-    except NoRegistry as error:
-        raise BenchmarkError(str(error)) from None
-    with server:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(RealRegistry(directory=Path(folder, "registry")))
+        except NoRegistry as error:
+            raise BenchmarkError(str(error)) from None
         with Registry(server.host, auth=_nobody) as registry:
             for tag, image in images.items():
                 _push(registry, tag, image)
@@ -39,7 +38,7 @@ def _push(registry: Registry, tag: str, image: Packed) -> None:
     for blob in (*image.manifest.layers, image.manifest.config):
 
         def open_at(offset: int, blob: Descriptor = blob) -> IO[bytes]:
-            file = open(image.files[blob.digest], "rb")
+            file = Path(image.files[blob.digest]).open("rb")
             file.seek(offset)
             return file
 

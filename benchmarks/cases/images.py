@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 from benchmarks.benchmark import (
     Benchmark,
+    BenchmarkError,
     Outcome,
     Settings,
     Target,
@@ -23,9 +24,11 @@ from benchmarks.pullers import Ours, floor, fresh, pullers
 from benchmarks.registry import REPOSITORY, serving
 from benchmarks.samples import Samples, times_table
 
-OURS = "pycontainer pull"
-#: A round of this takes a minute, most of it removing what was pulled.
+OURS, FLOOR = "pycontainer pull", "floor, from files"
+#: A round of this takes a minute and this much of the disk, for what was pulled is removed at the end.
 _SHARE = 60
+_MOST = 8
+_ROUND = 5 << 30
 _PATIENCE = 300.0
 _MIB = 1 << 20
 _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -34,7 +37,7 @@ _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 @contextmanager
 def _folder() -> Iterator[str]:
     """A directory on a disk, not below /tmp, which may be memory."""
-    path = tempfile.mkdtemp(prefix="pycontainer-bench-", dir="/var/tmp")
+    path = tempfile.mkdtemp(prefix="bench-", dir="/var/tmp")  # podman wants short paths
     os.chmod(path, 0o755)
     try:
         yield path
@@ -51,54 +54,52 @@ def _worker(name: str = OURS) -> Program:
 
 
 def _pull(settings: Settings) -> Outcome:
-    rounds = max(1, settings.rounds // _SHARE)
+    rounds = min(max(1, settings.rounds // _SHARE), _MOST)
     images, content = make_images()
-    samples: list[Samples] = []
-    absent: list[tuple[str, str]] = []
-    targets: list[Target] = []
-    tables = []
-    notes = [f"{content.size / 1e6:.0f} MB in {content.entries} entries, {rounds} rounds"]
     with _folder() as folder, ExitStack() as stack:
+        _check_room(folder, (rounds + 1) * _ROUND)
         host = stack.enter_context(serving(folder, images))
-        for kind, image in images.items():
-            name = f"{host}/{REPOSITORY}:{kind}"
-            base = f"{kind}: floor, from files"
-            ground = floor(base, folder, image)
-            with ExitStack() as those:
-                worker = those.enter_context(_worker())
-                ours = Ours(OURS, folder, worker, name)
-                peers, missing = gather(those, pullers(folder, name, image))
-                found = interleave([ground, ours, *peers], settings, warm_up=1, rounds=rounds)
-            named = {each.name: each for each in found}
-            tables.append(times_table(found, base))
-            targets += ratio_targets(named[OURS], named[base], 1.5, f"{kind}: beside the floor")
-            for peer in peers:
-                targets.append(
-                    Target(
-                        text=f"{kind}: faster than {peer.name}, median",
-                        value=named[peer.name].median / named[OURS].median,
-                        bound=1.0,
-                        at_least=True,
-                    )
-                )
-            peak = _peak(folder, name)
-            targets.append(Target(text=f"{kind}: MiB of memory at most", value=peak / _MIB, bound=150))
-            notes.append(f"{kind}: {image.size / 1e6:.0f} MB packed")
-            samples += [Samples(name=_full(kind, each.name), seconds=each.seconds) for each in found]
-            absent += [(f"{kind}: {peer}", reason) for peer, reason in missing]
+        names = {kind: f"{host}/{REPOSITORY}:{kind}" for kind in images}
+        makers = [each for kind in images for each in pullers(folder, kind, names[kind])]
+        peers, absent = gather(stack, makers)
+        worker = stack.enter_context(_worker())
+        ours = [Ours(f"{kind}: {OURS}", folder, worker, name) for kind, name in names.items()]
+        grounds = [floor(f"{kind}: {FLOOR}", folder, image) for kind, image in images.items()]
+        for each in (*grounds, *ours):
+            each.once()  # the peers have been tried, too
+        samples = interleave([*grounds, *ours, *peers], settings, warm_up=0, rounds=rounds)
+        peaks = {kind: _peak(folder, name) for kind, name in names.items()}
+    tables, targets = [], []
+    for kind in images:
+        own = [each for each in samples if each.name.startswith(f"{kind}: ")]
+        tables.append(times_table(own, f"{kind}: {FLOOR}"))
+        targets += _targets(kind, {each.name: each for each in own})
+        targets.append(Target(text=f"{kind}: most memory, MiB", value=peaks[kind] / _MIB, bound=150))
+    packed = ", ".join(f"{image.size / 1e6:.0f} MB with {kind}" for kind, image in images.items())
+    notes = [f"{content.size / 1e6:.0f} MB in {content.entries} entries, {packed}; {rounds} rounds"]
     return Outcome(
         tables=tables, targets=targets, notes=notes + not_measured(absent), data=times_data(samples, absent)
     )
 
 
-def _full(kind: str, name: str) -> str:
-    return name if name.startswith(f"{kind}: ") else f"{kind}: {name}"
+def _targets(kind: str, samples: dict[str, Samples]) -> list[Target]:
+    ours, ground = samples[f"{kind}: {OURS}"], samples[f"{kind}: {FLOOR}"]
+    return ratio_targets(ours, ground, 1.5, f"{kind}: beside the floor") + [
+        Target(text=f"faster than {name}, median", value=each.median / ours.median, bound=1.0, at_least=True)
+        for name, each in samples.items()
+        if each not in {ours, ground}
+    ]
 
 
-def _peak(folder: str, name: str) -> float:
+def _check_room(folder: str, needed: int) -> None:
+    if shutil.disk_usage(folder).free < needed:
+        raise BenchmarkError(f"needs {needed >> 30} GiB of free disk below {folder}: ask for fewer rounds")
+
+
+def _peak(folder: str, name: str) -> int:
     """The most memory that a new process has had that pulled once, in bytes."""
-    with fresh(folder) as place, _worker() as worker:
-        worker.seconds(f"pull {place}/engine {name}", _PATIENCE)
+    with _worker() as worker:
+        worker.seconds(f"pull {fresh(folder)}/engine {name}", _PATIENCE)
         return int(worker.ask("peak"))
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.running import Running
+from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.volumes import attach
@@ -48,16 +49,16 @@ class Life:
         spec: Spec,
         name: str | None,
         known: Callable[[Any], object] = lambda _: None,
+        stack: Stack | None = None,
     ) -> None:
-        """``known`` is called with every further container that is made from this one."""
+        """``known`` is called with every further container that is made from this one; ``stack`` is its image's."""
         self.id = os.urandom(32).hex()
         self.name = name or self.id[:12]
         self.spec = spec
         self._workspace = workspace
         self._known = known
         self._hold = spec.image.hold()
-        #: Writable layers that were sealed since it was made: the topmost of the image's now.
-        self._sealed: tuple[str, ...] = ()
+        self._stack = stack or Stack(origin=spec.image, layers=spec.image.layers)
         try:
             self._folder = workspace.make_folder(
                 self.id[:12], other_users=spec.security.own_users, size=spec.size

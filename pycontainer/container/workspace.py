@@ -21,7 +21,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
@@ -37,6 +39,9 @@ from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
 
+if TYPE_CHECKING:
+    from pycontainer.image.images import Images
+
 _PREFIX = "pycontainer-"
 #: How old a folder without a lock is, in seconds, when nobody is about to lock it any more.
 _ABANDONED = 60
@@ -45,8 +50,10 @@ _ABANDONED = 60
 class Workspace:
     """The folder and the caches of this process below an engine root. Thread-safe; made when first needed."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, images: Callable[[], Images]) -> None:
+        """``images`` gives the images of the engine, whose store is opened when first needed."""
         self.root = root
+        self.images = images
         self.pid = os.getpid()
         self.leases = Leases()
         self.exports = Exports()

@@ -37,6 +37,7 @@ class Engine:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self._is_own = root is not None
         self.root = os.path.abspath(os.fspath(root)) if root is not None else default_root()
         self.containers = Containers(self)
         self._images: Images | None = None
@@ -49,16 +50,18 @@ class Engine:
         if self._workspace is None:
             with self._lock:
                 if self._workspace is None:
-                    self._workspace = Workspace(self.root)
+                    self._workspace = Workspace(self.root, lambda: self.images)
         return self._workspace
 
     @property
     def images(self) -> Images:
         """The images in the root's store."""
         if self._images is None:
-            from pycontainer.image.images import images_at
+            from pycontainer.image.images import Images, default_images
 
-            self._images = images_at(self.root)
+            with self._lock:
+                if self._images is None:
+                    self._images = Images(self.root) if self._is_own else default_images()
         return self._images
 
     @property

@@ -6,6 +6,7 @@ another host mean nothing here and are left out; what would steer overlayfs is r
 
 from __future__ import annotations
 
+import errno
 import os
 
 from pycontainer.errors import UnsafeArchive
@@ -14,6 +15,7 @@ from pycontainer.image.tarstream import Entry
 #: Attributes by which an archive would tell overlayfs what to show (overlayfs.rst).
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _CAPABILITY = b"security.capability"
+_REVISION_2 = 2
 
 
 def check_attributes(entry: Entry) -> None:
@@ -41,6 +43,37 @@ def give_named(entry: Entry, file: int, *, owners: bool) -> None:
         os.chown(path, entry.uid, entry.gid)
     os.chmod(path, entry.mode)
     os.utime(path, ns=(entry.mtime, entry.mtime))
+
+
+def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
+    """Return the attributes of an open file that a layer keeps, and the names of those that it has no form for.
+
+    ``root`` is the number of the layer's root in it.
+    """
+    try:
+        names = sorted(os.fsencode(name) for name in os.listxattr(file))
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return (), ()
+        raise
+    names = [name for name in names if name.startswith(b"user.") or name == _CAPABILITY]
+    names = [name for name in names if not name.startswith(_OVERLAY)]
+    # "=" ends the name in an extended header.
+    found = [(name, os.getxattr(file, name)) for name in names if b"=" not in name]
+    return (
+        tuple((name, _unrooted(value, root) if name == _CAPABILITY else value) for name, value in found),
+        tuple(name for name in names if b"=" in name),
+    )
+
+
+def _unrooted(capability: bytes, root: int) -> bytes:
+    """File capabilities without the root user that revision 3 adds, where that is the layer's own.
+
+    Struct vfs_ns_cap_data of linux/capability.h: a word with revision and flags, two pairs of words, the user.
+    """
+    if len(capability) != 24 or int.from_bytes(capability[20:], "little") != root:
+        return capability
+    return bytes([*capability[:3], _REVISION_2]) + capability[4:20]
 
 
 def shown(name: bytes) -> str:

@@ -39,7 +39,7 @@ class Catalog:
     """The images of a store; base of ``Images``."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
         self._store: Store | None = None
         self._pid = 0
         self._lock = threading.Lock()
@@ -54,8 +54,8 @@ class Catalog:
 
             with self._lock:
                 if self._store is None or self._pid != os.getpid():
-                    make_private(self._root)
-                    self._store, self._pid = Store(self._root), os.getpid()
+                    make_private(self.root)
+                    self._store, self._pid = Store(self.root), os.getpid()
         return self._store
 
     def get(self, name: str) -> Image:
@@ -63,7 +63,7 @@ class Catalog:
 
         Raises :class:`ImageNotFound`, :class:`InvalidArgument`.
         """
-        stamp = self._stamp()
+        stamp = self.store.stamp()
         known = self._known.get(name)
         if known is not None and known[0] == stamp:
             return known[1]
@@ -72,10 +72,6 @@ class Catalog:
             self._known.clear()
         self._known[name] = stamp, found
         return found
-
-    def _stamp(self) -> object:
-        """What changes when somebody changes a name: the state of the database's files."""
-        return tuple(_state_of(f"{self.store.path}/{name}") for name in ("state.db", "state.db-wal"))
 
     def _find(self, name: str) -> Image:
         if not isinstance(name, str) or not name:
@@ -119,10 +115,11 @@ class Catalog:
             if _hides_all(path):
                 layers = []  # overlayfs does not look at the roots of its layers
             layers.append(path)
-        stored = Stored(images=cast("Images", self), manifest=manifest, document=document)
+        trees = tuple(layers)
+        stored = Stored(images=cast("Images", self), manifest=manifest, document=document, trees=trees)
         return Image(
             name=name,
-            layers=tuple(layers),
+            layers=trees,
             config=document.config,
             digest=digest,
             stored=stored,
@@ -221,7 +218,7 @@ class Catalog:
 
     def _own(self, image: str | Image) -> tuple[Image, Stored]:
         found = self.get(image) if isinstance(image, str) else image
-        if found.stored is None or found.stored.images is not self:
+        if found.stored is None or found.stored.images.root != self.root:
             raise InvalidArgument(
                 "image", found.name, "an image of this engine's store is needed: load or pull it"
             )
@@ -231,11 +228,3 @@ class Catalog:
 def _hides_all(layer: str) -> bool:
     with Fd(os.open(layer, OPEN_DIRECTORY)) as root:
         return Marks().opaque(root.fileno())
-
-
-def _state_of(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 
 import attrs
 
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import ImageError, InvalidArgument
+from pycontainer.image.compressor import compressed
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
 from pycontainer.image.images import Images
 from pycontainer.image.intake import nowhere, take_in
-from pycontainer.image.layer import compressed, pack_layer
+from pycontainer.image.layer import unpack_layer
+from pycontainer.image.pack import pack_layer
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
 from pycontainer.image.store import Store
-from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.layers import Marks, Namespace
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -42,7 +44,6 @@ def commit(
     uppers: Sequence[str],
     *,
     marks: Namespace,
-    shift: int = 0,
     name: str | None = None,
     config: ImageConfig | None = None,
     author: str = "",
@@ -62,25 +63,52 @@ def commit(
     created = _now()
     with store.lease():
         document, blobs = _beginning(base)
-        for path in (*base.layers[len(document.diff_ids) :], *uppers):
-            packed = pack_into(store, path, marks=marks, shift=shift)
+        known = () if base.stored is None else base.stored.trees
+        for path in (*(layer for layer in base.layers if layer not in known), *uppers):
+            packed = pack_into(store, path, marks=marks)
             blobs.append(packed.blob)
             history = History(created=created, created_by=created_by, author=author, comment=message)
             document = document.extended(packed.diff_id, history, config)
         return images.add(document, blobs, name=None if name is None else Reference.parse(name))
 
 
-def pack_into(store: Store, path: str, *, marks: Namespace, shift: int = 0) -> Packed:
+def pack_into(store: Store, path: str, *, marks: Namespace) -> Packed:
     """Pack a directory into a layer of the store, and have it there unpacked, too."""
     with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
-        writer = compressed(blob.write, "gzip")
-        diff_id = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), shift=shift, epoch=_epoch())
-        writer.close()
+        with compressed(blob.write, "gzip") as writer:
+            diff_id = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), epoch=_epoch()).diff_id
         size = blob.offset
-        digest = blob.commit()
-    packed = Packed(blob=Descriptor(media_type=_LAYER, digest=digest, size=size), diff_id=diff_id)
+        packed = Packed(blob=Descriptor(media_type=_LAYER, digest=blob.commit(), size=size), diff_id=diff_id)
     take_in(store, packed.blob, diff_id, nowhere, Teller(None))
     return packed
+
+
+def copy_layer(source: str, target: str, marks: Namespace) -> None:
+    """Copy an upper directory, with its marks, into the new directory ``target``."""
+    os.mkdir(target, 0o755)
+    reading, writing = map(Fd, os.pipe2(os.O_CLOEXEC))
+    failures: list[BaseException] = []
+
+    def pack() -> None:
+        try:
+            with writing, Fd(os.open(source, _DIRECTORY)) as upper:
+                pack_layer(upper.fileno(), lambda data: write_all(writing.fileno(), data), marks=Marks(marks))
+        except BaseException as error:  # noqa: BLE001  raised by the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=pack, name="pycontainer-copy")
+    thread.start()
+    try:
+        with reading, Fd(os.open(target, _DIRECTORY)) as tree:
+            unpack_layer(lambda count: os.read(reading.fileno(), count), tree.fileno())
+    except ImageError:
+        thread.join()
+        if not failures:
+            raise
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:

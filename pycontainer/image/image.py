@@ -36,11 +36,12 @@ class Hold(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Stored:
-    """Where an image of a store came from: the store's images, its manifest and its configuration."""
+    """Where an image of a store came from: the store's images, its manifest, its configuration, and its trees there."""
 
     images: Images
     manifest: Manifest
     document: Document
+    trees: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

@@ -212,14 +212,10 @@ class Images(Catalog):
         return None
 
 
-_images: dict[str, Images] = {}
-
-
-def images_at(root: str) -> Images:
-    """The images below an engine's root: one object for a process."""
-    return _images.setdefault(root, Images(root))
+_default: dict[str, Images] = {}
 
 
 def default_images() -> Images:
     """The images of the default engine."""
-    return images_at(default_root())
+    root = default_root()
+    return _default.setdefault(root, Images(root))

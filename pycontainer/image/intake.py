@@ -12,9 +12,9 @@ be, it can be made from the blob again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Protocol
 
 from pycontainer.errors import ImageError
@@ -103,7 +103,8 @@ def _take_in(
         else:
             blob = stack.enter_context(store.ingest(layer.digest, layer.size))
 
-            coming = _coming(blob, source, layer, tell, stop)
+            # Closed here, not when a traceback is gone: it holds what it reads from.
+            coming = stack.enter_context(closing(_coming(blob, source, layer, tell, stop)))
             unpack_layer(_reader(coming), tree.fd, expected=diff_id)
             for _ in coming:  # what no decompressor asked for belongs to the blob, too
                 pass
@@ -114,7 +115,7 @@ def _take_in(
 
 def _coming(
     writer: BlobWriter, source: Source, blob: Descriptor, tell: Teller, stop: threading.Event | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The pieces of a blob, each written before it is given: first those that a broken attempt has left."""
     yield from writer.existing()
     position = writer.offset

@@ -89,7 +89,7 @@ class Platform:
 
     def fitness(self, other: Platform) -> tuple[int, int, int] | None:
         """How near ``other`` is among those that this one runs, more is nearer; ``None`` if it does not run."""
-        if "unknown" in {other.os, other.architecture} or self.os != other.os:
+        if "unknown" in {other.os, other.architecture} or self.os.lower() != (other.os or self.os).lower():
             return None
         (machine, most), (found, level) = self._machine(), other._machine()
         if machine != found:

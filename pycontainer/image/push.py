@@ -37,14 +37,14 @@ def push(
         known = [
             each for host, each in store.sources(blob.digest) if host == registry.host and each != repository
         ]
-        registry.push_blob(
+        how = registry.push_blob(
             repository,
             blob,
             open_at,
             mount_from=known[0] if known else None,
             progress=lambda done: tell("upload", blob.digest, done, blob.size),
         )
-        tell("done", blob.digest, blob.size, blob.size)
+        tell("done" if how == "uploaded" else "there", blob.digest, blob.size, blob.size)
 
     with ThreadPoolExecutor(_AT_ONCE, "pycontainer-push") as pool:
         try:

@@ -96,6 +96,7 @@ class TarStream:
         self._taken = 0
         self._left = 0  # of the current entry's data, with what pads it to whole blocks
         self._padding = 0
+        self._optional = 0  # how much of what is left may be missing at the end
         self._headers = 0
 
     def entries(self) -> Iterator[Entry]:
@@ -134,7 +135,10 @@ class TarStream:
         """Go through the present entry's data: its segments, one after the other."""
         while self._left:
             if self._taken == len(self._chunk) and not self._more():
-                raise _truncated()
+                if self._left > self._optional:
+                    raise _truncated()
+                self._left = 0
+                return
             part = memoryview(self._chunk)[self._taken : self._taken + self._left]
             self._taken += len(part)
             self._left -= len(part)
@@ -274,16 +278,17 @@ class TarStream:
 
     def _pass_over(self) -> None:
         self._left += self._padding
-        self._padding = 0
-        if self.held() is not None:
-            return
-        if self._skip is None:
-            for _ in self.content():
-                pass
-        elif self._skip(self._left - self.ahead):
-            self._chunk, self._taken, self._left = b"", 0, 0
-        else:
-            raise _truncated()
+        # "umoci insert" ends its layers with the last file's last byte.
+        self._optional, self._padding = 0 if self._marked else self._padding, 0
+        if self.held() is None:
+            if self._skip is None:
+                for _ in self.content():
+                    pass
+            elif self._skip(self._left - self.ahead):
+                self._chunk, self._taken, self._left = b"", 0, 0
+            else:
+                raise _truncated()
+        self._optional = 0
 
 
 def _device(header: Header) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.spawn import Capabilities, Spawn
+from pycontainer.kernel.squash import squash
 from pycontainer.kernel.transfer import COPY_LIMIT, copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import release
@@ -66,6 +67,10 @@ class Steward:
         """As :func:`~pycontainer.kernel.changes.overlay_changes`."""
         found = self._ask("changes", (upper,), tuple(lowers), shift, marks)
         return [Change(kind=kind, path=path) for kind, path in found]
+
+    def squash(self, target: int, layers: Sequence[str], marks: Namespace) -> None:
+        """As :func:`~pycontainer.kernel.squash.squash`, of what is in ``target`` nothing stays."""
+        self._ask("squash", (target,), tuple(layers), marks)
 
     def remove(self, dir_fd: int, name: str) -> None:
         """As :func:`~pycontainer.kernel.tree.remove_tree`."""
@@ -239,6 +244,12 @@ def _changes(upper: int, lowers: Sequence[str], shift: int, marks: Namespace) ->
     return [(change.kind, change.path) for change in found]
 
 
+def _squash(target: int, layers: Sequence[str], marks: Namespace) -> None:
+    for name in os.listdir(target):
+        remove_tree(target, name)
+    squash(layers, target, marks)
+
+
 def _read(root: int, path: bytes, limit: int) -> bytes:
     return Rooted(root).read_bytes(path, limit=limit)
 
@@ -258,6 +269,7 @@ def _copy_out(root: int, source: bytes, target: bytes, limit: int) -> None:
 _TABLE: dict[str, Callable[..., Any]] = {
     "changes": _changes,
     "remove": remove_tree,
+    "squash": _squash,
     "read": _read,
     "write": _write,
     "copy_in": _copy_in,

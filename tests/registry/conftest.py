@@ -75,7 +75,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Who certifies the tests' servers."""
     return Authority.make(
-        tmp_path_factory.mktemp("authority"), "registry.example", "auth.example", "registry-1.docker.io"
+        tmp_path_factory.mktemp("authority"),
+        "registry.example",
+        "auth.example",
+        "registry-1.docker.io",
+        "auth.docker.io",
     )
 
 

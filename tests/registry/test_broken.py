@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pycontainer.errors import ImageError, ImageNotFound, RateLimited, RegistryError, StateError
-from pycontainer.image.registry import Patience, Registry
+from pycontainer.image.registry import Patience, Registry, transport
 from tests.registry.conftest import Blob
 from tests.support.oddserver import Exchange, OddServer, odd_server
 
@@ -400,6 +402,29 @@ class TestMirrors:
                 assert registry.manifest("x", "v1")[0] == b"{}"
                 assert fetch(registry, blob) == blob.content
         assert ranges(odd) == ["bytes=50000-"]
+
+    def test_a_mirror_that_is_gone_is_asked_once(
+        self, odd: OddServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waited: list[float] = []
+        monkeypatch.setattr(threading.Event, "wait", _noting(waited))
+        odd.on("GET", "/v2/x/manifests/v1", lambda exchange: exchange.answer(200, b"{}"))
+        with odd_server() as gone:
+            port = gone.port
+        connects: list[int] = []
+        real = transport.create_connection
+
+        def noting(address: tuple[str, int], *arguments: Any, **options: Any) -> socket.socket:
+            connects.append(address[1])
+            return real(address, *arguments, **options)
+
+        monkeypatch.setattr(transport, "create_connection", noting)
+        mirrors = [f"127.0.0.1:{port}"]
+        with Registry(odd.host, mirrors=mirrors, patience=Patience(first=60, longest=60)) as registry:
+            for _ in range(3):
+                registry.manifest("x", "v1")
+        assert connects.count(port) == 2, "once by http and once by https"
+        assert waited == []
 
     def test_a_mirror_that_lies_is_left(self, odd: OddServer, blob_of: Maker) -> None:
         blob = blob_of(1000)

@@ -167,6 +167,7 @@ def test_sources_are_closed_and_their_errors_passed_on(uploads: UploadServer, bl
     with Registry(uploads.server.host) as registry, pytest.raises(OSError, match="the disk"):
         registry.push_blob("x", blob.descriptor, lambda _: source)
     assert source.closed
+    assert uploads.server.paths("DELETE") == ["/upload/1?state=a"]
 
 
 def test_no_location_is_an_error(odd: OddServer, blob_of: Maker) -> None:

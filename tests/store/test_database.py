@@ -147,7 +147,7 @@ class TestForks:
     def run(self, program: str, *words: object) -> str:
         with stores.start(program, *words) as process:
             output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
+            assert process.returncode == 0
         return output
 
     def test_both_go_on(self, root):

@@ -225,6 +225,14 @@ def _registry() -> None:
         raise Missing(str(error)) from None
 
 
+def _debootstrap() -> None:
+    """It has no option that does nothing; it wants its directory of suites."""
+    if shutil.which("debootstrap") is None:
+        raise Missing("there is no program debootstrap")
+    if not Path("/usr/share/debootstrap/scripts").is_dir():
+        raise Missing("there is no /usr/share/debootstrap/scripts")
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -260,6 +268,11 @@ PROBES: dict[str, Callable[[], None]] = {
     "dbus_session": _program("dbus-run-session", "--version"),
     "busybox": _program("busybox", "true"),
     "cc": _program("cc", "--version"),
+    "podman": _program("podman", "--version"),
+    "runc": _program("runc", "--version"),
+    "skopeo": _program("skopeo", "--version"),
+    "umoci": _program("umoci", "--version"),
+    "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),
 }
 

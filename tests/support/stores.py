@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pycontainer
 from pycontainer.image.digest import digest_of
@@ -53,10 +54,18 @@ def files(root: Path) -> list[str]:
     return sorted(name for name in found if name not in empty and not name.startswith("state.db"))
 
 
-def start(program: str, *words: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+class Host(subprocess.Popen[str]):
+    """A host process that is killed at the end of ``with``, if it has not ended."""
+
+    def __exit__(self, *failure: Any) -> None:
+        self.kill()
+        super().__exit__(*failure)
+
+
+def start(program: str, *words: object, before: tuple[str, ...] = ()) -> Host:
     """A host process of its own that runs this text, with its output to be read."""
     text = f"import os, sys, time\nfrom pycontainer.image.store import Store\n{program}"
-    return subprocess.Popen(
+    return Host(
         [*before, sys.executable, "-c", text, *map(str, words)],
         env=os.environ | {"PYTHONPATH": str(Path(pycontainer.__file__).parent.parent)},
         stdout=subprocess.PIPE,

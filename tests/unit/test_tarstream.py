@@ -121,6 +121,23 @@ def test_truncated_archives_are_refused_wherever_they_end():
     assert len(read_all(data + bytes(512))) == 2
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["passed over", "taken"])
+@pytest.mark.parametrize("piece", [1, 100, 512, 1 << 20])
+def test_a_layer_may_end_with_its_last_byte_and_not_before(taken, piece):
+    data = entry(b"a", data=b"x") + entry(b"b", data=b"y" * 600) + header(b"c", size=700) + b"z" * 700
+
+    def names(end):
+        file = io.BytesIO(data[:end])
+        stream = TarStream(lambda count: file.read(min(count, piece)), marked=False)
+        return [(each.name, taken and len(b"".join(stream.content()))) for each in stream.entries()]
+
+    assert [name for name, _ in names(len(data))] == [b"a", b"b", b"c"]
+    for end in (len(data) - 1, len(data) - 700, len(data) - 1000, 1536 + 599, 512, 511):
+        with pytest.raises(ImageError, match="truncated"):
+            names(end)
+    assert names(512 + 1) == names(1024) == [(b"a", taken and 1)]
+
+
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x7fELF" * 500, header(b"a")[:-1] + b"x" + END])
 def test_garbage_is_refused(data):
     with pytest.raises(ImageError):

@@ -92,7 +92,8 @@ def _documents(found: Sequence[Image], *, docker: bool) -> Iterable[tuple[str, b
         )
         entries[entry] = None
         names = tags.setdefault(manifest.digest, (manifest, {}))[1]
-        names.update({} if name is None else {name.familiar: None})
+        # In full: podman takes what has no registry for one of "localhost".
+        names.update({} if name is None else {str(name): None})
     yield layout.INDEX, make_index(list(entries)).raw
     if docker:
         yield dockersave.MANIFEST, write_list([

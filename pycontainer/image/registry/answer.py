@@ -52,10 +52,12 @@ class Answer:
         """Return the whole body, which then is closed. Raises :class:`Broken`, also for a larger one."""
         parts: list[bytes] = []
         room = largest + 1
-        while room and (part := self.read(min(room, 1 << 18))):
-            parts.append(part)
-            room -= len(part)
-        self.close()
+        try:
+            while room and (part := self.read(min(room, 1 << 18))):
+                parts.append(part)
+                room -= len(part)
+        finally:
+            self.close()
         if not room:
             raise Broken(f"it answers with more than {largest} bytes", again=False)
         return b"".join(parts)

@@ -80,9 +80,7 @@ class BlobStream:
             except Broken as error:
                 self._leave()
                 try:
-                    self._attempts.failed(
-                        error, known=self._sources[0].wire.known and len(self._sources) == 1
-                    )
+                    self._sources[0].failed(self._attempts, error)
                 except RegistryError:
                     if not self._another():
                         raise

@@ -53,7 +53,7 @@ class Certificates:
             if not os.path.isfile(path):
                 raise InvalidArgument(name, path, "there is no such file")
         place = Path(DIRECTORY, host)
-        if place.is_dir():
+        if os.path.isdir(place):
             authorities += [str(path) for path in sorted(place.glob("*.crt"))]
             for own in [] if pairs else sorted(place.glob("*.cert")):
                 key = own.with_suffix(".key")

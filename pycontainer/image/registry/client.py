@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import attrs
+
 from pycontainer.errors import ImageError, InvalidArgument, RegistryError
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.digest import check_digest, is_digest
@@ -88,7 +90,9 @@ class Registry:
         self._auth = auth
         _check_auth(auth)
         self._own = Endpoint(host, settings, find=self._find, patience=patience)
-        self._mirrors = [Endpoint(mirror, settings, find=self._find, patience=patience) for mirror in mirrors]
+        # There is somebody else to ask: less patience.
+        hasty = attrs.evolve(patience, attempts=min(patience.attempts, 3), unknown=1)
+        self._mirrors = [Endpoint(mirror, settings, find=self._find, patience=hasty) for mirror in mirrors]
         self.host = self._own.host
 
     def manifest(self, repository: str, reference: str) -> tuple[bytes, str, str]:
@@ -115,7 +119,7 @@ class Registry:
         check_digest(descriptor.digest, "the descriptor")
         if not 0 <= offset <= descriptor.size:
             raise InvalidArgument("offset", offset, f"the blob has {descriptor.size} bytes")
-        return BlobStream([*self._mirrors, self._own], repository, descriptor, offset, verify)
+        return BlobStream([*self._there(), self._own], repository, descriptor, offset, verify)
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether the registry itself, and not a mirror, has a blob in this repository."""
@@ -232,12 +236,15 @@ class Registry:
 
     def _pull(self, action: Callable[[Endpoint], _T]) -> _T:
         """Ask the mirrors, then the registry itself, whose error is the one that is told."""
-        for mirror in self._mirrors:
+        for mirror in self._there():
             try:
                 return action(mirror)
             except (RegistryError, ImageError):
                 continue
         return action(self._own)
+
+    def _there(self) -> list[Endpoint]:
+        return [mirror for mirror in self._mirrors if not mirror.gone]
 
     def _find(self, host: str) -> Credential | None:
         """Who asks at a host: what was given for this registry goes to no other."""

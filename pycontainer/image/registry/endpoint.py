@@ -37,6 +37,8 @@ class Endpoint:
         self.wire = Wire(host, settings)
         self.host = HUB if self.wire.is_hub else self.wire.host
         self._patience = patience
+        #: Whether it was tried in vain, and has never answered: no further request of many is to wait for it.
+        self.gone = False
         self._closed = threading.Event()
         self._authentication = Authentication(self.wire, lambda: find(self.host))
 
@@ -51,7 +53,15 @@ class Endpoint:
             try:
                 return action()
             except Broken as error:
-                attempts.failed(error, known=self.wire.known)
+                self.failed(attempts, error)
+
+    def failed(self, attempts: Attempts, error: Broken) -> None:
+        """Note a failure and wait, as :meth:`Attempts.failed` does."""
+        try:
+            attempts.failed(error, known=self.wire.known)
+        except RegistryError:
+            self.gone = not self.wire.known
+            raise
 
     def once(
         self,

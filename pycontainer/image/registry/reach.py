@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import socket
 
 #: Where machines of clouds ask who they are, outside of the link-local range.
 _METADATA = frozenset(
@@ -50,3 +51,19 @@ def reach_of(address: str) -> Reach:
     if found.is_loopback or found.is_unspecified:
         return Reach.LOOPBACK
     return Reach.PUBLIC if found.is_global else Reach.PRIVATE
+
+
+def numeric(host: str) -> str | None:
+    """The address that a host is by itself, also in the forms that inet_aton(3) takes; None for a name.
+
+    >>> numeric("0xa9fea9fe"), numeric("example.org")
+    ('169.254.169.254', None)
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None

@@ -9,11 +9,9 @@ without end, is left.
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, cast
 
@@ -26,15 +24,14 @@ from urllib3.util.connection import create_connection
 from pycontainer.image.registry.answer import Answer
 from pycontainer.image.registry.certificates import Certificates
 from pycontainer.image.registry.location import Location
+from pycontainer.image.registry.pace import PacedResponse
 from pycontainer.image.registry.patience import Broken
 from pycontainer.image.registry.proxy import proxy_for
-from pycontainer.image.registry.reach import Reach, reach_of
+from pycontainer.image.registry.reach import Reach, numeric, reach_of
 
-#: Bytes a second, measured over the time-out: what is slower than this does not come to an end.
-_SLOWEST = 16
-#: The status line and all headers of an answer, those of "100 Continue" before it among them.
-_HEADERS = 1 << 18
 _CONNECT = 30.0
+#: How long one address of several is waited for.
+_NEXT = 5.0
 _BLOCK = 1 << 18
 
 
@@ -50,7 +47,7 @@ class Transport:
         self._certificates = certificates
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._managers: dict[tuple[bool, bool, str | None], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, bool, str | None], urllib3.PoolManager] = {}
         self._reach = Reach.PUBLIC
 
     def send(
@@ -70,7 +67,9 @@ class Transport:
         ``body`` raises.
         """
         proxy = proxy_for(location)
-        manager = self._manager(own, verified, proxy)
+        if proxy is not None and not own and (address := numeric(location.host)) is not None:
+            self._check(address)
+        manager = self._manager(location.scheme, own, verified, proxy)
         limit = urllib3.Timeout(connect=min(self._timeout, _CONNECT), read=timeout or self._timeout)
         try:
             found = manager.urlopen(
@@ -102,20 +101,22 @@ class Transport:
                     pool.close()
             manager.clear()
 
-    def _manager(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
+    def _manager(self, scheme: str, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
         with self._lock:
-            key = own, verified, proxy
+            key = scheme, own, verified, proxy
             if key not in self._managers:
                 self._managers[key] = self._make(*key)
             return self._managers[key]
 
-    def _make(self, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
+    def _make(self, scheme: str, own: bool, verified: bool, proxy: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "num_pools": 16,
             "maxsize": 16,
             "blocksize": _BLOCK,
-            "ssl_context": self._certificates.context(own=own, verified=verified),
         }
+        if scheme == "https" or (proxy is not None and proxy.lower().startswith("https:")):
+            # It reads all authorities of the system: 20 ms.
+            options["ssl_context"] = self._certificates.context(own=own, verified=verified)
         manager: urllib3.PoolManager
         if proxy is None:
             manager = urllib3.PoolManager(**options)
@@ -127,7 +128,7 @@ class Transport:
             told = urllib3.make_headers(proxy_basic_auth=userinfo) if userinfo else None
             manager = urllib3.ProxyManager(proxy, proxy_headers=told, **options)
             check = _anything
-        manager.pool_classes_by_scheme = _pool_classes(check)
+        manager.pool_classes_by_scheme = _pool_classes(check, self._timeout)
         return manager
 
     def _note(self, address: str) -> None:
@@ -147,20 +148,20 @@ def _anything(address: str) -> None:
     """Any address: that of a proxy, which the user named."""
 
 
-def _pool_classes(check: Callable[[str], None]) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(check: Callable[[str], None], timeout: float) -> dict[str, type[HTTPConnectionPool]]:
     """Pools of connections whose addresses are checked."""
 
     class Plain(HTTPConnection):
-        response_class = _Response
+        response_class = PacedResponse
 
         def _new_conn(self) -> socket.socket:
-            return _connect(self, check)
+            return _connect(self, check, timeout)
 
     class Secure(HTTPSConnection):
-        response_class = _Response
+        response_class = PacedResponse
 
         def _new_conn(self) -> socket.socket:
-            return _connect(self, check)
+            return _connect(self, check, timeout)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -176,7 +177,7 @@ def _pool_classes(check: Callable[[str], None]) -> dict[str, type[HTTPConnection
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _connect(connection: HTTPConnection, check: Callable[[str], None]) -> socket.socket:
+def _connect(connection: HTTPConnection, check: Callable[[str], None], timeout: float) -> socket.socket:
     """What ``HTTPConnection._new_conn`` does, with a look at each address before it is used."""
     host = connection.host.strip("[]")
     try:
@@ -184,72 +185,27 @@ def _connect(connection: HTTPConnection, check: Callable[[str], None]) -> socket
     except (socket.gaierror, UnicodeError) as error:
         raise exceptions.NameResolutionError(host, connection, cast("socket.gaierror", error)) from error
     failure: OSError = OSError("it has no address")
-    for entry in found:
+    for position, entry in enumerate(found):
         address = str(entry[4][0])
         check(address)
+        # Where IPv6 leads nowhere, the next address is to be reached before everybody has left.
+        limit = min(timeout, _CONNECT if position == len(found) - 1 else _NEXT)
         try:
-            return create_connection(
+            sock = create_connection(
                 (address, connection.port),
-                connection.timeout,
+                limit,
                 source_address=connection.source_address,
                 socket_options=connection.socket_options,
             )
         except OSError as error:
             failure = error
+            continue
+        # What is sent may take its time, as what is received may.
+        sock.settimeout(timeout)
+        return sock
     if isinstance(failure, TimeoutError):
         raise exceptions.ConnectTimeoutError(connection, "the connection") from failure
     raise exceptions.NewConnectionError(connection, failure.strerror or str(failure)) from failure
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer whose bytes are counted and timed below the buffer."""
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        raw = self.fp.detach()
-        self._paced = _Paced(raw, sock.gettimeout())
-        self.fp = io.BufferedReader(self._paced, _BLOCK >> 2)
-
-    def begin(self) -> None:
-        """Read the status and the headers."""
-        self._paced.budget = _HEADERS
-        super().begin()
-        self._paced.budget = None
-
-
-class _Paced(io.RawIOBase):
-    """A socket's bytes, as long as they come at a pace. The socket itself times out where no byte comes at all."""
-
-    def __init__(self, raw: io.RawIOBase, timeout: float | None) -> None:
-        self._raw = raw
-        self._timeout = timeout
-        self._waited = 0.0
-        self._count = 0
-        self.budget: int | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        start = time.monotonic()
-        count = self._raw.readinto(buffer)
-        # Only the time in here: a reader may take its own.
-        self._waited += time.monotonic() - start
-        self._count += count or 0
-        if self._timeout is not None and self._waited >= self._timeout:
-            if self._count < _SLOWEST * self._timeout:
-                raise TimeoutError("too slow")
-            self._waited, self._count = 0.0, 0
-        if self.budget is not None:
-            self.budget -= count or 0
-            if self.budget < -_BLOCK:
-                raise http.client.LineTooLong("headers")
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
 
 
 def _raise(error: BaseException, timeout: float) -> NoReturn:
@@ -278,7 +234,7 @@ def _raise(error: BaseException, timeout: float) -> NoReturn:
     ):
         what, again = f"its answer is no HTTP, or beyond all bounds: {ascii(str(chain[-1]))[:200]}", False
     elif any(isinstance(each, exceptions.ProxyError) for each in chain):
-        what = f"the proxy fails: {chain[-1]}"
+        what = f"the proxy fails: {ascii(str(chain[-1]))[:200]}"
     elif isinstance(chain[-1], OSError) and chain[-1].strerror:
         what = f"the connection failed: {chain[-1].strerror}"
     else:

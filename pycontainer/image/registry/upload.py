@@ -14,6 +14,7 @@ A connection that breaks in between is followed by ``GET Location``, which says 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -99,10 +100,17 @@ class Upload:
                         self.endpoint.host, f"the upload of {self.descriptor.digest}: {error}"
                     ) from None
             except _Foreign as error:
+                self._cancel()
                 raise error.error from None
             except Broken as error:
                 self._broken = True
-                attempts.failed(error, known=self.endpoint.wire.known)
+                self.endpoint.failed(attempts, error)
+
+    def _cancel(self) -> None:
+        """Have the registry forget what came so far; where it does not know how, it does so by and by."""
+        if self._location is not None:
+            with contextlib.suppress(Broken, RegistryError):
+                self.endpoint.once("DELETE", self._location, *self._scopes).drop()
 
     def _is_there(self) -> bool:
         """Whether the blob is there already; an upload that broke may have come to its end unheard."""

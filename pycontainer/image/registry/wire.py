@@ -47,15 +47,17 @@ class Wire:
     """
 
     def __init__(self, host: str, settings: Settings) -> None:
-        scheme, found, rest = host.partition("://") if isinstance(host, str) else ("", "", "")
-        self.host = name = rest if found else host
         try:
+            if not isinstance(host, str):
+                raise BadLocation("it is no text")
+            scheme, found, rest = host.partition("://")
+            self.host = name = rest if found else host
             if found and scheme not in {"http", "https"}:
                 raise BadLocation("http:// or https:// is needed")
             hub = name.lower() in _HUB_NAMES
             self._name, self._port = split_host(_HUB_HOST if hub else name)
             self._has_port = split_host(name, "http")[1] == self._port or hub
-        except (BadLocation, TypeError) as error:
+        except BadLocation as error:
             raise InvalidArgument(
                 "host", host, f"a host as in 'registry.example:5000' is needed: {error}"
             ) from None

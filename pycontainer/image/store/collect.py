@@ -69,7 +69,7 @@ class Collector:
                 drop_dead(connection, self._places)
                 for digest in _unnamed(connection):
                     try:
-                        held.enter_context(hold_alone(self._places, digest))
+                        held.enter_context(hold_alone(self._places, digest, patience=0))
                     except StateError:
                         continue
                     _forget(connection, digest)

@@ -25,6 +25,8 @@ from pycontainer.kernel.rooted import named
 #: How long someone who removes is waited for, in seconds: it takes milliseconds.
 _PATIENCE = 10.0
 _PAUSE = 0.002
+#: And how long a program that is being started may have a copy of a hold that has been closed, until its execve(2).
+_MOMENT = 0.1
 
 
 class Hold:
@@ -70,11 +72,14 @@ def hold(places: Places, catalogue: Catalogue, digest: str) -> Hold:
     raise ImageNotFound(f"{digest}: no such image in {places.path}")
 
 
-def hold_alone(places: Places, digest: str) -> Fd:
-    """The lock of one who removes. Raises :class:`StateError` while the image is held."""
+def hold_alone(places: Places, digest: str, *, patience: float = _MOMENT) -> Fd:
+    """The lock of one who removes. Raises :class:`StateError` while the image is held, after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
     with named(f"remove the image {digest}"):
-        file = lock(places.fd, use_name(digest), os.O_RDONLY | os.O_CREAT)
-        if file is None:
+        while (file := lock(places.fd, use_name(digest), os.O_RDONLY | os.O_CREAT)) is None:
+            if time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+                continue
             pids = holders(places, digest)
             by = f" by process {', '.join(map(str, pids))}" if pids else ""
             raise StateError(f"the image {digest}", f"in use{by}", "remove it")
