@@ -103,9 +103,7 @@ def _weigh(source: int) -> int:
 
 def _unpack(archive: int, target: int, *, keep_owners: bool) -> Unpacked:
     with named("read the archive"):
-        return unpack(
-            lambda count: os.read(archive, count), target, limits=Limits(), keep_owners=keep_owners
-        )
+        return unpack(lambda count: os.read(archive, count), target, limits=Limits(), keep_owners=keep_owners)
 
 
 def _call(reach: Reach, function: Callable[..., _T], fds: tuple[int, ...], **arguments: Any) -> _T:

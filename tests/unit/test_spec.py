@@ -112,7 +112,20 @@ def test_mounts_as_docker_writes_them():
     assert parse_mount("a.b:/c") == VolumeMount("a.b", "/c")
     assert parse_mount("data:/c:ro,z,nocopy") == VolumeMount("data", "/c", read_only=True, nocopy=True)
     assert parse_mount("/c") == VolumeMount(None, "/c")
-    for text in ("a", "data:c", "data:/c:rshared", "_x:/c", "d:/c", "/a:", ":/b", "/a:/b:rx", "/a:b", "/a:/b:ro:z", "/a:/../b", "/a:/"):
+    for text in (
+        "a",
+        "data:c",
+        "data:/c:rshared",
+        "_x:/c",
+        "d:/c",
+        "/a:",
+        ":/b",
+        "/a:/b:rx",
+        "/a:b",
+        "/a:/b:ro:z",
+        "/a:/../b",
+        "/a:/",
+    ):
         with pytest.raises(InvalidArgument):
             parse_mount(text)
 

@@ -157,9 +157,7 @@ time.sleep(1000)
 
 @pytest.fixture
 def host(name: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOST, name], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", HOST, name], stdout=subprocess.PIPE, text=True) as process:
         yield process, process.stdout.readline().split()
         process.kill()
 
@@ -205,7 +203,9 @@ def test_a_host_that_is_killed_with_its_reaper_uses_nothing_after_the_next_sweep
     process.wait(30)
     select.select([pidfd], [], [], 30)
     os.close(pidfd)
-    script = "import sys, pycontainer as pc; pc.run('host:', ['true'], mounts=[f'{sys.argv[1]}:/data']).check()"
+    script = (
+        "import sys, pycontainer as pc; pc.run('host:', ['true'], mounts=[f'{sys.argv[1]}:/data']).check()"
+    )
     subprocess.run([sys.executable, "-c", script, name], check=True, timeout=60)
     until(lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text())
     volumes = pc.default_engine().volumes

@@ -186,7 +186,10 @@ def test_a_container_uses_its_volumes_until_it_is_removed(volumes, name):
 
 
 def test_a_container_that_cannot_be_made_uses_nothing(volumes, name):
-    for mounts in ([f"{name}:/data", "/no/such:/x"], [f"{name}:/d", pc.VolumeMount(name, "/e", subpath="none")]):
+    for mounts in (
+        [f"{name}:/data", "/no/such:/x"],
+        [f"{name}:/d", pc.VolumeMount(name, "/e", subpath="none")],
+    ):
         with pytest.raises(pc.InvalidArgument):
             pc.Container.create("host:", ["true"], mounts=mounts)
     volumes.create(name)
@@ -234,7 +237,11 @@ for number in range(60):
 
     def process(number):
         done = subprocess.run(
-            [sys.executable, "-c", script, name, str(number)], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", script, name, str(number)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         if done.returncode:
             failed.append(done.stderr)
@@ -284,7 +291,9 @@ with pc.Engine(sys.argv[1]) as engine:
         'modprobe -q quota_v2 || true; mount -o loop,prjquota "$1" "$1.d"; "$2" -c "$3" "$1.d/engine"'
     )
     subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", setup, "sh", image, sys.executable, script], check=True, timeout=120
+        ["unshare", "--mount", "sh", "-ec", setup, "sh", image, sys.executable, script],
+        check=True,
+        timeout=120,
     )
 
 
