@@ -157,7 +157,8 @@ def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
 
 def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What tells arguments apart, with their types: ``1`` equals ``True``, and only one of them is right."""
-    parts: list[Any] = [image]
+    # Equal images of two stores are held each in its own.
+    parts: list[Any] = [image, id(image.holder)]
     for name, value in (("command", command), *options.items()):
         kind = type(value)
         if kind in _PLAIN:

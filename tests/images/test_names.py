@@ -115,3 +115,12 @@ def test_an_image_of_another_engine(engine, image, tmp_path):
         with pytest.raises(pc.InvalidArgument, match="of this engine"):
             other.images.tag(image, "x")
         assert other.run(image, ["true"]).exit_code == 0
+
+
+def test_equal_images_of_two_stores(tmp_path, base):
+    """What was opened for one is not used for the other, nor left open."""
+    for _ in range(2):
+        with pc.Engine(tmp_path / "engine") as engine:
+            imagery.make_image(engine.images, "app:v1", base)
+            for image in engine.images.list():
+                assert engine.run(image, ["true"]).exit_code == 0

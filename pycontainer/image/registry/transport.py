@@ -38,8 +38,8 @@ _BLOCK = 1 << 18
 class Transport:
     """Connections to a registry and to the hosts that it names. Thread-safe; ``close`` may be called twice.
 
-    ``certificates`` say whom to believe.  With ``verified`` false no certificate of the registry itself is
-    looked at, nor one of a host that it names without our credentials going there.
+    ``certificates`` say whom to believe.  With ``verified`` false no certificate is looked at, of the
+    registry and of hosts that it names: whoever sends credentials there asks :attr:`Wire.trusted` before.
     """
 
     def __init__(self, *, host: str, certificates: Certificates, timeout: float) -> None:

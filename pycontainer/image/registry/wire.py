@@ -101,8 +101,8 @@ class Wire:
         """Send a request and follow where it is sent on; the caller closes the answer.
 
         ``authorization`` goes to the origin of ``location`` alone, and not again when a foreign host sends
-        back to it.  With ``secret`` there are secrets in the body: nothing is followed, and the other side is
-        always verified, unless it is the registry itself.  Raises :class:`Broken`.
+        back to it.  With ``secret`` there are secrets in the body, and nothing is followed.  Raises
+        :class:`Broken`.
         """
         self.check(self.base, location)
         first, crossed = location, False
@@ -111,8 +111,7 @@ class Wire:
             sent = dict(headers)
             if authorization and not crossed:
                 sent["Authorization"] = authorization
-            private = not crossed and (secret or authorization is not None)
-            answer = self._send(method, location, sent, body, timeout, private)
+            answer = self._send(method, location, sent, body, timeout)
             told = answer.header("Location")
             if answer.status not in _MOVED or told is None or secret:
                 return answer
@@ -153,7 +152,6 @@ class Wire:
         headers: dict[str, str],
         body: Body | None,
         timeout: float | None,
-        private: bool,
     ) -> Answer:
         own = self.is_own(location)
         content = None if body is None else body()
@@ -164,7 +162,7 @@ class Wire:
                 headers={"User-Agent": self._settings.agent, **headers},
                 body=content,
                 own=own,
-                verified=self._verified or (private and not own),
+                verified=self._verified,
                 timeout=timeout,
             )
         finally:
