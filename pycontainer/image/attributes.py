@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from pycontainer.errors import UnsafeArchive
 from pycontainer.image.tarstream import Entry
@@ -45,10 +46,12 @@ def give_named(entry: Entry, file: int, *, owners: bool) -> None:
     os.utime(path, ns=(entry.mtime, entry.mtime))
 
 
-def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
+def kept(
+    file: int, is_root: Callable[[int], bool]
+) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
     """Return the attributes of an open file that a layer keeps, and the names of those that it has no form for.
 
-    ``root`` is the number of the layer's root in it.
+    ``is_root`` tells whether a user is the layer's root.
     """
     try:
         names = sorted(os.fsencode(name) for name in os.listxattr(file))
@@ -61,17 +64,17 @@ def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[b
     # "=" ends the name in an extended header.
     found = [(name, os.getxattr(file, name)) for name in names if b"=" not in name]
     return (
-        tuple((name, _unrooted(value, root) if name == _CAPABILITY else value) for name, value in found),
+        tuple((name, _unrooted(value, is_root) if name == _CAPABILITY else value) for name, value in found),
         tuple(name for name in names if b"=" in name),
     )
 
 
-def _unrooted(capability: bytes, root: int) -> bytes:
+def _unrooted(capability: bytes, is_root: Callable[[int], bool]) -> bytes:
     """File capabilities without the root user that revision 3 adds, where that is the layer's own.
 
     Struct vfs_ns_cap_data of linux/capability.h: a word with revision and flags, two pairs of words, the user.
     """
-    if len(capability) != 24 or int.from_bytes(capability[20:], "little") != root:
+    if len(capability) != 24 or not is_root(int.from_bytes(capability[20:], "little")):
         return capability
     return bytes([*capability[:3], _REVISION_2]) + capability[4:20]
 
