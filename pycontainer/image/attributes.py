@@ -27,14 +27,19 @@ def check_attributes(entry: Entry) -> None:
 
 
 def give(entry: Entry, file: int, *, owners: bool) -> None:
-    """Give an open file or directory what the archive tells of it, in an order in which nothing gets lost."""
+    """Give an open file what the archive tells of it, in an order in which nothing gets lost."""
     if owners:
         os.fchown(file, entry.uid, entry.gid)  # takes the set-user-id bits and the capabilities away
+    give_xattrs(entry, file, owners=owners)
+    os.fchmod(file, entry.mode)  # after the attributes, which want write permission
+    os.utime(file, ns=(entry.mtime, entry.mtime))
+
+
+def give_xattrs(entry: Entry, file: int, *, owners: bool) -> None:
+    """Give an open file or directory its extended attributes."""
     for key, value in entry.xattrs:
         if key.startswith(b"user.") or (key == _CAPABILITY and owners):
             os.setxattr(file, key, value)
-    os.fchmod(file, entry.mode)  # after the attributes, which want write permission
-    os.utime(file, ns=(entry.mtime, entry.mtime))
 
 
 def give_named(entry: Entry, file: int, *, owners: bool) -> None:

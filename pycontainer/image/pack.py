@@ -21,6 +21,7 @@ from pycontainer.image.compressor import Compression, compressed
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import Entry, Kind
 from pycontainer.image.tarwriter import TarOutput, padding
+from pycontainer.image.treemaker import NAMED
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.idmap import IdMap
@@ -174,13 +175,13 @@ class _Packing:
                 "rename or remove the file",
             )
         if len(whole) + len(_OPAQUE) >= self.limits.name:  # or that of its mark
-            self.skipped.append(f"{os.fsdecode(whole[:200])}...: the path is too long")
+            self._skip(f"{os.fsdecode(whole[:200])}...: the path is too long")
         elif self.marks.whiteout(fd, text, status):
             self._mark(path + _WHITEOUT + name)
         elif stat.S_ISDIR(status.st_mode):
             return status
         elif stat.S_ISSOCK(status.st_mode):
-            self.skipped.append(f"{os.fsdecode(whole)}: a socket")
+            self._skip(f"{os.fsdecode(whole)}: a socket")
         elif stat.S_ISREG(status.st_mode):
             self._file(text, whole)
         elif stat.S_ISLNK(status.st_mode):
@@ -271,10 +272,15 @@ class _Packing:
 
     def _xattrs(self, fd: int, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         found, odd = kept(fd, self._is_root)
-        self.skipped += [f"{os.fsdecode(path)}: the attribute {shown(name)}" for name in odd]
+        for name in odd:
+            self._skip(f"{os.fsdecode(path)}: the attribute {shown(name)}")
         if sum(len(key) + len(value) for key, value in found) > self.limits.pax // 2:
             raise KernelError(errno.EFBIG, _STEP, hint=f"the attributes of {shown(path)} are too large")
         return found
+
+    def _skip(self, note: str) -> None:
+        if len(self.skipped) < NAMED:
+            self.skipped.append(note)
 
     def _mark(self, path: bytes) -> None:
         self.out.add(Entry(name=path, kind="file", mode=0, uid=0, gid=0, mtime=0))
