@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pycontainer.checkup import HostFeatures as HostFeatures
     from pycontainer.checkup import doctor as doctor
     from pycontainer.container.mounts import Bind as Bind
+    from pycontainer.container.mounts import ImageMount as ImageMount
     from pycontainer.container.mounts import Tmpfs as Tmpfs
     from pycontainer.container.mounts import VolumeMount as VolumeMount
     from pycontainer.container.result import Result as Result
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 #: Where each public name lives.
 _HOMES = {
     "checkup": ("Feature", "HostFeatures", "doctor"),
-    "container.mounts": ("Bind", "Tmpfs", "VolumeMount"),
+    "container.mounts": ("Bind", "ImageMount", "Tmpfs", "VolumeMount"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
     "container.snapshot": ("Snapshot",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,6 +12,9 @@ from pycontainer.container.arguments import flag, several, text
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.native import lib
 from pycontainer.size import parse_size
+
+if TYPE_CHECKING:
+    from pycontainer.image.image import Image
 
 #: Docker's names for the propagation of mount events (mount_namespaces(7)), and the kernel's.
 PROPAGATION = {
@@ -142,21 +145,36 @@ class VolumeMount:
             raise InvalidArgument("subpath", self.subpath, "a volume without a name begins empty")
 
 
-@attrs.frozen(kw_only=True)
-class Tree:
-    """A directory of this library's own at ``target``: what a :class:`VolumeMount` comes to.
+def _image(image: Any) -> Any:
+    from pycontainer.image.image import Image
 
-    It is shown with the container's ids, and opened without following links, up to the end of ``subpath``.
+    if isinstance(image, Image) or (isinstance(image, str) and image):
+        return image
+    raise InvalidArgument("image", image, "an Image, or its name, is needed")
+
+
+@attrs.frozen
+class ImageMount:
+    """The files of another image at ``target``, read-only (``docker run --mount type=image``).
+
+    ``subpath`` shows a part of them, which must have no links in its path.  The image stays while the container does.
+
+    >>> ImageMount("model:v1", "/model", subpath="weights").target
+    '/model'
     """
 
-    source: str
-    target: str
-    read_only: bool = False
-    subpath: str | None = None
+    image: str | Image = attrs.field(converter=_image)
+    target: str = attrs.field(converter=_path, validator=_absolute)
+    subpath: str | None = attrs.field(default=None, kw_only=True, converter=_path, validator=_subpath)
+
+    @property
+    def read_only(self) -> bool:
+        """It is, always."""
+        return True
 
 
 #: What ``mounts=`` accepts beside text.
-Mount = Bind | Tmpfs | VolumeMount
+Mount = Bind | Tmpfs | VolumeMount | ImageMount
 
 
 def parse_mount(text: str) -> Bind | VolumeMount:
@@ -214,15 +232,15 @@ def check_mounts(
     found: list[tuple[Mount, bool]] = []
     every = [
         parse_mount(each) if isinstance(each, str) else each
-        for each in several("mounts", mounts, "Bind, Tmpfs, VolumeMount or 'source:target[:ro]'")
+        for each in several("mounts", mounts, "Bind, Tmpfs, VolumeMount, ImageMount or 'source:target[:ro]'")
     ]
     every += [parse_tmpfs(each) for each in several("tmpfs", tmpfs, "'/path[:size=64m,mode=1777]'")]
     for mount in every:
-        if isinstance(mount, (Tmpfs, VolumeMount)):
+        if isinstance(mount, (Tmpfs, VolumeMount, ImageMount)):
             found.append((mount, True))
         elif not isinstance(mount, Bind):
             raise InvalidArgument(
-                "mounts", mount, "a Bind, a Tmpfs, a VolumeMount or 'source:target[:ro]' is needed"
+                "mounts", mount, "a Bind, Tmpfs, VolumeMount, ImageMount or 'source:target[:ro]' is needed"
             )
         elif not os.path.exists(mount.source):
             raise InvalidArgument("mounts", mount.source, "the source does not exist")

@@ -1,4 +1,6 @@
-"""The volumes of one container: held from its making to its removal, filled at first use, those of its own made.
+"""The volumes and further images of one container: held from its making to its removal.
+
+Volumes are filled at first use, and those of its own made.
 
 What has no name belongs to the container alone::
 
@@ -13,16 +15,19 @@ import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from pycontainer.container.mounts import Bind, Tmpfs, Tree, VolumeMount
+from pycontainer.container.found import Found, Stack, Tree
+from pycontainer.container.mounts import ImageMount, VolumeMount
 from pycontainer.container.spec import Spec
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported
+from pycontainer.image.image import Image, image_in_no_store
 from pycontainer.kernel import idmap
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Lowers, Marks
 from pycontainer.kernel.native import lib, openat2
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
@@ -30,9 +35,8 @@ if TYPE_CHECKING:
     from pycontainer.volume import Held
 
 #: Mounts as they are made, each with "is a directory".
-Mounts = tuple[tuple[Bind | Tmpfs | Tree, bool], ...]
+Mounts = tuple[tuple[Found, bool], ...]
 
-_PATH = os.O_PATH | os.O_NOFOLLOW
 _WITHOUT_LINKS = lib.RESOLVE_BENEATH | lib.RESOLVE_NO_SYMLINKS
 
 
@@ -56,13 +60,15 @@ def attach(workspace: Workspace, spec: Spec, *, name: str, who: str, declared: b
     only the image asks for is left out.  Raises :class:`PyContainerError` with nothing left behind.
     """
     given = spec.mounts
-    if not any(isinstance(mount, VolumeMount) for mount, _ in given):
-        return Attached(given)  # type: ignore[arg-type]  no volume is among them
+    if not any(isinstance(mount, (VolumeMount, ImageMount)) for mount, _ in given):
+        return Attached(cast("Mounts", given))
     with ExitStack() as stack:
         work = _Attaching(workspace, spec, name, who, stack)
-        found: list[tuple[Bind | Tmpfs | Tree, bool]] = []
+        found: list[tuple[Found, bool]] = []
         for mount, directory in given:
-            if not isinstance(mount, VolumeMount):
+            if isinstance(mount, ImageMount):
+                found.append(work.image(mount))
+            elif not isinstance(mount, VolumeMount):
                 found.append((mount, directory))
             elif declared or not mount.declared:
                 found.append(work.tree(mount))
@@ -84,6 +90,22 @@ class _Attaching:
         path = self._own_volume(mount) if mount.source is None else self._named_volume(mount.source, mount)
         tree = Tree(source=path, target=mount.target, read_only=mount.read_only, subpath=mount.subpath)
         return tree, mount.subpath is None or _is_directory(path, mount.source, mount.subpath)
+
+    def image(self, mount: ImageMount) -> tuple[Found, bool]:
+        """What another image comes to, and whether that is a directory."""
+        image = image_in_no_store(mount.image) or self._workspace.images().resolve(mount.image)
+        if not image.layers:
+            raise InvalidArgument(
+                "image", image.name, "programs of the host are no layers: Bind what is wanted of them"
+            )
+        hold = image.hold()
+        if hold is not None:
+            self._stack.callback(hold.close)
+        directory = mount.subpath is None or _is_directory_in(image, mount.subpath)
+        if len(image.layers) == 1:
+            [layer] = image.layers
+            return Tree(source=layer, target=mount.target, read_only=True, subpath=mount.subpath), directory
+        return Stack(layers=image.layers, target=mount.target, subpath=mount.subpath), directory
 
     def _named_volume(self, name: str, mount: VolumeMount) -> str:
         from pycontainer.volume import volumes_at
@@ -137,11 +159,19 @@ def _plain_owner() -> tuple[int, int]:
     return (0, 0) if idmap.rules_host() else (os.geteuid(), os.getegid())
 
 
+def _is_directory_in(image: Image, subpath: str) -> bool:
+    with Lowers(image.layers[::-1], Marks(image.marks or "user")) as lowers:
+        entry = lowers.find(f"/{subpath}")
+    if entry is None:
+        raise InvalidArgument("subpath", subpath, f"it is not there, in the image {image.name}")
+    return stat.S_ISDIR(entry.status.st_mode)
+
+
 def _is_directory(path: str, volume: str | None, subpath: str) -> bool:
     """Is a part of a volume there, and a directory? The start looks again, and follows no link either."""
     with Fd(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
         try:
-            with Fd(openat2(top.fileno(), os.fsencode(subpath), _PATH, 0, _WITHOUT_LINKS)) as found:
+            with Fd(openat2(top.fileno(), os.fsencode(subpath), os.O_PATH, 0, _WITHOUT_LINKS)) as found:
                 return stat.S_ISDIR(os.fstat(found.fileno()).st_mode)
         except KernelError as error:
             if error.errno == errno.EACCES:  # another user's of the container, which can get there

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from pycontainer.container.mounts import Mount, Tmpfs, Tree
+from pycontainer.container.found import Found
+from pycontainer.container.mounts import Mount, Tmpfs
 from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -50,5 +51,5 @@ def rules(container: Shape | Spec, ruleset: int, *, slot: Callable[[], int], sco
     return ops
 
 
-def _is_written(mount: Mount | Tree) -> bool:
+def _is_written(mount: Mount | Found) -> bool:
     return isinstance(mount, Tmpfs) or not mount.read_only

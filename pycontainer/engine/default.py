@@ -78,7 +78,7 @@ def run(
         Made when absent.
     user (str "name", "uid", "name:group", or int; None: the image's, or root) [--user]
     hostname (str; None: twelve hexadecimal digits) [--hostname]
-    mounts (list of Bind, Tmpfs, VolumeMount, or str; none) [--volume, --mount]
+    mounts (list of Bind, Tmpfs, VolumeMount, ImageMount, or str; none) [--volume, --mount]
         As str "/path:/target[:ro]" is a Bind, "name:/target[:ro]" a volume, "/target" one that goes with the container.
     tmpfs (list of str "/path[:size=64m,mode=1777]"; none) [--tmpfs]
     read_only (bool; as ``security`` says, False): the root file system cannot be written to [--read-only]

@@ -91,7 +91,6 @@ class Catalog:
                 with section.tree() as tree:
                     quota.lift(tree.fileno())
             os.rename(name, trash, src_dir_fd=top, dst_dir_fd=top)
-            os.fsync(top)
             content.remove(top, trash)
 
     def sweep(self) -> None:

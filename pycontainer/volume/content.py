@@ -58,12 +58,12 @@ def fill(tree: int, layers: tuple[str, ...], marks: Namespace, path: str, *, las
     with closing(Reach()) as reach, _exchanged(tree, reach, lasting=lasting) as new:
         owners = keeps_owners()
         try:
-            copy_up(new.fileno(), layers, marks, path, owners=owners)
+            new.complete = copy_up(new.fileno(), layers, marks, path, owners=owners)
         except KernelError as error:
             if error.errno not in DENIED or os.geteuid() == 0:
                 raise
             again = new.renewed()
-            reach.steward().call(copy_up, (again,), layers, marks, path, owners=owners)
+            new.complete = reach.steward().call(copy_up, (again,), layers, marks, path, owners=owners)
 
 
 def restore(tree: int, archive: int) -> Unpacked:
@@ -102,7 +102,8 @@ def _weigh(source: int) -> int:
 
 
 def _unpack(archive: int, target: int, *, keep_owners: bool) -> Unpacked:
-    return unpack(lambda count: os.read(archive, count), target, limits=Limits(), keep_owners=keep_owners)
+    with named("read the archive"):
+        return unpack(lambda count: os.read(archive, count), target, limits=Limits(), keep_owners=keep_owners)
 
 
 def _call(reach: Reach, function: Callable[..., _T], fds: tuple[int, ...], **arguments: Any) -> _T:
@@ -118,6 +119,8 @@ class _New:
         self._tree = tree
         self._reach = reach
         self._fd: Fd | None = None
+        #: Is it what the content is to be?
+        self.complete = True
         self.renewed()
 
     def renewed(self) -> int:
@@ -144,11 +147,12 @@ def _exchanged(tree: int, reach: Reach, *, lasting: bool = True) -> Iterator[_Ne
         new = _New(tree, reach)
         try:
             yield new
-            if lasting:
-                native.syncfs(tree)
-            native.renameat2(tree, _NEW.encode(), tree, DATA.encode(), lib.RENAME_EXCHANGE)
-            if lasting:
-                os.fsync(tree)
+            if new.complete:
+                if lasting:
+                    native.syncfs(tree)
+                native.renameat2(tree, _NEW.encode(), tree, DATA.encode(), lib.RENAME_EXCHANGE)
+                if lasting:
+                    os.fsync(tree)
         finally:
             new.close()
             reach.remove(tree, _NEW)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from pycontainer.volume.archive import Archived as Archived
 from pycontainer.volume.record import Record
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.image.unpack import Unpacked
+    from pycontainer.volume.archive import Archived
     from pycontainer.volume.volumes import VolumeOptions, Volumes
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from pycontainer.errors import InvalidArgument, StateError, VolumeNotFound
 from pycontainer.image.unpack import Unpacked
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.kinds import opened
 from pycontainer.kernel.rooted import named
 from pycontainer.size import parse_size
 from pycontainer.volume import content
@@ -141,7 +142,12 @@ class Volumes:
             _refuse_used(section, name, "remove it")
             self._catalog.discard(section, name)
 
-    def prune(self, *, all: bool = False, filters: Mapping[str, Any] | None = None) -> builtins.list[str]:
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002  Docker's name
+        filters: Mapping[str, Any] | None = None,
+    ) -> builtins.list[str]:
         """Remove those that nobody uses and that were made without a name, with ``all`` also the others.
 
         Their names are returned.  ``filters`` as for :meth:`list`.  What killed processes left half-made or
@@ -186,8 +192,9 @@ class Volumes:
 
     def restore(self, name: str, path: str | os.PathLike[str]) -> Unpacked:
         """Replace a volume's content by an archive's; see :meth:`Volume.restore`."""
-        with named(f"open {os.fspath(path)}"):
-            archive = Fd(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+        step = f"open {os.fspath(path)}"
+        with named(step), Fd(os.open(path, os.O_PATH | os.O_CLOEXEC)) as there:
+            archive = Fd(opened(there.fileno(), os.O_RDONLY, step, kernels=False))
         with archive, self._catalog.found(name) as section:
             _refuse_used(section, name, "restore it")
             if self._catalog.record(name).device is not None:

@@ -177,11 +177,13 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     if stat.S_ISSOCK(status.st_mode):
         return
     entry = tar.gettarinfo(path, name)
+    headers = dict(entry.pax_headers)
     for attribute in os.listxattr(path, follow_symlinks=False):
         if attribute.startswith("trusted.overlay."):
             continue
         value = os.getxattr(path, attribute, follow_symlinks=False)
-        entry.pax_headers[f"SCHILY.xattr.{attribute}"] = value.decode("utf-8", "surrogateescape")
+        headers[f"SCHILY.xattr.{attribute}"] = value.decode("utf-8", "surrogateescape")
+    entry.pax_headers = headers
     if entry.isreg():
         with path.open("rb") as file:
             tar.addfile(entry, file)

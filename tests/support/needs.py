@@ -240,6 +240,12 @@ def _program(*command: str) -> Callable[[], None]:
     return run
 
 
+def _postgres() -> None:
+    """The programs of a PostgreSQL server, where Debian puts them."""
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        raise Missing("there is no /usr/lib/postgresql/*/bin/postgres")
+
+
 PROBES: dict[str, Callable[[], None]] = {
     "root": _root,
     "user": _user,
@@ -253,6 +259,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "netns": _netns,
     "kvm": _kvm,
     "prjquota": _prjquota,
+    "postgres": _postgres,
     "psi": _psi,
     "registry": _registry,
     "tmpfs_xattr": _tmpfs_xattr,
