@@ -124,7 +124,7 @@ def test_a_benchmark_replaces_its_entry_of_the_record_alone(
 
 
 def test_what_takes_long_is_done_when_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(settings: Settings) -> Outcome:  # noqa: ARG001
+    def measure(settings: Settings) -> Outcome:
         return Outcome(tables=[])
 
     short, long = (
