@@ -23,7 +23,7 @@ from benchmarks.peers import found
 _ALONE = ["unshare", "--mount", "--propagation", "private"]
 _PATIENCE = 300.0
 #: Seconds for which an idle disk is waited for.
-_SETTLE = 20
+_SETTLE = 6
 
 
 def fresh(folder: str) -> str:

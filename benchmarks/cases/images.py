@@ -18,7 +18,7 @@ from benchmarks.benchmark import (
     ratio_targets,
     times_data,
 )
-from benchmarks.contender import Program, gather, interleave, not_measured
+from benchmarks.contender import Contender, Program, gather, interleave, not_measured
 from benchmarks.layers import make_images
 from benchmarks.pullers import Ours, floor, fresh, pullers
 from benchmarks.registry import REPOSITORY, serving
@@ -63,9 +63,13 @@ def _pull(settings: Settings) -> Outcome:
         makers = [each for kind in images for each in pullers(folder, kind, names[kind])]
         peers, absent = gather(stack, makers)
         worker = stack.enter_context(_worker())
-        ours = [Ours(f"{kind}: {OURS}", folder, worker, name) for kind, name in names.items()]
-        grounds = [floor(f"{kind}: {FLOOR}", folder, image) for kind, image in images.items()]
-        for each in (*grounds, *ours):
+        ours: list[Contender] = [
+            Ours(f"{kind}: {OURS}", folder, worker, name) for kind, name in names.items()
+        ]
+        grounds: list[Contender] = [
+            floor(f"{kind}: {FLOOR}", folder, image) for kind, image in images.items()
+        ]
+        for each in grounds + ours:
             each.once()  # the peers have been tried, too
         samples = interleave([*grounds, *ours, *peers], settings, warm_up=0, rounds=rounds)
         peaks = {kind: _peak(folder, name) for kind, name in names.items()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
 from pycontainer.errors import ImageError
@@ -77,10 +77,14 @@ def store_blob(store: Store, blob: Descriptor, source: Source, tell: Teller) -> 
     """Have a blob in the store that need not be unpacked."""
     if store.has_blob(blob.digest):
         return
-    with store.ingest(blob.digest, blob.size) as writer:
-        for _ in _coming(writer, source, blob, tell):
-            pass
-        writer.commit()
+
+    def attempt() -> None:
+        with _writing(store, blob) as writer:
+            for _ in _coming(writer, source, blob, tell):
+                pass
+            writer.commit()
+
+    _attempted(attempt)
     tell("done", blob.digest, blob.size, blob.size)
 
 
@@ -95,14 +99,20 @@ def _take_in(
     if store.layer(diff_id) is not None:
         tell("there", layer.digest, layer.size, layer.size)
         return
+    _attempted(lambda: _unpack(store, layer, diff_id, source, tell, stop))
+    tell("done", layer.digest, layer.size, layer.size)
+
+
+def _unpack(
+    store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event
+) -> None:
     with ExitStack() as stack:
         tree = stack.enter_context(store.new_layer(diff_id, settled=False))
         if store.has_blob(layer.digest):
             file = stack.enter_context(open(store.open_blob(layer.digest).detach(), "rb", buffering=0))
             unpack_layer(file.read, tree.fd, expected=diff_id)
         else:
-            blob = stack.enter_context(store.ingest(layer.digest, layer.size))
-
+            blob = stack.enter_context(_writing(store, layer))
             # Closed here, not when a traceback is gone: it holds what it reads from.
             coming = stack.enter_context(closing(_coming(blob, source, layer, tell, stop)))
             unpack_layer(_reader(coming), tree.fd, expected=diff_id)
@@ -110,7 +120,38 @@ def _take_in(
                 pass
             blob.commit()
         tree.commit()
-    tell("done", layer.digest, layer.size, layer.size)
+
+
+class _Stopped(ImageError):
+    """Something else failed; what has come is right as far as is known."""
+
+
+class _BadStart(ImageError):
+    """It went wrong after the beginning that an earlier attempt had left, whoever's fault that is."""
+
+
+def _attempted(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except _BadStart:
+        # From the start: nobody can have an image refused by having left something wrong.
+        work()
+
+
+@contextmanager
+def _writing(store: Store, blob: Descriptor) -> Iterator[BlobWriter]:
+    """A writer for the body; what is wrong is not kept for the next attempt."""
+    with store.ingest(blob.digest, blob.size) as writer:
+        left = writer.offset
+        try:
+            yield writer
+        except _Stopped:
+            raise
+        except ImageError as error:
+            writer.discard()
+            if left:
+                raise _BadStart(str(error)) from error
+            raise
 
 
 def _coming(
@@ -125,7 +166,7 @@ def _coming(
     try:
         while piece := stream.read(_PIECE):
             if stop is not None and stop.is_set():
-                raise ImageError("another layer of the image failed")
+                raise _Stopped("another layer of the image failed")
             writer.write(piece)
             position += len(piece)
             tell("download", blob.digest, position, blob.size)

@@ -109,6 +109,22 @@ def unpack_layer(
     )
 
 
+def unpack_file(
+    file: int, tree: int, *, expected: str | None = None, limits: Limits | None = None
+) -> UnpackedLayer:
+    """As :func:`unpack_layer`, from a file that is open at its beginning, with owners.
+
+    For :meth:`~pycontainer.kernel.steward.Steward.call`: as root of a user namespace it gives files to the
+    caller's subordinate ids, and user 999 of the layer is user 999 there.  ``tree`` must be the caller's.  Raises
+    :class:`NotSupported` for owners that the namespace has no number for.
+
+    >>> steward.call(unpack_file, (blob, tree), expected=diff_id)   # doctest: +SKIP
+    """
+    return unpack_layer(
+        lambda count: os.read(file, count), tree, expected=expected, limits=limits, keep_owners=True
+    )
+
+
 class _LayerMaker(TreeMaker):
     """Makes the tree of a layer: with marks in place of the names that stand for them."""
 

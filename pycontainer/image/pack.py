@@ -9,7 +9,6 @@ times of access, sizes of directories or numbers of inodes.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -18,13 +17,14 @@ import attrs
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.image.attributes import kept, shown
+from pycontainer.image.compressor import Compression, compressed
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import Entry, Kind
-from pycontainer.image.tarwriter import END, headers, padding
+from pycontainer.image.tarwriter import TarOutput, padding
 from pycontainer.kernel.descent import Descent
-from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import opened, status_of
-from pycontainer.kernel.layers import Marks
+from pycontainer.kernel.layers import Marks, Namespace
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
 _STEP = "pack the layer"
@@ -74,39 +74,55 @@ def pack_layer(
     ...     pack_layer(upper, file.write, shift=base).diff_id
     'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'
     """
+    bounds = limits or Limits()
+    out = TarOutput(write, bounds.total)
     with named(_STEP), Descent(os.open(".", OPEN_DIRECTORY, dir_fd=upper), one_file_system=True) as walk:
         packing = _Packing(
             walk=walk,
-            write=write,
+            out=out,
             marks=marks or Marks(),
             shift=shift,
             epoch=epoch,
-            limits=limits or Limits(),
+            limits=bounds,
         )
         packing.run()
     return Packed(
-        diff_id=f"sha256:{packing.digest.hexdigest()}",
-        size=packing.size,
-        entries=packing.entries,
+        diff_id=f"sha256:{out.digest.hexdigest()}",
+        size=out.size,
+        entries=out.entries,
         skipped=tuple(packing.skipped),
     )
+
+
+def pack_file(
+    upper: int,
+    file: int,
+    *,
+    compression: Compression = "gzip",
+    namespace: Namespace = "user",
+    shift: int = 0,
+    epoch: int | None = None,
+) -> Packed:
+    """As :func:`pack_layer`, compressed into an open file.
+
+    For :meth:`~pycontainer.kernel.steward.Steward.call`, which reads what belongs to a container's other users.
+
+    >>> steward.call(pack_file, (upper, file), compression="zstd")  # doctest: +SKIP
+    """
+    with compressed(lambda data: write_all(file, data), compression) as out:
+        return pack_layer(upper, out.write, marks=Marks(namespace), shift=shift, epoch=epoch)
 
 
 @attrs.define(kw_only=True)
 class _Packing:
     walk: Descent
-    write: Callable[[bytes], object]
+    out: TarOutput
     marks: Marks
     shift: int
     epoch: int | None
     limits: Limits
-    size: int = 0
-    entries: int = 0
     names: int = 0  # that were listed
     skipped: list[str] = attrs.Factory(list)
-    digest: hashlib._Hash = attrs.Factory(hashlib.sha256)
-    buffer: list[bytes] = attrs.Factory(list)
-    buffered: int = 0
     # What has further names: where it was first, and how many are still to come.
     linked: dict[tuple[int, int], tuple[bytes, int]] = attrs.Factory(dict)
     remembered: int = 0  # bytes that these take
@@ -125,8 +141,7 @@ class _Packing:
                 if not os.path.samestat(status, self.walk.status):
                     raise _changed(path + name)
                 levels.append((path + name + b"/", self._directory(path + name + b"/", status)))
-        self._put(END)
-        self._flush()
+        self.out.end()
 
     def _directory(self, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         """Write what is told of the present directory itself, and go through its names in order."""
@@ -139,7 +154,7 @@ class _Packing:
         )
         # The root as it is made anyway is not told of: its time is that of the last container.
         if path or not plain:
-            self._add(self._described(path or b"./", "directory", status, xattrs=xattrs))
+            self.out.add(self._described(path or b"./", "directory", status, xattrs=xattrs))
         if self.marks.opaque(fd):
             self._mark(path + _OPAQUE)
         with os.scandir(fd) as entries:
@@ -173,9 +188,9 @@ class _Packing:
             self._file(text, whole)
         elif stat.S_ISLNK(status.st_mode):
             if not self._further(whole, status):
-                self._add(self._described(whole, "symlink", status, link=os.readlink(name, dir_fd=fd)))
+                self.out.add(self._described(whole, "symlink", status, link=os.readlink(name, dir_fd=fd)))
         else:
-            self._add(self._described(whole, _KINDS[stat.S_IFMT(status.st_mode)], status))
+            self.out.add(self._described(whole, _KINDS[stat.S_IFMT(status.st_mode)], status))
         return None
 
     def _file(self, name: str, path: bytes) -> None:
@@ -190,15 +205,15 @@ class _Packing:
             if status.st_blocks * 512 < status.st_size and self.marks.only_metadata(self.walk.fd, name):
                 raise NotSupported("a file copied up without content", "mount the overlay with metacopy=off")
             xattrs = self._xattrs(fd, path)
-            self._add(self._described(path, "file", status, size=status.st_size, xattrs=xattrs))
+            self.out.add(self._described(path, "file", status, size=status.st_size, xattrs=xattrs))
             left = status.st_size
             while left:
                 part = os.read(fd, min(left, _CHUNK))
                 if not part:
                     raise _changed(path)
                 left -= len(part)
-                self._put(part)
-            self._put(padding(status.st_size))
+                self.out.put(part)
+            self.out.put(padding(status.st_size))
 
     def _further(self, path: bytes, status: os.stat_result) -> bool:
         """Write a link to what was there before under another name, if it was."""
@@ -214,7 +229,7 @@ class _Packing:
         elif first:
             self.remembered -= len(first) + _OVERHEAD
         if first:
-            self._add(self._described(path, "hardlink", status, link=first))
+            self.out.add(self._described(path, "hardlink", status, link=first))
         return bool(first)
 
     def _described(
@@ -255,31 +270,12 @@ class _Packing:
         return found
 
     def _mark(self, path: bytes) -> None:
-        self._add(Entry(name=path, kind="file", mode=0, uid=0, gid=0, mtime=0))
-
-    def _add(self, entry: Entry) -> None:
-        self.entries += 1
-        self._put(headers(entry))
+        self.out.add(Entry(name=path, kind="file", mode=0, uid=0, gid=0, mtime=0))
 
     def _count(self) -> None:
         self.names += 1
         if self.names > self.limits.entries:
             raise KernelError(errno.EFBIG, _STEP, hint=f"it has more than {self.limits.entries} files")
-
-    def _put(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size > self.limits.total:
-            raise KernelError(errno.EFBIG, _STEP, hint=f"it is more than {self.limits.total} bytes")
-        self.buffer.append(data)
-        self.buffered += len(data)
-        if self.buffered >= _CHUNK:
-            self._flush()
-
-    def _flush(self) -> None:
-        data = b"".join(self.buffer)
-        self.buffer, self.buffered = [], 0
-        self.digest.update(data)
-        self.write(data)
 
 
 def _changed(path: bytes) -> KernelError:

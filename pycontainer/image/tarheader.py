@@ -102,7 +102,7 @@ def parse_records(data: bytes) -> list[tuple[bytes, bytes]]:
         length = decimal(data[position:space]) if space > 0 else 0
         end = position + length
         key, equals, value = data[space + 1 : max(end - 1, 0)].partition(b"=")
-        if end > len(data) or end <= space or data[end - 1 : end] != b"\n" or not key or not equals:
+        if not position < space < end <= len(data) or data[end - 1 : end] != b"\n" or not key or not equals:
             raise ImageError("the archive has a damaged extended header")
         found.append((key, value))
         position = end

@@ -6,9 +6,15 @@ numbers, fractions of seconds, attributes.  Nothing of this machine or moment ge
 
 from __future__ import annotations
 
+import errno
+import hashlib
+from collections.abc import Callable
+
+from pycontainer.errors import KernelError
 from pycontainer.image.tarstream import Entry
 
-END = bytes(1024)
+_END = bytes(1024)
+_PIECE = 1 << 20
 _BLOCK = 512
 _TYPES = {
     "file": b"0", "hardlink": b"1", "symlink": b"2", "character device": b"3", "block device": b"4",
@@ -44,6 +50,48 @@ def headers(entry: Entry) -> bytes:
     text = b"".join(map(_record, records))
     described = _header(b"x", b"././@PaxHeader", b"", 0o644, (0, 0, len(text), 0), (0, 0))
     return described + text + padding(len(text)) + block
+
+
+class TarOutput:
+    """Passes an archive on to ``write``, in large pieces, and hashes it.
+
+    Raises :class:`KernelError`, ``EFBIG``, for more than ``limit`` bytes.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
+        self.size = 0
+        self.entries = 0
+        self.digest = hashlib.sha256()
+        self._write = write
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._ahead = 0
+
+    def add(self, entry: Entry) -> None:
+        """Write what precedes the content of an entry."""
+        self.entries += 1
+        self.put(headers(entry))
+
+    def put(self, data: bytes) -> None:
+        """Write some content, or what pads it."""
+        self.size += len(data)
+        if self.size > self._limit:
+            raise KernelError(errno.EFBIG, "write an archive", hint=f"it is more than {self._limit} bytes")
+        self._pieces.append(data)
+        self._ahead += len(data)
+        if self._ahead >= _PIECE:
+            self._flush()
+
+    def end(self) -> None:
+        """Write the end mark, and all that is left."""
+        self.put(_END)
+        self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces, self._ahead = [], 0
+        self.digest.update(data)
+        self._write(data)
 
 
 def padding(size: int) -> bytes:

@@ -11,13 +11,14 @@ import errno
 import os
 import stat
 
-from pycontainer.errors import ImageError, KernelError, UnsafeArchive
+from pycontainer.errors import ImageError, KernelError, NotSupported, UnsafeArchive
 from pycontainer.image.attributes import check_attributes, give, give_named, shown
 from pycontainer.image.limits import Limits
 from pycontainer.image.parents import OPEN_PARENT, Parents, is_there, parts_of
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.idmap import rules_host
 from pycontainer.kernel.newfiles import NewFiles
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root
 from pycontainer.kernel.tree import remove_tree
@@ -72,7 +73,7 @@ class TreeMaker:
             try:
                 self.add(entry, parts)
             except OSError as error:
-                raise _told(entry, error) from error
+                raise self._told(entry, error) from error
         self._stream.drain()
         self._finish()
 
@@ -227,17 +228,21 @@ class TreeMaker:
         try:
             give(entry, directory, owners=self._owners)
         except OSError as error:
-            raise _told(entry, error) from error
+            raise self._told(entry, error) from error
 
-
-def _told(entry: Entry, error: OSError) -> Exception:
-    """Name the entry in an error, and tell the archive's faults from the host's."""
-    number = error.errno or errno.EIO
-    if number in _ARCHIVE_ERRORS:
-        return ImageError(f"{shown(entry.name)} cannot be: {os.strerror(number)}")
-    if isinstance(error, KernelError):
-        return KernelError(number, error.step, hint=error.hint)
-    return KernelError(number, f"unpack {shown(entry.name)}")
+    def _told(self, entry: Entry, error: OSError) -> Exception:
+        """Name the entry in an error, and tell the archive's faults from the host's."""
+        number = error.errno or errno.EIO
+        if number == errno.EINVAL and self._owners and not rules_host():
+            return NotSupported(
+                f"{shown(entry.name)} belongs to {entry.uid}:{entry.gid}, whom this user namespace has no number for",
+                "grant more subordinate ids in /etc/subuid and /etc/subgid, or say keep_owners=False",
+            )
+        if number in _ARCHIVE_ERRORS:
+            return ImageError(f"{shown(entry.name)} cannot be: {os.strerror(number)}")
+        if isinstance(error, KernelError):
+            return KernelError(number, error.step, hint=error.hint)
+        return KernelError(number, f"unpack {shown(entry.name)}")
 
 
 def _directories_in(fd: int) -> list[str]:

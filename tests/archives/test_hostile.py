@@ -354,3 +354,26 @@ def test_a_layer_without_what_pads_its_end(images: Images, tmp_path: Path) -> No
         files = {"manifest.json": making.text(told), "c": config, "layer": raw}
         [found] = load(images, making.written(tmp_path / "x.tar", making.tar(files)))
         assert Path(found.layers[0], "hello").read_bytes() == bytes(1024 - cut)
+
+
+@pytest.mark.parametrize("files", [LAYOUT, SAVED], ids=["oci", "docker"])
+def test_a_wrong_archive_does_no_harm_to_a_right_one(tmp_path: Path, files: dict[str, bytes]) -> None:
+    """What it had for a layer would be gone on with by whoever has the right one."""
+    for number, name in enumerate({*BLOBS, *LAYERS, CONFIG} & {*files}):
+        images = Images(str(tmp_path / str(number)))
+        bad = {**files, name: bytes(len(files[name]))}
+        with pytest.raises(ImageError):
+            load(images, making.written(tmp_path / "x.tar", making.tar(bad)))
+        assert os.listdir(f"{images.store.path}/ingest") == []
+        assert load(images, making.written(tmp_path / "x.tar", making.tar(files)))[0].name == "app:v1"
+        images.store.close()
+
+
+def test_a_wrong_beginning_is_not_gone_on_with(images: Images, tmp_path: Path) -> None:
+    for digest, content in MADE.blobs.items():
+        with images.store.ingest(digest, len(content)) as writer:
+            writer.write(bytes(len(content) // 2))
+    assert len(os.listdir(f"{images.store.path}/ingest")) == len(MADE.blobs)
+    [found] = load(images, making.folder(tmp_path / "layout", LAYOUT))
+    assert images.get("app:v1") == found
+    assert not images.store.verify().damaged

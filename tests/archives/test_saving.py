@@ -181,3 +181,34 @@ def test_a_full_disk_leaves_what_was_there(images: Images, image: Image, tmp_pat
         check=True,
     )
     assert done.stdout == "".join(f"{errno.ENOSPC} {name} ['x'] before\n" for name in "xyz"), done.stderr
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_to_a_pipe(images: Images, image: Image, tmp_path: Path, buffering: int) -> None:
+    for kind in ("oci", "docker"):
+        images.save(image, tmp_path / kind, format=kind)  # type: ignore[arg-type]
+        reading, writing = os.pipe()
+        with subprocess.Popen(["cat"], stdin=reading, stdout=subprocess.PIPE) as program:
+            os.close(reading)
+            with open(writing, "wb", buffering=buffering) as file:
+                images.save(image, file, format=kind)  # type: ignore[arg-type]
+                assert not file.closed
+            assert program.stdout is not None
+            assert program.stdout.read() == (tmp_path / kind).read_bytes()
+    with pytest.raises(InvalidArgument, match="a directory has a path"):
+        images.save(image, sys.stdout.buffer, format="oci-dir")
+
+
+def test_to_a_pipe_that_nobody_reads(images: Images, image: Image) -> None:
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as file:
+        while True:
+            try:
+                images.save(image, file)
+            except KernelError as error:
+                assert error.errno == errno.EAGAIN
+                break
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb", buffering=0) as file, pytest.raises(KernelError, match="Broken pipe"):
+        images.save(image, file)

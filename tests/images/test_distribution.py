@@ -31,7 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = distribution.layout()
     raw, told = distribution.manifest(place)
     with RealRegistry(directory=tmp_path_factory.mktemp("registry")) as server:
-        with Registry(server.host, auth=lambda host: None) as client:
+        with Registry(server.host, auth=lambda _host: None) as client:
             for each in (*told["layers"], told["config"]):
                 found = Descriptor.from_json(each, "the layout")
 

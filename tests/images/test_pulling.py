@@ -223,7 +223,7 @@ def test_with_a_password_and_a_certificate_of_its_own(engine, other, base, guard
     image = imagery.make_image(engine.images, f"{registry.host}/team/secret:v1", base)
     with pytest.raises(pc.RegistryDenied):
         image.push(ca=authority.certificate)
-    with pytest.raises(pc.RegistryError, match="(?i)certificate"):
+    with pytest.raises(pc.RegistryError, match=r"(?i)certificate"):
         image.push(auth=(USER, PASSWORD))
     image.push(**options)
     with pytest.raises(pc.RegistryDenied):

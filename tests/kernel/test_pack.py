@@ -25,8 +25,9 @@ from pycontainer.image.layer import unpack_layer
 from pycontainer.image.limits import Limits
 from pycontainer.image.pack import Packed, pack_layer
 from pycontainer.image.tarstream import Entry, TarStream
-from pycontainer.image.tarwriter import END, headers
+from pycontainer.image.tarwriter import headers
 from pycontainer.kernel.layers import Marks
+from tests.support.tarball import END
 
 
 def packed(place: Path, **options: object) -> tuple[bytes, Packed]:

@@ -218,3 +218,15 @@ class TestHelpers:
 def test_wrong_arguments(auth: object) -> None:
     with pytest.raises(InvalidArgument, match="auth"):
         Registry("localhost", auth=auth)  # type: ignore[arg-type]
+
+
+@pytest.mark.needs("user")
+def test_a_place_that_is_somebody_elses_has_nothing_for_us(home: Path) -> None:
+    podman(home, {"auths": {"registry.example": {"auth": CODE}}})
+    place = home / "run/containers"
+    place.chmod(0)
+    try:
+        assert find_credential("registry.example") is None
+    finally:
+        place.chmod(0o700)
+    assert find_credential("registry.example") == ME

@@ -27,10 +27,12 @@ PGDATA = "/var/lib/postgresql/data"
 STEPS = (
     "echo 'APT::Install-Recommends false;' > /etc/apt/apt.conf.d/90small; rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin",
     "apt-get update -q && apt-get install -qy python3 && apt-get clean && rm -rf /var/lib/apt/lists/*",
-    "mkdir /etc/postgresql-common && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf;"
-    " apt-get update -q && apt-get install -qy postgresql && apt-get clean && rm -rf /var/lib/apt/lists/*;"
-    f" printf '#!/bin/sh\\nexport ENTERED=yes\\nexec \"$@\"\\n' > {ENTRY} && chmod 755 {ENTRY};"
-    " ln -s /usr/lib/postgresql/15/bin/postgres /usr/local/bin/postgres",
+    (
+        "mkdir /etc/postgresql-common && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf;"
+        " apt-get update -q && apt-get install -qy postgresql && apt-get clean && rm -rf /var/lib/apt/lists/*;"
+        f" printf '#!/bin/sh\\nexport ENTERED=yes\\nexec \"$@\"\\n' > {ENTRY} && chmod 755 {ENTRY};"
+        " ln -s /usr/lib/postgresql/15/bin/postgres /usr/local/bin/postgres"
+    ),
 )
 CONFIG: dict[str, Any] = {
     "User": "postgres",
@@ -175,11 +177,13 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     if stat.S_ISSOCK(status.st_mode):
         return
     entry = tar.gettarinfo(path, name)
+    headers = dict(entry.pax_headers)
     for attribute in os.listxattr(path, follow_symlinks=False):
         if attribute.startswith("trusted.overlay."):
             continue
         value = os.getxattr(path, attribute, follow_symlinks=False)
-        entry.pax_headers[f"SCHILY.xattr.{attribute}"] = value.decode("utf-8", "surrogateescape")
+        headers[f"SCHILY.xattr.{attribute}"] = value.decode("utf-8", "surrogateescape")
+    entry.pax_headers = headers
     if entry.isreg():
         with path.open("rb") as file:
             tar.addfile(entry, file)

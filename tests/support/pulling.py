@@ -41,7 +41,8 @@ def main(root: str, name: str, seed: int) -> None:
 
 
 def tell(*words: str) -> None:
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(words) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

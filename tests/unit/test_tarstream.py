@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
 from pycontainer.image.compression import decompressed
 from pycontainer.image.limits import Limits
+from pycontainer.image.tarheader import parse_records
 from pycontainer.image.tarstream import Entry, TarStream
 from tests.support.tarball import END, entry, header, pax, resum
 
@@ -322,3 +323,19 @@ def test_any_bytes_give_entries_or_an_image_error(changes, mended):
             assert b"\0" not in found.name + found.link
     except ImageError:
         pass
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"x", b"6 a=b\nx", b"6 a=b\nlonger than any number", b"6 a=b\n 6 c=d\n", b"0 a=b\n", b"5 a=b\n", b"7 a=b\n", b"6 a=b ",
+        b"6 a=b\n0 a=b\n", b"-6 a=b\n", b"4 =b\n", b"5 ab\n", b"99999999 a=b\n",
+    ],
+)  # fmt: skip
+def test_records_of_an_extended_header_end(data: bytes) -> None:
+    """A second record without a length was the first one over again, for ever."""
+    if data:
+        with pytest.raises(ImageError):
+            parse_records(data)
+    else:
+        assert parse_records(data) == []

@@ -80,6 +80,8 @@ def _read(path: str) -> Mapping[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.access(os.path.dirname(path), os.X_OK):
+            return None  # the place is somebody else's: /run/containers belongs to root where root has used podman
         raise NotSupported(f"{path} cannot be read: {error.strerror}", fix) from None
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

@@ -139,6 +139,10 @@ class BlobWriter:
             self._places.write_out(BLOBS)
         return found
 
+    def discard(self) -> None:
+        """Have nothing kept for the next attempt: what was written turned out to be wrong."""
+        self._kept = False
+
     @contextmanager
     def _unless_full(self, verb: str) -> Iterator[None]:
         """Name the step of an error, and keep nothing if it is that the disk is full."""
