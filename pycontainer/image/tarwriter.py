@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pycontainer.errors import KernelError
 from pycontainer.image.tarstream import Entry
 
-_END = bytes(1024)
+END = bytes(1024)
 _PIECE = 1 << 20
 _BLOCK = 512
 _TYPES = {
@@ -84,7 +84,7 @@ class TarOutput:
 
     def end(self) -> None:
         """Write the end mark, and all that is left."""
-        self.put(_END)
+        self.put(END)
         self._flush()
 
     def _flush(self) -> None:
