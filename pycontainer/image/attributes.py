@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from pycontainer.errors import UnsafeArchive
 from pycontainer.image.tarstream import Entry
@@ -26,14 +27,19 @@ def check_attributes(entry: Entry) -> None:
 
 
 def give(entry: Entry, file: int, *, owners: bool) -> None:
-    """Give an open file or directory what the archive tells of it, in an order in which nothing gets lost."""
+    """Give an open file what the archive tells of it, in an order in which nothing gets lost."""
     if owners:
         os.fchown(file, entry.uid, entry.gid)  # takes the set-user-id bits and the capabilities away
+    give_xattrs(entry, file, owners=owners)
+    os.fchmod(file, entry.mode)  # after the attributes, which want write permission
+    os.utime(file, ns=(entry.mtime, entry.mtime))
+
+
+def give_xattrs(entry: Entry, file: int, *, owners: bool) -> None:
+    """Give an open file or directory its extended attributes."""
     for key, value in entry.xattrs:
         if key.startswith(b"user.") or (key == _CAPABILITY and owners):
             os.setxattr(file, key, value)
-    os.fchmod(file, entry.mode)  # after the attributes, which want write permission
-    os.utime(file, ns=(entry.mtime, entry.mtime))
 
 
 def give_named(entry: Entry, file: int, *, owners: bool) -> None:
@@ -45,10 +51,12 @@ def give_named(entry: Entry, file: int, *, owners: bool) -> None:
     os.utime(path, ns=(entry.mtime, entry.mtime))
 
 
-def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
+def kept(
+    file: int, is_root: Callable[[int], bool]
+) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[bytes, ...]]:
     """Return the attributes of an open file that a layer keeps, and the names of those that it has no form for.
 
-    ``root`` is the number of the layer's root in it.
+    ``is_root`` tells whether a user is the layer's root.
     """
     try:
         names = sorted(os.fsencode(name) for name in os.listxattr(file))
@@ -61,17 +69,17 @@ def kept(file: int, root: int) -> tuple[tuple[tuple[bytes, bytes], ...], tuple[b
     # "=" ends the name in an extended header.
     found = [(name, os.getxattr(file, name)) for name in names if b"=" not in name]
     return (
-        tuple((name, _unrooted(value, root) if name == _CAPABILITY else value) for name, value in found),
+        tuple((name, _unrooted(value, is_root) if name == _CAPABILITY else value) for name, value in found),
         tuple(name for name in names if b"=" in name),
     )
 
 
-def _unrooted(capability: bytes, root: int) -> bytes:
+def _unrooted(capability: bytes, is_root: Callable[[int], bool]) -> bytes:
     """File capabilities without the root user that revision 3 adds, where that is the layer's own.
 
     Struct vfs_ns_cap_data of linux/capability.h: a word with revision and flags, two pairs of words, the user.
     """
-    if len(capability) != 24 or int.from_bytes(capability[20:], "little") != root:
+    if len(capability) != 24 or not is_root(int.from_bytes(capability[20:], "little")):
         return capability
     return bytes([*capability[:3], _REVISION_2]) + capability[4:20]
 

@@ -24,6 +24,7 @@ from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
 from pycontainer.image.store import Store
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.idmap import rules_host, user_map
 from pycontainer.kernel.layers import Marks, Namespace
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -76,10 +77,13 @@ def pack_into(store: Store, path: str, *, marks: Namespace) -> Packed:
     """Pack a directory into a layer of the store, and have it there unpacked, too."""
     with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
         with compressed(blob.write, "gzip") as writer:
-            diff_id = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), epoch=_epoch()).diff_id
+            ids = None if rules_host() else user_map()  # root's uppers have the container's own numbers
+            made = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), ids=ids, epoch=_epoch())
         size = blob.offset
-        packed = Packed(blob=Descriptor(media_type=_LAYER, digest=blob.commit(), size=size), diff_id=diff_id)
-    take_in(store, packed.blob, diff_id, nowhere, Teller(None))
+        packed = Packed(
+            blob=Descriptor(media_type=_LAYER, digest=blob.commit(), size=size), diff_id=made.diff_id
+        )
+    take_in(store, packed.blob, made.diff_id, nowhere, Teller(None))
     return packed
 
 

@@ -12,13 +12,14 @@ from typing import Any, Literal, Protocol
 
 from pycontainer.errors import ImageError, UnsafeArchive
 from pycontainer.image.limits import Limits
+from pycontainer.image.tarheader import is_header
 from pycontainer.image.zstd import Frames, is_zstd
 
 #: Returns up to so many bytes, and none only at the end.
 Read = Callable[[int], bytes]
 
 #: How many first bytes tell how something is compressed.
-HEAD = 6
+HEAD = 512
 _CHUNK = 1 << 18
 _OUTPUT = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -72,11 +73,15 @@ def _gzip() -> tuple[Callable[[], _Decoder], Any]:
 
 
 def kind_of(head: bytes) -> Literal["gzip", "zstd", "xz", "bzip2", "none"]:
-    """How something is compressed, by its first ``HEAD`` bytes.
+    """How an archive is compressed, by its first ``HEAD`` bytes.
+
+    They begin with a name where it is not, and any file may have the name that looks like a compressor's mark.
 
     >>> kind_of(b"")
     'none'
     """
+    if is_header(head):
+        return "none"
     if head.startswith(_GZIP):
         return "gzip"
     if head.startswith(_XZ):

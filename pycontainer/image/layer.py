@@ -16,6 +16,7 @@ import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 
 import attrs
 
@@ -132,9 +133,9 @@ class _LayerMaker(TreeMaker):
 
     def __init__(self, stream: TarStream, root: int, limits: Limits, *, owners: bool, devices: str) -> None:
         super().__init__(stream, root, limits, owners=owners, devices=devices)
-        self._top = os.fstat(root).st_ino
+        self._top_inode = os.fstat(root).st_ino
         self._opaque: set[int] = set()
-        # The inode of the directory, and the name: what is made of it later hides what is below.
+        # The inode of the directory and the name, where a mark gave way to something else or was never made.
         self._hidden: set[tuple[int, bytes]] = set()
         self._linked = False
 
@@ -147,10 +148,10 @@ class _LayerMaker(TreeMaker):
             return
         super().add(entry, parts)
 
-    def make(self) -> None:
-        super().make()
+    def finish(self) -> None:
         if self._linked:
             remove_tree(self._root, _LINKED)
+        super().finish()
 
     def _is_mark(self, entry: Entry, parts: list[bytes]) -> bool:
         """Make the mark that a name stands for, if it does."""
@@ -180,7 +181,6 @@ class _LayerMaker(TreeMaker):
 
     def _hide(self, parts: list[bytes]) -> None:
         parent, name = self.parents.open(parts[:-1]), parts[-1]
-        self._hidden.add((os.stat(".", dir_fd=parent).st_ino, name))
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
             self.count()
@@ -188,6 +188,14 @@ class _LayerMaker(TreeMaker):
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 self._opaque.add(status.st_ino)
+            elif not stat.S_ISCHR(status.st_mode):
+                self._hidden.add((os.stat(".", dir_fd=parent).st_ino, name))
+
+    def clear(self, parent: int, name: bytes) -> None:
+        status = status_of(parent, name)
+        if status is not None and stat.S_ISCHR(status.st_mode):
+            self._hidden.add((os.stat(".", dir_fd=parent).st_ino, name))
+        super().clear(parent, name)
 
     def make_directory(self, entry: Entry | None, parent: int, name: bytes) -> int:
         inode = super().make_directory(entry, parent, name)
@@ -201,7 +209,7 @@ class _LayerMaker(TreeMaker):
 
     def finish_directory(self, inode: int, directory: int) -> None:
         if inode in self._opaque:
-            self.opaque = self.opaque or inode == self._top
+            self.opaque = self.opaque or inode == self._top_inode
             _mark_opaque(directory)
         super().finish_directory(inode, directory)
 
@@ -217,4 +225,6 @@ def _mark_opaque(directory: int) -> None:
             "put the store on ext4, xfs or btrfs (or on tmpfs since Linux 6.6)",
         ) from None
     if rules_host():
-        os.setxattr(directory, "trusted.overlay.opaque", b"y")
+        # Without the capability in the host's namespace, nobody mounts overlays that read it either.
+        with suppress(PermissionError):
+            os.setxattr(directory, "trusted.overlay.opaque", b"y")

@@ -21,8 +21,10 @@ from pycontainer.image.compressor import Compression, compressed
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import Entry, Kind
 from pycontainer.image.tarwriter import TarOutput, padding
+from pycontainer.image.treemaker import NAMED
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.kinds import opened, status_of
 from pycontainer.kernel.layers import Marks, Namespace
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
@@ -56,14 +58,14 @@ def pack_layer(
     write: Callable[[bytes], object],
     *,
     marks: Marks | None = None,
-    shift: int = 0,
+    ids: IdMap | None = None,
     epoch: int | None = None,
     limits: Limits | None = None,
 ) -> Packed:
     """Pack the upper directory of an overlay (a descriptor, borrowed) as a tar archive, which ``write`` is given.
 
-    What ``marks`` reads as hidden becomes ``.wh.`` names.  The owners there are ``shift``
-    ahead of the layer's; lower ones are refused.  ``epoch`` (``SOURCE_DATE_EPOCH``, in seconds) is the latest time of anything.  Sockets are
+    What ``marks`` reads as hidden becomes ``.wh.`` names.  ``ids`` is the map of
+    the container's user namespace where the directory has the host's numbers for its users.  ``epoch`` (``SOURCE_DATE_EPOCH``, in seconds) is the latest time of anything.  Sockets are
     left out, and what no path could name: the result tells of them.  The archive is right only while nobody
     writes to the directory.
 
@@ -71,7 +73,7 @@ def pack_layer(
     ``limits`` lets an archive hold, with ``ESTALE`` for what was changed meanwhile.
 
     >>> with open("layer.tar", "wb") as file:               # doctest: +SKIP
-    ...     pack_layer(upper, file.write, shift=base).diff_id
+    ...     pack_layer(upper, file.write, ids=launched.map).diff_id
     'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'
     """
     bounds = limits or Limits()
@@ -81,7 +83,7 @@ def pack_layer(
             walk=walk,
             out=out,
             marks=marks or Marks(),
-            shift=shift,
+            ids=ids,
             epoch=epoch,
             limits=bounds,
         )
@@ -100,7 +102,7 @@ def pack_file(
     *,
     compression: Compression = "gzip",
     namespace: Namespace = "user",
-    shift: int = 0,
+    ids: IdMap | None = None,
     epoch: int | None = None,
 ) -> Packed:
     """As :func:`pack_layer`, compressed into an open file.
@@ -110,7 +112,7 @@ def pack_file(
     >>> steward.call(pack_file, (upper, file), compression="zstd")  # doctest: +SKIP
     """
     with compressed(lambda data: write_all(file, data), compression) as out:
-        return pack_layer(upper, out.write, marks=Marks(namespace), shift=shift, epoch=epoch)
+        return pack_layer(upper, out.write, marks=Marks(namespace), ids=ids, epoch=epoch)
 
 
 @attrs.define(kw_only=True)
@@ -118,7 +120,7 @@ class _Packing:
     walk: Descent
     out: TarOutput
     marks: Marks
-    shift: int
+    ids: IdMap | None
     epoch: int | None
     limits: Limits
     names: int = 0  # that were listed
@@ -147,11 +149,7 @@ class _Packing:
         """Write what is told of the present directory itself, and go through its names in order."""
         fd = self.walk.fd
         xattrs = self._xattrs(fd, path)
-        plain = (
-            stat.S_IMODE(status.st_mode) == 0o755
-            and not xattrs
-            and (status.st_uid, status.st_gid) == (self.shift, self.shift)
-        )
+        plain = stat.S_IMODE(status.st_mode) == 0o755 and not xattrs and self._owner(path, status) == (0, 0)
         # The root as it is made anyway is not told of: its time is that of the last container.
         if path or not plain:
             self.out.add(self._described(path or b"./", "directory", status, xattrs=xattrs))
@@ -177,13 +175,13 @@ class _Packing:
                 "rename or remove the file",
             )
         if len(whole) + len(_OPAQUE) >= self.limits.name:  # or that of its mark
-            self.skipped.append(f"{os.fsdecode(whole[:200])}...: the path is too long")
+            self._skip(f"{os.fsdecode(whole[:200])}...: the path is too long")
         elif self.marks.whiteout(fd, text, status):
             self._mark(path + _WHITEOUT + name)
         elif stat.S_ISDIR(status.st_mode):
             return status
         elif stat.S_ISSOCK(status.st_mode):
-            self.skipped.append(f"{os.fsdecode(whole)}: a socket")
+            self._skip(f"{os.fsdecode(whole)}: a socket")
         elif stat.S_ISREG(status.st_mode):
             self._file(text, whole)
         elif stat.S_ISLNK(status.st_mode):
@@ -242,12 +240,7 @@ class _Packing:
         link: bytes = b"",
         xattrs: tuple[tuple[bytes, bytes], ...] = (),
     ) -> Entry:
-        uid, gid = status.st_uid - self.shift, status.st_gid - self.shift
-        if min(uid, gid) < 0:
-            raise NotSupported(
-                f"{shown(path)} belongs to {status.st_uid}:{status.st_gid}, whom the container has no number for",
-                "change its owner",
-            )
+        uid, gid = self._owner(path, status)
         seconds = min(max(status.st_mtime_ns // 10**9, -_LARGEST_TIME), _LARGEST_TIME)
         return Entry(
             name=path,
@@ -262,12 +255,32 @@ class _Packing:
             device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if "device" in kind else (0, 0),
         )
 
+    def _owner(self, path: bytes, status: os.stat_result) -> tuple[int, int]:
+        """Return the layer's numbers of a file's owners."""
+        if self.ids is None:
+            return status.st_uid, status.st_gid
+        uid, gid = self.ids.inside(status.st_uid, status.st_gid)
+        if uid is None or gid is None:
+            raise NotSupported(
+                f"{shown(path)} belongs to {status.st_uid}:{status.st_gid}, whom the container has no number for",
+                "change its owner",
+            )
+        return uid, gid
+
+    def _is_root(self, uid: int) -> bool:
+        return (uid if self.ids is None else self.ids.inside(uid, uid)[0]) == 0
+
     def _xattrs(self, fd: int, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        found, odd = kept(fd, self.shift)
-        self.skipped += [f"{os.fsdecode(path)}: the attribute {shown(name)}" for name in odd]
+        found, odd = kept(fd, self._is_root)
+        for name in odd:
+            self._skip(f"{os.fsdecode(path)}: the attribute {shown(name)}")
         if sum(len(key) + len(value) for key, value in found) > self.limits.pax // 2:
             raise KernelError(errno.EFBIG, _STEP, hint=f"the attributes of {shown(path)} are too large")
         return found
+
+    def _skip(self, note: str) -> None:
+        if len(self.skipped) < NAMED:
+            self.skipped.append(note)
 
     def _mark(self, path: bytes) -> None:
         self.out.add(Entry(name=path, kind="file", mode=0, uid=0, gid=0, mtime=0))

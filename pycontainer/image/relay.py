@@ -34,6 +34,7 @@ def relayed(read: Read, work: Callable[[Read], None]) -> None:
         while (part := read(_PIECE)) and relay.put(part):
             pass
         relay.put(b"")
+        thread.join()
     except BaseException:
         relay.abandon()
         raise

@@ -10,6 +10,7 @@ import attrs
 from pycontainer.errors import ImageError
 from pycontainer.image.sparse import decimal
 
+_BLOCK = 512
 LARGEST_SIZE = (1 << 63) - 1
 _MAGIC_POSIX = b"ustar\x00"
 _LARGEST_ID = (1 << 32) - 2
@@ -49,6 +50,8 @@ def number(field: bytes) -> int:
 
 def check_sum(block: bytes) -> None:
     """Raise :class:`ImageError` unless a header's checksum is right: the sum of its bytes, its own field blank."""
+    if len(block) < _BLOCK:
+        raise ImageError("the archive is truncated")
     told = number(block[148:156])
     # Half of an adler32 is the sum of up to 256 bytes, and one: ten times as fast as Python's sum().
     plain = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(block[148:156]) + 256
@@ -58,6 +61,15 @@ def check_sum(block: bytes) -> None:
     # Old tars summed signed bytes.
     if told != plain - 256 * sum(byte > 127 for byte in rest):
         raise ImageError("this is no tar archive, or it is damaged: a header's checksum is wrong")
+
+
+def is_header(block: bytes) -> bool:
+    """Are these bytes a header, as far as its checksum tells?"""
+    try:
+        check_sum(block)
+    except ImageError:
+        return False
+    return True
 
 
 def bounded(value: int, what: str, smallest: int, largest: int) -> int:

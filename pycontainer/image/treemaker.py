@@ -12,7 +12,7 @@ import os
 import stat
 
 from pycontainer.errors import ImageError, KernelError, NotSupported, UnsafeArchive
-from pycontainer.image.attributes import check_attributes, give, give_named, shown
+from pycontainer.image.attributes import check_attributes, give, give_named, give_xattrs, shown
 from pycontainer.image.limits import Limits
 from pycontainer.image.parents import OPEN_PARENT, Parents, is_there, parts_of
 from pycontainer.image.tarstream import Entry, TarStream
@@ -24,6 +24,10 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root
 from pycontainer.kernel.tree import remove_tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: How many of those that are left out are named in the result.
+NAMED = 1000
+#: What a directory is given that no entry describes.
+_PLAIN = (0, 0, 0o755, None)
 #: What hostile names and links make the kernel answer; the archive's fault, not the host's.
 _ARCHIVE_ERRORS = {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
@@ -40,7 +44,9 @@ class TreeMaker:
         self.size = 0
         self.skipped: list[str] = []
         self._stream = stream
-        self._root = root
+        # Of its own: should the thread be left behind by an impatient caller, it writes nowhere else.
+        self._top = Fd(os.dup(root))
+        self._root = self._top.fileno()
         self._limits = limits
         self._owners = owners
         self._devices = devices
@@ -52,8 +58,8 @@ class TreeMaker:
             "hardlink": self._hardlink,
             "fifo": self._fifo,
         }
-        # By inode: a path may lead elsewhere when the end has come.
-        self._directories: dict[int, Entry | None] = {os.fstat(root).st_ino: None}
+        # Owners, mode and time by inode: a path may lead elsewhere when the end has come.
+        self._directories: dict[int, tuple[int, int, int, int | None]] = {}
         #: The directories that entries are in; what is missing on the way to them is made.
         self.parents = Parents(root, make=self.make_directory, gives_way=self.gives_way)
 
@@ -62,6 +68,7 @@ class TreeMaker:
 
     def __exit__(self, *_: object) -> None:
         self.parents.close()
+        self._top.close()
 
     def make(self) -> None:
         """Make all entries of the stream, and read it to its end."""
@@ -73,21 +80,22 @@ class TreeMaker:
             try:
                 self.add(entry, parts)
             except OSError as error:
-                raise self._told(entry, error) from error
+                raise self._told(entry.name, (entry.uid, entry.gid), error) from error
         self._stream.drain()
-        self._finish()
+        self.finish()
 
     def add(self, entry: Entry, parts: list[bytes]) -> None:
         """Make what the entry describes, in place of what has its name."""
         if not parts:
             if entry.kind != "directory":  # CVE-2021-29136: a link here would be the next one's root
                 raise UnsafeArchive(f"the archive makes its root {entry.kind}")
-            self._directories[os.fstat(self._root).st_ino] = entry
+            self._describe(entry, self._root, b".")
             return
         if entry.kind in {"character device", "block device"}:
             if self._devices == "refuse":
                 raise UnsafeArchive(f"{shown(entry.name)} is a {entry.kind}")
-            self.skipped.append(os.fsdecode(b"/".join(parts)))
+            if len(self.skipped) < NAMED:
+                self.skipped.append(os.fsdecode(b"/".join(parts)))
             return
         name = parts[-1]
         parent = self.parents.open(parts[:-1])
@@ -101,7 +109,7 @@ class TreeMaker:
         try:
             make(entry, parent, name)
         except FileExistsError:
-            self._clear(parent, name)
+            self.clear(parent, name)
             make(entry, parent, name)
 
     def make_directory(self, entry: Entry | None, parent: int, name: bytes) -> int:
@@ -111,10 +119,19 @@ class TreeMaker:
             self.count()
         except FileExistsError:
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                self._clear(parent, name)
+                self.clear(parent, name)
                 os.mkdir(name, stat.S_IRWXU, dir_fd=parent)
+        if entry is not None:
+            return self._describe(entry, parent, name)
+        return os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino
+
+    def _describe(self, entry: Entry, parent: int, name: bytes) -> int:
+        """Give a directory its attributes, and remember the rest, which what is made in it would change."""
+        if entry.xattrs:
+            with Fd(os.open(name, OPEN_DIRECTORY, dir_fd=parent)) as directory:
+                give_xattrs(entry, directory.fileno(), owners=self._owners)
         inode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino
-        self._directories[inode] = entry
+        self._directories[inode] = (entry.uid, entry.gid, entry.mode, entry.mtime)
         return inode
 
     def _file(self, entry: Entry, parent: int, name: bytes) -> None:
@@ -130,7 +147,7 @@ class TreeMaker:
         try:
             self._new.file(parent, name, *held, entry.size)
         except FileExistsError:
-            self._clear(parent, name)
+            self.clear(parent, name)
             self._new.file(parent, name, *held, entry.size)
 
     def _link(self, entry: Entry, parent: int, name: bytes) -> None:
@@ -188,7 +205,7 @@ class TreeMaker:
         """May what is at ``name`` be replaced because an entry needs a directory there?"""
         return False
 
-    def _clear(self, parent: int, name: bytes) -> None:
+    def clear(self, parent: int, name: bytes) -> None:
         """Remove what has this name, whatever it is."""
         if is_there(parent, name):
             remove_tree(parent, name)
@@ -200,7 +217,7 @@ class TreeMaker:
         if self._made > self._limits.entries:
             raise UnsafeArchive(f"the archive makes more than {self._limits.entries} files")
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Give the directories their attributes, the lowest first: some shut their owner out."""
         top = os.open(".", OPEN_DIRECTORY, dir_fd=self._root)
         with named("unpack the directories"), Descent(top) as walk:
@@ -213,36 +230,37 @@ class TreeMaker:
                 levels.pop()
                 inode = walk.status.st_ino
                 with Fd(os.dup(walk.fd)) as finished:
+                    name = walk.path()
                     if levels:
                         walk.up()
-                    self.finish_directory(inode, finished.fileno())
+                    try:
+                        self.finish_directory(inode, finished.fileno())
+                    except OSError as error:
+                        owner = self._directories.get(inode, _PLAIN)
+                        raise self._told(os.fsencode(name or "."), owner[:2], error) from error
 
     def finish_directory(self, inode: int, directory: int) -> None:
-        """Give a directory its attributes."""
-        entry = self._directories.get(inode)
-        if entry is None:  # no entry describes it: a plain one of root's
-            if self._owners:
-                os.fchown(directory, 0, 0)
-            os.fchmod(directory, 0o755)
-            return
-        try:
-            give(entry, directory, owners=self._owners)
-        except OSError as error:
-            raise self._told(entry, error) from error
+        """Give a directory its owners, mode and time."""
+        uid, gid, mode, mtime = self._directories.get(inode, _PLAIN)
+        if self._owners:
+            os.fchown(directory, uid, gid)
+        os.fchmod(directory, mode)
+        if mtime is not None:
+            os.utime(directory, ns=(mtime, mtime))
 
-    def _told(self, entry: Entry, error: OSError) -> Exception:
+    def _told(self, name: bytes, owner: tuple[int, int], error: OSError) -> Exception:
         """Name the entry in an error, and tell the archive's faults from the host's."""
         number = error.errno or errno.EIO
         if number == errno.EINVAL and self._owners and not rules_host():
             return NotSupported(
-                f"{shown(entry.name)} belongs to {entry.uid}:{entry.gid}, whom this user namespace has no number for",
+                f"{shown(name)} belongs to {owner[0]}:{owner[1]}, whom this user namespace has no number for",
                 "grant more subordinate ids in /etc/subuid and /etc/subgid, or say keep_owners=False",
             )
         if number in _ARCHIVE_ERRORS:
-            return ImageError(f"{shown(entry.name)} cannot be: {os.strerror(number)}")
+            return ImageError(f"{shown(name)} cannot be: {os.strerror(number)}")
         if isinstance(error, KernelError):
             return KernelError(number, error.step, hint=error.hint)
-        return KernelError(number, f"unpack {shown(entry.name)}")
+        return KernelError(number, f"unpack {shown(name)}")
 
 
 def _directories_in(fd: int) -> list[str]:

@@ -16,7 +16,7 @@ from pycontainer.image.treemaker import TreeMaker
 
 @attrs.frozen(kw_only=True)
 class Unpacked:
-    """What came of it: how many entries, bytes of files with their holes, and the devices left out."""
+    """What came of it: how many entries, bytes of files with their holes, and the first of the devices left out."""
 
     entries: int
     size: int

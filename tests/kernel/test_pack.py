@@ -26,12 +26,15 @@ from pycontainer.image.limits import Limits
 from pycontainer.image.pack import Packed, pack_layer
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.image.tarwriter import headers
+from pycontainer.kernel.idmap import IdMap, user_map
 from pycontainer.kernel.layers import Marks
 from tests.support.tarball import END
 
 
 def packed(place: Path, **options: object) -> tuple[bytes, Packed]:
     parts: list[bytes] = []
+    # What an ordinary user makes is that of the container's root.
+    options.setdefault("ids", None if os.geteuid() == 0 else user_map())
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
         found = pack_layer(fd, parts.append, **options)  # type: ignore[arg-type]
@@ -210,7 +213,7 @@ def test_a_file_that_shrinks_is_an_error_and_one_that_grows_is_as_long_as_it_was
             written.append(len(data))
             os.truncate(upper / "file", size)
 
-        pack_layer(fd, write)
+        pack_layer(fd, write, ids=None if os.geteuid() == 0 else user_map())
         return sum(written)
 
     try:
@@ -262,7 +265,7 @@ def test_owners_and_capabilities_are_those_of_the_container(upper):
     os.chown(upper / "ping", base + 1000, base + 15)
     three = bytes.fromhex("0100000300040000000000000000000000000000") + base.to_bytes(4, "little")
     os.setxattr(upper / "ping", "security.capability", three)
-    data, _ = packed(upper, shift=base)
+    data, _ = packed(upper, ids=IdMap.block(base))
     [entry] = TarStream(io.BytesIO(data).read).entries()
     assert (entry.uid, entry.gid) == (1000, 15)
     assert dict(entry.xattrs) == {
@@ -270,7 +273,7 @@ def test_owners_and_capabilities_are_those_of_the_container(upper):
     }
     os.chown(upper / "ping", 5, 5)
     with pytest.raises(NotSupported, match="no number"):
-        packed(upper, shift=base)
+        packed(upper, ids=IdMap.block(base))
 
 
 def test_the_root_is_told_of_where_it_is_another(tmp_path, upper):

@@ -93,6 +93,13 @@ def test_compressed_data_that_ends_early_or_is_followed_by_other_data_is_refused
     assert read_all(packed + bytes(512))
 
 
+@pytest.mark.parametrize(
+    "name", [b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"]
+)
+def test_a_name_may_look_like_the_mark_of_a_compressor(name):
+    assert one(entry(name, data=b"x")).name == name
+
+
 def test_a_frame_that_zstd_passes_over_may_come_first():
     skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
     assert read_all(skippable + COMPRESSIONS["zstd"](honest(tarfile.PAX_FORMAT)))
