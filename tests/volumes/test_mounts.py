@@ -515,7 +515,7 @@ def test_files_of_a_volume_are_reached_from_outside(name, tmp_path):
     run = pc.default_engine().prepare("host:", ["sleep", "60"], mounts=[f"{name}:/data"])
     run.start()
     try:
-        with pytest.raises(pc.StateError, match="in use by run [0-9a-f]{12}:"):
+        with pytest.raises(pc.StateError, match=r"in use by run [0-9a-f]{12}:"):
             volume(name).remove()
     finally:
         run.abort()
