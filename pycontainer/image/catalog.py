@@ -100,10 +100,18 @@ class Catalog:
         found = [(digest, Reference.parse(name).familiar) for name, digest in sorted(names.items())]
         named = set(names.values())
         found += [(each.digest, each.digest) for each in self.store.images() if each.digest not in named]
-        return [self._image(digest, name) for digest, name in found]
+        there = []
+        for digest, name in found:
+            with suppress(ImageNotFound):  # removed meanwhile
+                there.append(self._image(digest, name))
+        return there
 
     def _image(self, digest: str, name: str) -> Image:
         """The image of a manifest in the store."""
+        with self.store.hold(digest):
+            return self._held_image(digest, name)
+
+    def _held_image(self, digest: str, name: str) -> Image:
         store = self.store
         manifest = parse_manifest(store.read_blob(digest), None, f"the manifest of {name}")
         if not isinstance(manifest, Manifest):
