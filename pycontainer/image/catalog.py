@@ -26,7 +26,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.image.images import Images
-    from pycontainer.image.store import Collected, Store
+    from pycontainer.image.store import Collected, Store, Usage
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 #: How many names are remembered with what they stand for.
@@ -105,6 +105,10 @@ class Catalog:
             with suppress(ImageNotFound):  # removed meanwhile
                 there.append(self._image(digest, name))
         return there
+
+    def usage(self) -> dict[str, Usage]:
+        """What each image takes on the disk, in bytes, by its digest: its own, and shared with others."""
+        return self.store.usage()
 
     def _image(self, digest: str, name: str) -> Image:
         """The image of a manifest in the store."""
