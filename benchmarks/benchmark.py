@@ -62,7 +62,7 @@ class Benchmark:
     name: str
     description: str
     measure: Callable[[Settings], Outcome]
-    #: Takes minutes even so: ``--quick`` leaves it out, unless it is named.
+    #: Takes minutes and room on the disk: done only when it is named.
     long: bool = False
 
 

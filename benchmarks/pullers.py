@@ -109,6 +109,51 @@ class Ours:
         """The program is its maker's."""
 
 
+class Command:
+    """A command of a program that serves others, too."""
+
+    def __init__(self, name: str, program: Program, command: str) -> None:
+        self.name = name
+        self._program = program
+        self._command = command
+
+    def once(self) -> float:
+        return self._program.seconds(self._command)
+
+    def close(self) -> None:
+        """The program is its maker's."""
+
+
+class Inserting:
+    """``umoci insert``: a new file of 1 MB as one more layer of the image, which nothing has unpacked."""
+
+    def __init__(self, name: str, folder: str, image: str) -> None:
+        self.name = name
+        self._folder = folder
+        self._count = 0
+        found("umoci")
+        call(
+            [found("skopeo"), "copy", "--quiet", "--src-tls-verify=false", f"docker://{image}", self._layout]
+        )
+
+    @property
+    def _layout(self) -> str:
+        return f"oci:{self._folder}/layout:image"
+
+    def once(self) -> float:
+        self._count += 1
+        with open(f"{self._folder}/new", "wb") as file:
+            file.write(os.urandom(1_000_000))
+        image = self._layout.removeprefix("oci:")
+        command = ["umoci", "insert", "--image", image, "--tag", f"v{self._count}"]
+        start = time.perf_counter()
+        call([*command, file.name, "/usr/share/new"])
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
 def call(command: Sequence[str]) -> None:
     """Run a command, which must succeed; stdout is thrown away."""
     with tempfile.TemporaryFile() as errors:

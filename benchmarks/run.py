@@ -51,14 +51,14 @@ def main(argv: list[str]) -> int:
 def _wanted(benchmark: Benchmark, options: argparse.Namespace) -> bool:
     if options.only:
         return benchmark.name in options.only
-    return not (options.quick and benchmark.long)
+    return not benchmark.long
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="What the library costs, measured beside programs that do the same.",
-        epilog="\n".join(f"{each.name:20}{each.description}" for each in CATALOG),
+        epilog="\n".join(map(_line, CATALOG)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [each.name for each in CATALOG]
@@ -70,12 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="20 rounds, 250 starts, without what takes minutes; recorded only with --output",
+        help="20 rounds, 250 starts; recorded only with --output",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="the record (default benchmarks/results/latest.json)"
     )
     return parser
+
+
+def _line(benchmark: Benchmark) -> str:
+    rest = " (when named with --only)" if benchmark.long else ""
+    return f"{benchmark.name:20}{benchmark.description}{rest}"
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from pycontainer.kernel.overlay import OverlayMount as OverlayMount
     from pycontainer.kernel.process import Process as Process
     from pycontainer.volume import Volume as Volume
+    from pycontainer.volume import VolumeInfo as VolumeInfo
+    from pycontainer.volume import Volumes as Volumes
 
 #: Where each public name lives.
 _HOMES = {
@@ -93,7 +95,7 @@ _HOMES = {
     "kernel.namespace": ("Namespace", "NamespaceSet"),
     "kernel.overlay": ("OverlayMount",),
     "kernel.process": ("Process",),
-    "volume": ("Volume",),
+    "volume": ("Volume", "VolumeInfo", "Volumes"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 
 from benchmarks.benchmark import (
     Benchmark,
@@ -20,7 +20,7 @@ from benchmarks.benchmark import (
 )
 from benchmarks.contender import Contender, Program, gather, interleave, not_measured
 from benchmarks.layers import make_images
-from benchmarks.pullers import Ours, floor, fresh, pullers
+from benchmarks.pullers import Command, Inserting, Ours, floor, fresh, pullers
 from benchmarks.registry import REPOSITORY, serving
 from benchmarks.samples import Samples, times_table
 
@@ -31,6 +31,7 @@ _MOST = 8
 _ROUND = 5 << 30
 _PATIENCE = 300.0
 _MIB = 1 << 20
+_INSERT = "umoci insert"
 _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -108,28 +109,42 @@ def _peak(folder: str, name: str) -> int:
 
 
 @contextmanager
-def _having() -> Iterator[Program]:
-    """A worker that has pulled the image."""
+def _having(folder: str) -> Iterator[tuple[Program, str]]:
+    """A worker that has pulled the image, whose files are below ``folder``; and the name of the image."""
     images, _ = make_images()
-    with _folder() as folder, serving(folder, {"gzip": images["gzip"]}) as host, _worker() as worker:
-        worker.seconds(f"have {folder}/engine {host}/{REPOSITORY}:gzip", _PATIENCE)
-        yield worker
-
-
-def _verb(settings: Settings, command: str, text: str) -> Outcome:
-    with _having() as worker:
-        with closing(worker.contender(command)) as contender:
-            found = interleave([contender], settings, rounds=max(10, settings.rounds // 5))
-    targets = [Target(text=f"{text}, median, ms", value=found[0].median * 1000, bound=10)]
-    return Outcome(tables=[times_table(found, OURS)], targets=targets, data=times_data(found, []))
+    with serving(folder, {"gzip": images["gzip"]}) as host, _worker() as worker:
+        name = f"{host}/{REPOSITORY}:gzip"
+        worker.seconds(f"have {folder}/engine {name}", _PATIENCE)
+        yield worker, name
 
 
 def _commit(settings: Settings) -> Outcome:
-    return _verb(settings, "commit", "commit of 1 MB")
+    with _folder() as folder, _having(folder) as (worker, name), ExitStack() as stack:
+        peers, absent = gather(stack, [(_INSERT, lambda: Inserting(_INSERT, folder, name))])
+        ours = Command("pycontainer commit", worker, "commit")
+        samples = interleave([ours, *peers], settings, rounds=_many(settings))
+    return _single_digit(samples, ours.name, absent)
 
 
 def _fork(settings: Settings) -> Outcome:
-    return _verb(settings, "fork 10", "ten forks")
+    with _folder() as folder, _having(folder) as (worker, _):
+        ours = Command("pycontainer fork(10)", worker, "fork 10")
+        samples = interleave([ours], settings, rounds=_many(settings))
+    return _single_digit(samples, ours.name, [])
+
+
+def _many(settings: Settings) -> int:
+    return max(10, settings.rounds // 5)
+
+
+def _single_digit(samples: list[Samples], name: str, absent: list[tuple[str, str]]) -> Outcome:
+    ours = next(each for each in samples if each.name == name)
+    return Outcome(
+        tables=[times_table(samples, name)],
+        targets=[Target(text="milliseconds, median", value=ours.median * 1000, bound=10)],
+        notes=not_measured(absent),
+        data=times_data(samples, absent),
+    )
 
 
 PULL = Benchmark(
@@ -140,7 +155,7 @@ PULL = Benchmark(
 )
 COMMIT = Benchmark(
     name="commit",
-    description="commit a change of 1 MB to that image",
+    description="commit a stopped container of that image that has written 1 MB",
     measure=_commit,
     long=True,
 )

@@ -47,7 +47,7 @@ class OneShot(Command):
         wants_upper = self._wants_changes or self._spec.size is not None
         # What the image declares a volume is thrown away with the rest, unless the rest cannot be written to.
         volumes = attach(
-            self._workspace, self._spec, name=name, who=f"a run, {name}", declared=self._spec.read_only
+            self._workspace, self._spec, name=name, who=f"run {name}", declared=self._spec.read_only
         )
         self._closers.append(volumes.close)
         layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True, mounts=volumes.mounts)

@@ -160,8 +160,13 @@ def _plain_owner() -> tuple[int, int]:
 
 
 def _is_directory_in(image: Image, subpath: str) -> bool:
-    with Lowers(image.layers[::-1], Marks(image.marks or "user")) as lowers:
-        entry = lowers.find(f"/{subpath}")
+    try:
+        with Lowers(image.layers[::-1], Marks(image.marks or "user")) as lowers:
+            entry = lowers.find(f"/{subpath}")
+    except OSError as error:
+        if error.errno == errno.EACCES:  # another user's of the container, which can get there
+            return True
+        raise
     if entry is None:
         raise InvalidArgument("subpath", subpath, f"it is not there, in the image {image.name}")
     return stat.S_ISDIR(entry.status.st_mode)

@@ -26,7 +26,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.image.images import Images
-    from pycontainer.image.store import Collected, Store
+    from pycontainer.image.store import Collected, Store, Usage
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 #: How many names are remembered with what they stand for.
@@ -100,10 +100,22 @@ class Catalog:
         found = [(digest, Reference.parse(name).familiar) for name, digest in sorted(names.items())]
         named = set(names.values())
         found += [(each.digest, each.digest) for each in self.store.images() if each.digest not in named]
-        return [self._image(digest, name) for digest, name in found]
+        there = []
+        for digest, name in found:
+            with suppress(ImageNotFound):  # removed meanwhile
+                there.append(self._image(digest, name))
+        return there
+
+    def usage(self) -> dict[str, Usage]:
+        """What each image takes on the disk, in bytes, by its digest: its own, and shared with others."""
+        return self.store.usage()
 
     def _image(self, digest: str, name: str) -> Image:
         """The image of a manifest in the store."""
+        with self.store.hold(digest):
+            return self._held_image(digest, name)
+
+    def _held_image(self, digest: str, name: str) -> Image:
         store = self.store
         manifest = parse_manifest(store.read_blob(digest), None, f"the manifest of {name}")
         if not isinstance(manifest, Manifest):

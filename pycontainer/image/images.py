@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import IO, TYPE_CHECKING, Literal, TypedDict
 
 from pycontainer.errors import ImageError, ImageNotFound
 from pycontainer.home import default_root
@@ -73,7 +73,7 @@ class Images(Catalog):
 
     def load(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | IO[bytes],
         *,
         platform: str | None = None,
         progress: Listener | None = None,
@@ -89,7 +89,7 @@ class Images(Catalog):
     def save(
         self,
         images: str | Image | Sequence[str | Image],
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | IO[bytes],
         *,
         format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (as other programs call it)
         progress: Listener | None = None,

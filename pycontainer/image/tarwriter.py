@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pycontainer.errors import KernelError
 from pycontainer.image.tarstream import Entry
 
-_END = bytes(1024)
+END = bytes(1024)
 _PIECE = 1 << 20
 _BLOCK = 512
 _TYPES = {
@@ -25,13 +25,15 @@ _LARGEST_NUMBER = 8**11 - 1
 _NAME = 100
 
 
-def headers(entry: Entry) -> bytes:
+def headers(entry: Entry, further: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """Return what precedes the content of an entry; ``segments`` are none of it, so a file has no holes.
+
+    ``further`` are more records of its extended header, such as those that tell of holes.
 
     >>> len(headers(Entry(name=b"etc/", kind="directory", mode=0o755, uid=0, gid=0, mtime=0)))
     512
     """
-    records: list[tuple[bytes, bytes]] = []
+    records = list(further)
     seconds, fraction = divmod(entry.mtime, 10**9)
     numbers = (
         _number(records, b"uid", entry.uid, _LARGEST_ID),
@@ -84,7 +86,7 @@ class TarOutput:
 
     def end(self) -> None:
         """Write the end mark, and all that is left."""
-        self.put(_END)
+        self.put(END)
         self._flush()
 
     def _flush(self) -> None:

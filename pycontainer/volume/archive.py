@@ -11,22 +11,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 import attrs
 
+from pycontainer.image.tarstream import Entry, Kind
+from pycontainer.image.tarwriter import END, headers, padding
 from pycontainer.kernel.copytree import attributes_of
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import opened, status_of
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
-_BLOCK = 512
 _CHUNK = 1 << 20
 _PIECES = 1 << 16
 _FIND = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE, _LINK, _SYMLINK, _DIRECTORY, _FIFO, _EXTENDED = b"0", b"1", b"2", b"5", b"6", b"x"
-_LARGEST_ID = 0o7777777
-_LARGEST_SIZE = 0o77777777777
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +64,7 @@ def write_archive(source: int, target: int) -> Archived:
                     if levels:
                         walk.up()
                         path.pop()
-        write_all(target, bytes(2 * _BLOCK))
+        write_all(target, END)
         return Archived(entries=work.count, size=work.size, skipped=tuple(work.skipped))
 
 
@@ -77,7 +77,7 @@ class _Writer:
         self._linked: dict[tuple[int, int], bytes] = {}
 
     def directory(self, path: list[bytes], walk: Descent) -> None:
-        self._header(b"/".join(path) + b"/", _DIRECTORY, walk.status, pax=_extended(walk.fd))
+        self._header(b"/".join(path) + b"/", "directory", walk.status, xattrs=_attributes(walk.fd))
 
     def entries(self, path: list[bytes], walk: Descent) -> list[str]:
         """Write what is no directory in the present one, and return the directories, last first."""
@@ -95,50 +95,50 @@ class _Writer:
         return directories[::-1]
 
     def _entry(self, path: bytes, parent: int, name: str, status: os.stat_result) -> None:
-        if (
-            not stat.S_ISREG(status.st_mode)
-            and not stat.S_ISLNK(status.st_mode)
-            and not stat.S_ISFIFO(status.st_mode)
-        ):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
             self.skipped.append(os.fsdecode(path))
             return
         if status.st_nlink > 1:
             first = self._linked.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
-                self._header(path, _LINK, status, link=first)
+                self._header(path, "hardlink", status, link=first)
                 return
-        if stat.S_ISLNK(status.st_mode):
-            self._header(path, _SYMLINK, status, link=os.readlink(os.fsencode(name), dir_fd=parent))
-        elif stat.S_ISFIFO(status.st_mode):
-            self._header(path, _FIFO, status)
-        else:
+        if kind == "file":
             with Fd(os.open(name, _FIND, dir_fd=parent)) as held:
                 file = Fd(opened(held.fileno(), os.O_RDONLY, f"read {os.fsdecode(path)}", kernels=False))
             with file:
                 self._file(path, file.fileno())
+        else:
+            link = os.readlink(os.fsencode(name), dir_fd=parent) if kind == "symlink" else b""
+            self._header(path, kind, status, link=link)
 
     def _file(self, path: bytes, file: int) -> None:
         status = os.fstat(file)
         self.size += status.st_size
-        pax = _extended(file)
+        xattrs = _attributes(file)
         pieces = _pieces(file, status)
         if pieces == [(0, status.st_size)] or not status.st_size:
-            self._header(path, _FILE, status, size=status.st_size, pax=pax)
+            self._header(path, "file", status, size=status.st_size, xattrs=xattrs)
             self._content(file, 0, status.st_size)
-            self._pad(status.st_size)
+            write_all(self._target, padding(status.st_size))
             return
         # GNU tar's sparse format 1.0: the map comes before the pieces.
         lines = [len(pieces), *(number for piece in pieces for number in piece)]
         table = b"".join(b"%d\n" % number for number in lines)
-        table += bytes(-len(table) % _BLOCK)
+        table += padding(len(table))
         stored = len(table) + sum(length for _, length in pieces)
-        pax[b"GNU.sparse.major"], pax[b"GNU.sparse.minor"] = b"1", b"0"
-        pax[b"GNU.sparse.name"], pax[b"GNU.sparse.realsize"] = path, b"%d" % status.st_size
-        self._header(path, _FILE, status, size=stored, pax=pax)
+        told = [
+            (b"GNU.sparse.major", b"1"),
+            (b"GNU.sparse.minor", b"0"),
+            (b"GNU.sparse.name", path),
+            (b"GNU.sparse.realsize", b"%d" % status.st_size),
+        ]
+        self._header(path, "file", status, size=stored, xattrs=xattrs, further=told)
         write_all(self._target, table)
         for offset, length in pieces:
             self._content(file, offset, length)
-        self._pad(stored)
+        write_all(self._target, padding(stored))
 
     def _content(self, file: int, offset: int, length: int) -> None:
         while length:
@@ -148,73 +148,34 @@ class _Writer:
             write_all(self._target, part)
             offset, length = offset + len(part), length - len(part)
 
-    def _pad(self, size: int) -> None:
-        write_all(self._target, bytes(-size % _BLOCK))
-
     def _header(
         self,
         path: bytes,
-        kind: bytes,
+        kind: Kind,
         status: os.stat_result,
         *,
         size: int = 0,
         link: bytes = b"",
-        pax: dict[bytes, bytes] | None = None,
+        xattrs: tuple[tuple[bytes, bytes], ...] = (),
+        further: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.count += 1
-        seconds, nanoseconds = divmod(status.st_mtime_ns, 10**9)
-        records = dict(pax or {})
-        if len(path) > 100:
-            records[b"path"] = path
-        if len(link) > 100:
-            records[b"linkpath"] = link
-        if nanoseconds or not 0 <= seconds <= _LARGEST_SIZE:
-            sign, whole = ("-", -status.st_mtime_ns) if seconds < 0 else ("", status.st_mtime_ns)
-            records[b"mtime"] = f"{sign}{whole // 10**9}.{whole % 10**9:09}".encode()
-        for key, value, largest in (
-            (b"uid", status.st_uid, _LARGEST_ID),
-            (b"gid", status.st_gid, _LARGEST_ID),
-            (b"size", size, _LARGEST_SIZE),
-        ):
-            if value > largest:
-                records[key] = b"%d" % value
-        if records:
-            data = b"".join(_record(key, value) for key, value in sorted(records.items()))
-            plain = os.stat_result((0o644, 0, 0, 1, 0, 0, 0, 0, 0, 0))
-            write_all(self._target, _block(b"././@PaxHeader", _EXTENDED, plain, 0, len(data), b"") + data)
-            self._pad(len(data))
-        write_all(self._target, _block(path, kind, status, max(seconds, 0), size, link))
+        entry = Entry(
+            name=path,
+            kind=kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=status.st_mtime_ns,
+            size=size,
+            link=link,
+            xattrs=xattrs,
+        )
+        write_all(self._target, headers(entry, further))
 
 
-def _block(path: bytes, kind: bytes, status: os.stat_result, seconds: int, size: int, link: bytes) -> bytes:
-    """One header in the format of POSIX (ustar); what is too large for it is in the extended one before."""
-    parts = [
-        path[:100].ljust(100, b"\0"),
-        b"%07o\0" % stat.S_IMODE(status.st_mode),
-        b"%07o\0" % (status.st_uid if status.st_uid <= _LARGEST_ID else 0),
-        b"%07o\0" % (status.st_gid if status.st_gid <= _LARGEST_ID else 0),
-        b"%011o\0" % (size if size <= _LARGEST_SIZE else 0),
-        b"%011o\0" % (seconds if seconds <= _LARGEST_SIZE else 0),
-        b" " * 8,
-        kind,
-        link[:100].ljust(100, b"\0"),
-        b"ustar\x0000",
-    ]
-    block = b"".join(parts).ljust(_BLOCK, b"\0")
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _record(key: bytes, value: bytes) -> bytes:
-    """One line of an extended header, which begins with its own length."""
-    rest = b" " + key + b"=" + value + b"\n"
-    length = len(rest)
-    while length != len(rest) + len(str(length)):
-        length = len(rest) + len(str(length))
-    return str(length).encode() + rest
-
-
-def _extended(fd: int) -> dict[bytes, bytes]:
-    return {b"SCHILY.xattr." + os.fsencode(key): value for key, value in attributes_of(fd).items()}
+def _attributes(fd: int) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(sorted((os.fsencode(key), value) for key, value in attributes_of(fd).items()))
 
 
 def _pieces(file: int, status: os.stat_result) -> list[tuple[int, int]]:

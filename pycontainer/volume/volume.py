@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -60,6 +61,21 @@ class Volume:
         """The default engine's volume of that name. Raises :class:`VolumeNotFound`."""
         return _default_volumes().get(name)
 
+    @classmethod
+    def list(cls, filters: Mapping[str, Any] | None = None) -> builtins.list[Volume]:
+        """The default engine's volumes; see :meth:`Volumes.list`."""
+        return _default_volumes().list(filters)
+
+    @classmethod
+    def prune(
+        cls,
+        *,
+        all: bool = False,  # noqa: A002  Docker's name
+        filters: Mapping[str, Any] | None = None,
+    ) -> builtins.list[str]:
+        """Remove volumes of the default engine that nobody uses; see :meth:`Volumes.prune`."""
+        return _default_volumes().prune(all=all, filters=filters)
+
     # -- what it is ------------------------------------------------------------------------
 
     @property
@@ -101,7 +117,7 @@ class Volume:
         """
         return self._volumes.directory(self._record)
 
-    def users(self) -> list[str]:
+    def users(self) -> builtins.list[str]:
         """Who uses it now, such as ``"container web"``. Raises :class:`VolumeNotFound`."""
         return self._volumes.users(self.name)
 

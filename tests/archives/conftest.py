@@ -15,4 +15,4 @@ def images(tmp_path: Path) -> Iterator[Images]:
     tmp_path.chmod(0o700)
     found = Images(str(tmp_path / "root"))
     yield found
-    found.store.close()
+    found.close()

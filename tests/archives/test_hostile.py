@@ -366,7 +366,7 @@ def test_a_wrong_archive_does_no_harm_to_a_right_one(tmp_path: Path, files: dict
             load(images, making.written(tmp_path / "x.tar", making.tar(bad)))
         assert os.listdir(f"{images.store.path}/ingest") == []
         assert load(images, making.written(tmp_path / "x.tar", making.tar(files)))[0].name == "app:v1"
-        images.store.close()
+        images.close()
 
 
 def test_a_wrong_beginning_is_not_gone_on_with(images: Images, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def image(images: Images) -> Image:
 def other(tmp_path: Path) -> Iterator[Images]:
     found = Images(str(tmp_path / "other"))
     yield found
-    found.store.close()
+    found.close()
 
 
 def same(found: Image, image: Image) -> None:

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pycontainer.errors import ImageError, ImageNotFound
+from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, KernelError
 from pycontainer.image.archive import load
 from pycontainer.image.digest import digest_of
 from pycontainer.image.images import Images
@@ -261,3 +262,33 @@ def test_a_digest_in_a_name_is_not_believed(images: Images, tmp_path: Path) -> N
     [found] = load(images, making.folder(tmp_path / "a", making.named(MADE, lie)))
     assert found.name == "app:v1"
     assert list(images.store.names()) == ["docker.io/library/app:v1"]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_from_a_pipe(images: Images, compress: Callable[[bytes], bytes]) -> None:
+    """As ``docker save app | ...`` writes it."""
+    for files in (making.named(MADE), making.docker(MADE, "app:v1")):
+        script = "import sys; sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))"
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            program.stdin.write(compress(making.tar(files)).hex().encode())
+            program.stdin.close()
+            assert [each.name for each in images.load(program.stdout)] == ["app:v1"]
+            assert not program.stdout.closed
+    with pytest.raises(ImageError, match=r"^the archive: .*truncated"):
+        images.load(io.BytesIO(compress(making.tar(making.named(MADE)))[:-1500]))
+    with pytest.raises(InvalidArgument, match="open for reading bytes"):
+        images.load(io.StringIO("text"))  # type: ignore[arg-type]
+
+
+def test_from_what_has_nothing_yet(images: Images) -> None:
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    with (
+        open(reading, "rb", buffering=0) as file,
+        open(writing, "wb"),
+        pytest.raises(KernelError, match="unavailable"),
+    ):
+        images.load(file)

@@ -44,7 +44,7 @@ def test_what_was_saved_is_loaded(
     assert [each.name for each in found] == ["app:v1", "localhost:5000/team/app:v2"]
     assert {each.digest for each in found} == {image.digest}
     assert [sorted(os.listdir(layer)) for layer in found[0].layers] == [["hello"], ["etc"]]
-    other.store.close()
+    other.close()
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
@@ -60,7 +60,7 @@ def test_the_same_image_is_the_same_bytes(
     assert {(each.uid, each.gid, each.mtime) for each in members} == {(0, 0, 0)}
     names = [each.name for each in members]
     assert names[2 + (kind == "docker") :] == sorted(names[2 + (kind == "docker") :])
-    other.store.close()
+    other.close()
 
 
 def test_what_docker_reads(images: Images, image: Image, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_an_image_by_its_digest_has_no_name(
     place = making.folder(tmp_path / "layout", making.named(MADE))
     images.save(images.resolve(f"oci:{place}"), tmp_path / "x")
     assert other.load(tmp_path / "x")[0].name == image.digest
-    other.store.close()
+    other.close()
 
 
 def test_a_file_is_replaced_and_a_link_stays(images: Images, image: Image, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_what_was_there(images: Images, image: Image, tmp_pat
     (tmp_path / "disk").mkdir()
     big = making.image({"big": os.urandom(1 << 16)})
     load(images, making.folder(tmp_path / "big", making.named(big, "localhost/big:1")))
-    images.store.close()
+    images.close()
     script = """if True:
         import os, sys
         from pycontainer.errors import KernelError
@@ -181,3 +181,34 @@ def test_a_full_disk_leaves_what_was_there(images: Images, image: Image, tmp_pat
         check=True,
     )
     assert done.stdout == "".join(f"{errno.ENOSPC} {name} ['x'] before\n" for name in "xyz"), done.stderr
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_to_a_pipe(images: Images, image: Image, tmp_path: Path, buffering: int) -> None:
+    for kind in ("oci", "docker"):
+        images.save(image, tmp_path / kind, format=kind)  # type: ignore[arg-type]
+        reading, writing = os.pipe()
+        with subprocess.Popen(["cat"], stdin=reading, stdout=subprocess.PIPE) as program:
+            os.close(reading)
+            with open(writing, "wb", buffering=buffering) as file:
+                images.save(image, file, format=kind)  # type: ignore[arg-type]
+                assert not file.closed
+            assert program.stdout is not None
+            assert program.stdout.read() == (tmp_path / kind).read_bytes()
+    with pytest.raises(InvalidArgument, match="a directory has a path"):
+        images.save(image, sys.stdout.buffer, format="oci-dir")
+
+
+def test_to_a_pipe_that_nobody_reads(images: Images, image: Image) -> None:
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as file:
+        while True:
+            try:
+                images.save(image, file)
+            except KernelError as error:
+                assert error.errno == errno.EAGAIN
+                break
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb", buffering=0) as file, pytest.raises(KernelError, match="Broken pipe"):
+        images.save(image, file)

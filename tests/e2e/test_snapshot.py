@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 import pycontainer as pc
+from pycontainer import aio
 
 
 @pytest.fixture
@@ -122,3 +124,18 @@ def test_one_that_runs_is_copied_while_it_stands_still():
                 )
                 text(fork, "echo three > /srv/file")
         assert text(made, "cat /srv/file /srv/same") == "two\ntwo\n"
+
+
+def test_from_an_event_loop(tmp_path):
+    async def story() -> list[str]:
+        async with aio.Container.create("host:", ["sh", "-c", "echo one > /srv/file"]) as first:
+            await first.start()
+            assert await first.wait(30) == 0
+            async with await first.snapshot() as snapshot:
+                (second,) = await snapshot.fork()
+                (third,) = await second.fork()
+                async with second, third:
+                    found = await aio.run(snapshot.image, ["cat", "/srv/file"], text=True)
+                    return [found.stdout, second.status, third.status]
+
+    assert asyncio.run(story()) == ["one\n", "created", "created"]

@@ -120,7 +120,7 @@ def tried(path: Path, store: Path) -> None:
             assert not report.damaged
             assert not report.missing
     finally:
-        images.store.close()
+        images.close()
 
 
 def clean(store: Path) -> None:

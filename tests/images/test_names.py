@@ -124,3 +124,11 @@ def test_equal_images_of_two_stores(tmp_path, base):
             imagery.make_image(engine.images, "app:v1", base)
             for image in engine.images.list():
                 assert engine.run(image, ["true"]).exit_code == 0
+
+
+def test_what_they_take(engine, image, base):
+    other = imagery.make_image(engine.images, "other", base)
+    found = engine.images.usage()
+    assert found.keys() == {image.digest, other.digest}
+    assert found[image.digest].shared == found[other.digest].shared > len(base)
+    assert found[image.digest].unique > found[other.digest].unique > 0

@@ -498,3 +498,25 @@ def test_further_programs_see_it_in_a_container_with_a_read_only_root(two_layers
         assert container.exec(["cat", "/i/c"]).stdout == b"two"
         container.restart(timeout=0)
         assert container.exec(["cat", "/i/dir/b"]).stdout == b"one"
+
+
+def test_files_of_a_volume_are_reached_from_outside(name, tmp_path):
+    (tmp_path / "file").write_text("put")
+    with pc.Container.create("host:", ["sleep", "60"], mounts=[f"{name}:/data", "/own"]) as container:
+        container.start()
+        for target in ("/data", "/own"):
+            container.put(tmp_path / "file", f"{target}/")
+            container.write_bytes(f"{target}/written", b"w")
+            assert container.read_bytes(f"{target}/file") == b"put"
+            owners = container.exec(["stat", "-c", "%u:%g", f"{target}/file", f"{target}/written"], text=True)
+            assert owners.stdout == "0:0\n0:0\n"
+        container.get("/data/written", tmp_path)
+    assert (tmp_path / "written").read_bytes() == b"w"
+    run = pc.default_engine().prepare("host:", ["sleep", "60"], mounts=[f"{name}:/data"])
+    run.start()
+    try:
+        with pytest.raises(pc.StateError, match=r"in use by run [0-9a-f]{12}:"):
+            volume(name).remove()
+    finally:
+        run.abort()
+        run.close()

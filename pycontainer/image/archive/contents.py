@@ -6,9 +6,10 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from functools import partial
+from typing import IO, Protocol
 
 from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, KernelError
 from pycontainer.image.archive.folder import Folder
@@ -38,12 +39,18 @@ class Contents(Protocol):
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], scratch: str) -> Iterator[Contents]:
+def opened(path: str | os.PathLike[str] | IO[bytes], scratch: str) -> Iterator[Contents]:
     """Open an archive or a layout for the body, whose :class:`ImageError` then tells the path.
+
+    A file that is open for reading bytes is read from where it is, to the end, and stays open.
 
     What is compressed (gzip, zstd, xz, bzip2) is decompressed into a file without a name in the directory ``scratch``,
     within the bounds of :class:`Limits`.  Raises :class:`ImageNotFound`, :class:`ImageError`, :class:`KernelError`.
     """
+    if not isinstance(path, str | os.PathLike):
+        with about("the archive"), _plain(path.read, scratch) as file:
+            yield Members.read(file)
+        return
     with ExitStack() as stack, about(path):
         with held(path) as place:
             mode = os.fstat(place.fileno()).st_mode
@@ -64,7 +71,7 @@ def opened(path: str | os.PathLike[str], scratch: str) -> Iterator[Contents]:
         with named(f"read {os.fspath(path)}"):
             compression = kind_of(os.pread(file.fileno(), HEAD, 0))
         if compression != "none":
-            file = stack.enter_context(_decompressed(file, scratch))
+            file = stack.enter_context(_plain(partial(os.read, file.fileno()), scratch))
         yield Members.read(file)
 
 
@@ -89,10 +96,17 @@ def about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise type(error)(f"{os.fspath(path)}: {error}") from error
 
 
-def _decompressed(file: Fd, scratch: str) -> Fd:
+def _plain(source: Callable[[int], bytes | None], scratch: str) -> Fd:
+    """A file with what a source gives, decompressed."""
+
     def read(count: int) -> bytes:
         with named("read the archive"):
-            return os.read(file.fileno(), count)
+            part = source(count)
+            if part is None:
+                raise BlockingIOError(errno.EAGAIN, "nothing has come yet")
+        if not isinstance(part, bytes):
+            raise InvalidArgument("path", part, "a file that is open for reading bytes is needed")
+        return part
 
     step = f"decompress the archive into {scratch}"
     # Most files of archives compressed as a whole are compressed themselves: the bounds are far off.

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol
 
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.fd import Fd, write_all
-from pycontainer.kernel.kinds import kind_of, status_of
+from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 from pycontainer.kernel.tree import remove_tree
 
-_BLOCK = 512
-_END = bytes(2 * _BLOCK)
-#: What eleven octal digits cannot say.
-_OCTAL = 8**11
-_MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Flags for a file that must not have been there.
+MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Output(Protocol):
@@ -50,7 +47,7 @@ class Output(Protocol):
     ) -> None: ...
 
 
-class _Place:
+class Place:
     """Where something is to be: its directory and its name, and another name until then."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -68,95 +65,15 @@ class _Place:
             self.above = Fd(os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def status(self) -> os.stat_result | None:
+        """What is there now."""
         return status_of(self.above.fileno(), self.name)
-
-
-class Tar:
-    """A tar archive in the ustar format, of files that are everybody's to read, at ``path``."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._place = _Place(path)
-        self._file: Fd | None = None
-        self._directories: set[str] = set()
-        self._size = 0
-
-    def __enter__(self) -> Tar:
-        place = self._place
-        status = place.status()
-        # Not a device or a fifo: a rename would put a file in the place of /dev/null.
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            place.above.close()
-            raise InvalidArgument("path", place.path, f"it is {kind_of(status.st_mode)}: name a file")
-        try:
-            with named(place.step):
-                self._file = Fd(os.open(place.temporary, _MADE, 0o666, dir_fd=place.above.fileno()))
-        except BaseException:
-            place.above.close()
-            raise
-        return self
-
-    def add(self, name: str, content: bytes) -> None:
-        """A whole file."""
-        self.begin(name, len(content))
-        self.write(content)
-        self.end()
-
-    def begin(self, name: str, size: int, /) -> None:
-        """Begin a file of so many bytes."""
-        parts = name.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            directory = "/".join(parts[:depth]) + "/"
-            if directory not in self._directories:
-                self._directories.add(directory)
-                self.write(header(directory, 0))
-        self.write(header(name, size))
-        self._size = size
-
-    def write(self, part: bytes) -> None:
-        """Append to the file."""
-        with named(self._place.step):
-            write_all(self._fd, part)
-
-    def end(self) -> None:
-        """End the file."""
-        self.write(bytes(-self._size % _BLOCK))
-
-    def commit(self) -> None:
-        """Have everything on disk, by its name."""
-        self.write(_END)
-        place = self._place
-        with named(place.step):
-            os.fsync(self._fd)
-            above = place.above.fileno()
-            os.rename(place.temporary, place.name, src_dir_fd=above, dst_dir_fd=above)
-            self._close()
-            os.fsync(above)
-
-    @property
-    def _fd(self) -> int:
-        if self._file is None:
-            raise ValueError("the archive is not open")
-        return self._file.fileno()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._place.above as above:
-            if self._file is not None:
-                self._close()
-                os.unlink(self._place.temporary, dir_fd=above.fileno())
 
 
 class Folder:
     """A directory with the files in it, at ``path``, where nothing may be but an empty directory."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._place = _Place(path)
+        self._place = Place(path)
         self._root: Fd | None = None
         self._file: Fd | None = None
         self._directories: dict[str, None] = {}
@@ -187,14 +104,12 @@ class Folder:
 
     def begin(self, name: str, _size: int, /) -> None:
         """Begin a file."""
-        parts = name.split("/")[:-1]
         with named(self._place.step):
-            for depth in range(1, len(parts) + 1):
-                directory = "/".join(parts[:depth])
+            for directory in directories_of(name):
                 if directory not in self._directories:
                     os.mkdir(directory, 0o777, dir_fd=self._fd)
                     self._directories[directory] = None
-            self._file = Fd(os.open(name, _MADE, 0o666, dir_fd=self._fd))
+            self._file = Fd(os.open(name, MADE, 0o666, dir_fd=self._fd))
 
     def write(self, part: bytes) -> None:
         """Append to the file."""
@@ -253,21 +168,8 @@ class Folder:
                 remove_tree(above.fileno(), self._place.temporary)
 
 
-def header(name: str, size: int) -> bytes:
-    """One header of ustar (pax(1)): a file, or with a slash at its end a directory."""
-    directory = name.endswith("/")
-    # Larger sizes as GNU writes them, and everybody reads: the first bit set, and a number in base 256.
-    told = b"%011o\0" % size if size < _OCTAL else (1 << 95 | size).to_bytes(12, "big")
-    fields = (
-        name.encode().ljust(100, b"\0"),
-        b"0000755\0" if directory else b"0000644\0",
-        b"0000000\0" * 2,  # root
-        told,
-        b"%011o\0" % 0,  # 1970
-        b" " * 8,  # the sum
-        b"5" if directory else b"0",
-        bytes(100),
-        b"ustar\00000",
-    )
-    block = b"".join(fields).ljust(_BLOCK, b"\0")
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+def directories_of(name: str) -> Iterator[str]:
+    """The directories on the way to a file, the outermost first."""
+    parts = name.split("/")
+    for depth in range(1, len(parts)):
+        yield "/".join(parts[:depth])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import attrs
 
@@ -38,14 +38,14 @@ class _Taken:
 
 def load(
     images: Images,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     *,
     platform: str | None = None,
     progress: Listener | None = None,
 ) -> list[Image]:
     """Take all images of an archive into the store: an OCI layout, a tar archive of one, or what ``docker save`` wrote.
 
-    Tar archives may be compressed.  Images get the names that the archive tells, from those that had them; one without
+    ``path`` may also be a file open for reading bytes, a pipe as well.  Tar archives may be compressed.  Images get the names that the archive tells, from those that had them; one without
     a name can be had by its digest.  Of an image for several platforms, the one for ``platform`` ("linux/arm64") is
     taken, by default this machine's.  What the store has is not read.  Each name makes one element of the result.
 

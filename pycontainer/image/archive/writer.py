@@ -9,11 +9,12 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import IO, TYPE_CHECKING, Literal, get_args
 
 from pycontainer.errors import ImageError, InvalidArgument
 from pycontainer.image.archive import dockersave, layout
-from pycontainer.image.archive.output import Folder, Output, Tar
+from pycontainer.image.archive.output import Folder, Output
+from pycontainer.image.archive.tape import Stream, Tar
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.jsontext import write_list, write_object
 from pycontainer.image.manifest import Manifest, make_index
@@ -33,7 +34,7 @@ _CHUNK = 1 << 20
 def save(
     images: Images,
     found: Sequence[Image],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     format: Format = "oci",  # noqa: A002  (as other programs call it)
     *,
     progress: Listener | None = None,
@@ -41,7 +42,8 @@ def save(
     """Write images with their names to an archive: an OCI layout in a tar archive.
 
     ``"docker"``: one that ``docker load`` of any age takes, too, with a manifest.json.  ``"oci-dir"``: a directory,
-    which must not exist or be empty.  A file that is there is replaced.  Layers are written as they are stored,
+    which must not exist or be empty.  A file that is there is replaced; ``path`` may also be a file open for writing
+    bytes, such as ``sys.stdout.buffer``, which stays open.  Layers are written as they are stored,
     compressed or not; their digests are verified on the way.  Equal images make equal bytes.
 
     The archive has its name when all of it is on disk; after a failure nothing is left.  Raises
@@ -63,8 +65,7 @@ def save(
             hold = image.hold()
             if hold is not None:
                 stack.enter_context(closing(hold))
-        target: Output = Folder(path) if format == "oci-dir" else Tar(path)
-        output = stack.enter_context(target)
+        output: Output = stack.enter_context(_output(path, format))
         for name, document in _documents(found, docker=format == "docker"):
             output.add(name, document)
         for name, content in sorted(_blobs(found).items()):
@@ -73,6 +74,14 @@ def save(
             else:
                 _copy(images.store, name, content, output, tell)
         output.commit()
+
+
+def _output(path: str | os.PathLike[str] | IO[bytes], kind: Format) -> Output:
+    if isinstance(path, str | os.PathLike):
+        return Folder(path) if kind == "oci-dir" else Tar(path)
+    if kind == "oci-dir":
+        raise InvalidArgument("path", path, "a directory has a path")
+    return Stream(path)
 
 
 def _documents(found: Sequence[Image], *, docker: bool) -> Iterable[tuple[str, bytes]]:
