@@ -230,7 +230,13 @@ def test_podman_loads_and_saves(
     for kind in ("oci", "docker", "oci-dir"):
         images.save(image, tmp_path / kind, format=kind)  # type: ignore[arg-type]
         if kind == "oci-dir":
-            podman("tag", podman("pull", "--quiet", f"oci:{tmp_path}/{kind}:{NAME}").strip(), NAME)
+            # It makes a name of an image of the path, so that has to be one.
+            place = Path(tempfile.gettempdir(), f"layout{os.urandom(6).hex()}")
+            shutil.copytree(tmp_path / kind, place)
+            try:
+                podman("tag", podman("pull", "--quiet", f"oci:{place}:{NAME}").strip(), NAME)
+            finally:
+                shutil.rmtree(place)
         else:
             assert NAME in podman("load", "--input", tmp_path / kind)
         told = json.loads(podman("image", "inspect", NAME))[0]
