@@ -206,7 +206,7 @@ class FileSystem(Life):
 
         with self._standing_still() as upper:
             for path in upper:
-                copy_layer(path, seal.path, self._marks())
+                copy_layer(path, seal.path, self._marks(), self._workspace.reach)
 
     def _lowers(self) -> tuple[str, ...]:
         """The layers of the image; of the host's own a tree that every user namespace can be shown."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
-from pycontainer.errors import ImageError, InvalidArgument
+from pycontainer.errors import InvalidArgument
 from pycontainer.image.compressor import compressed
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
@@ -17,17 +16,19 @@ from pycontainer.image.document import Document, History
 from pycontainer.image.image import Image
 from pycontainer.image.images import Images
 from pycontainer.image.intake import nowhere, take_in
-from pycontainer.image.layer import unpack_layer
-from pycontainer.image.pack import pack_layer
+from pycontainer.image.layer import unpack_file, unpack_layer
+from pycontainer.image.pack import pack_file, pack_layer
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
 from pycontainer.image.store import Store
-from pycontainer.kernel.fd import Fd, write_all
-from pycontainer.kernel.idmap import rules_host, user_map
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.idmap import has_range, rules_host, user_map
 from pycontainer.kernel.layers import Marks, Namespace
+from pycontainer.kernel.reach import Reach
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_PIECE = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -75,10 +76,19 @@ def commit(
 
 def pack_into(store: Store, path: str, *, marks: Namespace) -> Packed:
     """Pack a directory into a layer of the store, and have it there unpacked, too."""
+    epoch = _epoch()
     with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
-        with compressed(blob.write, "gzip") as writer:
-            ids = None if rules_host() else user_map()  # root's uppers have the container's own numbers
-            made = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), ids=ids, epoch=_epoch())
+        if has_range():
+            with _nameless(store.path) as file:
+                made = store.steward().call(
+                    pack_file, (upper.fileno(), file.fileno()), namespace=marks, epoch=epoch
+                )
+                for piece in _content(file.fileno()):
+                    blob.write(piece)
+        else:
+            with compressed(blob.write, "gzip") as writer:
+                ids = None if rules_host() else user_map()  # root's uppers have the container's own numbers
+                made = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), ids=ids, epoch=epoch)
         size = blob.offset
         packed = Packed(
             blob=Descriptor(media_type=_LAYER, digest=blob.commit(), size=size), diff_id=made.diff_id
@@ -87,32 +97,35 @@ def pack_into(store: Store, path: str, *, marks: Namespace) -> Packed:
     return packed
 
 
-def copy_layer(source: str, target: str, marks: Namespace) -> None:
+def copy_layer(source: str, target: str, marks: Namespace, reach: Reach) -> None:
     """Copy an upper directory, with its marks, into the new directory ``target``."""
     os.mkdir(target, 0o755)
-    reading, writing = map(Fd, os.pipe2(os.O_CLOEXEC))
-    failures: list[BaseException] = []
+    with (
+        Fd(os.open(source, _DIRECTORY)) as upper,
+        Fd(os.open(target, _DIRECTORY)) as tree,
+        _nameless(os.path.dirname(target)) as file,
+    ):
+        here = (upper.fileno(), file.fileno())
+        if has_range():
+            steward = reach.steward()
+            steward.call(pack_file, here, compression="none", namespace=marks)
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            steward.call(unpack_file, (file.fileno(), tree.fileno()))
+        else:
+            pack_file(*here, compression="none", namespace=marks, ids=None if rules_host() else user_map())
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            unpack_layer(lambda count: os.read(file.fileno(), count), tree.fileno())
 
-    def pack() -> None:
-        try:
-            with writing, Fd(os.open(source, _DIRECTORY)) as upper:
-                pack_layer(upper.fileno(), lambda data: write_all(writing.fileno(), data), marks=Marks(marks))
-        except BaseException as error:  # noqa: BLE001  raised by the caller's thread
-            failures.append(error)
 
-    thread = threading.Thread(target=pack, name="pycontainer-copy")
-    thread.start()
-    try:
-        with reading, Fd(os.open(target, _DIRECTORY)) as tree:
-            unpack_layer(lambda count: os.read(reading.fileno(), count), tree.fileno())
-    except ImageError:
-        thread.join()
-        if not failures:
-            raise
-    finally:
-        thread.join()
-    if failures:
-        raise failures[0]
+def _nameless(directory: str) -> Fd:
+    """A new file on the disk of a directory, that nobody else sees."""
+    return Fd(os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
+
+
+def _content(file: int) -> Iterator[bytes]:
+    os.lseek(file, 0, os.SEEK_SET)
+    while piece := os.read(file, _PIECE):
+        yield piece
 
 
 def _beginning(base: Image) -> tuple[Document, list[Descriptor]]:

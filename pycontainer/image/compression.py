@@ -21,7 +21,7 @@ Read = Callable[[int], bytes]
 #: How many first bytes tell how something is compressed.
 HEAD = 512
 _CHUNK = 1 << 18
-_OUTPUT = 1 << 20
+_OUTPUT = 1 << 19
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _BZIP2 = b"BZh"

@@ -14,7 +14,7 @@ from pycontainer.image.compression import Read
 
 #: How many pieces may be ahead of the work; each is as large as what ``read`` returns.
 _AHEAD = 8
-_PIECE = 1 << 20
+_PIECE = 1 << 19
 
 
 def relayed(read: Read, work: Callable[[Read], None]) -> None:

@@ -32,7 +32,7 @@ from pycontainer.image.tarheader import (
 Kind = Literal["file", "directory", "symlink", "hardlink", "fifo", "character device", "block device"]
 
 _BLOCK = 512
-_CHUNK = 1 << 20
+_CHUNK = 1 << 19
 _ZEROS = bytes(_BLOCK)
 _NUL = b"\0"
 _KINDS: dict[bytes, Kind] = {

@@ -201,6 +201,11 @@ def _sees_all_ids() -> bool:
         return sum(int(line.split()[2]) for line in file) >= LAST
 
 
+def has_range() -> bool:
+    """Is the caller an ordinary user with subordinate ids, whose containers have files of other users?"""
+    return not rules_host() and not user_map().is_single
+
+
 def user_map(*, keep: bool = False) -> IdMap:
     """The map of an ordinary user: with its subordinate ranges where newuidmap(1) can write them, else single.
 

@@ -147,9 +147,6 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.image.forks": {
         "os.register_at_fork": "a forked copy of the host must let go of its parent's locks and database"
     },
-    "pycontainer.image.commit": {
-        "threading.Thread": "it ends with the call that starts it, which one thread of a forked copy does not go on with"
-    },
     "pycontainer.image.catalog": {
         "threading.Thread": "it deletes what nobody has a name for; what it does not finish the next process does"
     },

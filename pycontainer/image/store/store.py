@@ -24,6 +24,7 @@ from pycontainer.image.store.writer import BlobWriter
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.reach import Reach
+from pycontainer.kernel.steward import Steward
 
 
 class Store:
@@ -106,6 +107,10 @@ class Store:
     def settle(self) -> None:
         """Have all layers on disk that were made not ``settled``."""
         self._layers.settle()
+
+    def steward(self) -> Steward:
+        """Who makes and reads files of other users, for an ordinary user with subordinate ids."""
+        return self._reach.steward()
 
     # -- names and images
 
