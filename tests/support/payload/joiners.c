@@ -320,7 +320,9 @@ int probe_join(int argc, char **argv)
         }
         say("seen");
         int was_early = 0;
-        for (int more = 1; more >= 0 && (kill(pid, 0) == 0 || errno != ESRCH);) {
+        /* What was killed while it was traced is there until its tracer has taken its status. */
+        for (int more = 1; more >= 0 && !finished() && (kill(pid, 0) == 0 || errno != ESRCH);
+             waitpid(pid, NULL, __WALL | WNOHANG)) {
             more -= is_ours(pid);
             if (more == 1) {
                 say("early");
