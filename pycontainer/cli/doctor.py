@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Any
 
 from pycontainer.checkup import Feature, HostFeatures
 from pycontainer.checkup import doctor as examine
+from pycontainer.cli.command import Call, Command
+from pycontainer.cli.parser import Parser
+from pycontainer.cli.text import coloured
 
 _WIDTH = 110
 _STATES = {(True, True): "yes", (True, False): "yes", (False, True): "MISSING", (False, False): "no"}
+_COLOURS = {"yes": "green", "MISSING": "red", "no": "yellow"}
 
 
-def register(commands: Any) -> None:
-    """Add the command to the parser's sub-commands."""
-    parser = commands.add_parser(
-        "doctor",
-        help="what this host can do, and how to mend what it cannot",
-        description="Try every feature of the host that the library uses or could use. "
-        "The exit status is 0 when all is there that a container needs, else 1.",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--root", metavar="DIR", help="look at this engine root instead of the default one")
-    parser.set_defaults(run=run)
+def _options(parser: Parser) -> None:
+    parser.flag("--json", help="Print JSON instead of a table")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _run(call: Call) -> int:
     """Print the report; 0 when what is needed is there."""
-    host = examine(arguments.root)
-    if arguments.json:
+    host = examine(call.root)
+    if call.given.json:
         print(json.dumps(host.as_dict(), indent=2))
     else:
         print("\n".join(table(host)))
     return 0 if host.ok else 1
+
+
+DOCTOR = Command("[OPTIONS]", _run, _options)
 
 
 def table(host: HostFeatures) -> Iterator[str]:
@@ -58,7 +55,10 @@ def table(host: HostFeatures) -> Iterator[str]:
 def _row(feature: Feature, width: int) -> Iterator[str]:
     state = _STATES[feature.available, feature.needed]
     head = f"{feature.name:{width}}  {state:7}  {'needed' if feature.needed else 'optional':8}  "
-    yield from _hanging(head, feature.detail)
+    first, *others = _hanging(head, feature.detail)
+    before, after = width + 2, width + 2 + len(state)
+    yield first[:before] + coloured(state, _COLOURS[state], sys.stdout) + first[after:]
+    yield from others
     if not feature.available:
         indent = " " * len(head)
         yield from _hanging(f"{indent}tried: ", feature.probed)

@@ -23,6 +23,7 @@ from pycontainer.image.reference import Reference
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from pycontainer.image.config import ImageConfig
     from pycontainer.image.registry import Registry
     from pycontainer.image.store import Report
 
@@ -103,6 +104,25 @@ class Images(Catalog):
         given = [images] if isinstance(images, (str, Image)) else images
         found = [self.get(each) if isinstance(each, str) else each for each in given]
         save(self, found, path, format, progress=progress)
+
+    def import_rootfs(
+        self,
+        source: str | os.PathLike[str] | IO[bytes],
+        name: str | None = None,
+        *,
+        config: ImageConfig | None = None,
+        message: str = "",
+        platform: str | None = None,
+    ) -> Image:
+        """Make an image of one layer from a tar archive of a root file system, which may be compressed.
+
+        ``source`` is a file, or one that is open for reading bytes, a pipe as well.  It is for this machine
+        unless ``platform`` ("linux/arm64") is told.  Raises :class:`ImageError` for an archive that is none,
+        :class:`UnsafeArchive`, :class:`InvalidArgument`, :class:`KernelError`; nothing is left of it then.
+        """
+        from pycontainer.image.imported import import_archive
+
+        return import_archive(self, source, name, config=config, message=message, platform=platform)
 
     # -- registries ------------------------------------------------------------------------
 

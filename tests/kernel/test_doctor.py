@@ -233,14 +233,14 @@ class TestCommand:
         assert "Everything that a container needs is there." in lines
 
     def test_says_what_is_missing_and_fails(self, capsys: pytest.CaptureFixture[str], sparse: str) -> None:
-        assert main(["doctor", "--root", sparse]) == 1
+        assert main(["--root", sparse, "doctor"]) == 1
         printed = capsys.readouterr().out
         assert "MISSING  needed" in printed
         assert "No container can be started: engine-root missing." in printed
         assert "chmod 0700" in printed
 
     def test_prints_json(self, capsys: pytest.CaptureFixture[str], sparse: str) -> None:
-        assert main(["doctor", "--json", "--root", sparse]) == 1
+        assert main(["--root", sparse, "doctor", "--json"]) == 1
         told = json.loads(capsys.readouterr().out)
         assert told["ok"] is False
         assert {each["name"] for each in told["features"]} == set(REFUSALS)

@@ -95,6 +95,12 @@ class Registry:
         self._mirrors = [Endpoint(mirror, settings, find=self._find, patience=hasty) for mirror in mirrors]
         self.host = self._own.host
 
+    def ping(self) -> None:
+        """Ask whether it is there and lets one in (distribution-spec, "end-1"). Raises :class:`RegistryDenied`."""
+        answer, _ = self._own.document("GET", "", largest=1 << 16)
+        if answer.status != 200:
+            raise self._own.refuse(answer, "ask for its version")
+
     def manifest(self, repository: str, reference: str) -> tuple[bytes, str, str]:
         """Return a manifest or index by tag or digest: its exact bytes, media type and digest.
 

@@ -46,7 +46,7 @@ def find_credential(host: str) -> Credential | None:
     that cannot be made sense of: to go on as nobody would hide it.
     """
     for path in _files():
-        content = _read(path)
+        content = read_config(path)
         if content is None:
             continue
         found = _look(content, host, path)
@@ -55,9 +55,29 @@ def find_credential(host: str) -> Credential | None:
     return None
 
 
+def config_file() -> str:
+    """The file of Docker's programs: where credentials are written."""
+    return os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(_home(), ".docker"), "config.json")
+
+
+def key_of(host: str) -> str:
+    """What a registry is called in files and by helpers."""
+    return _keys(host)[0]
+
+
+def helper_of(content: Mapping[str, Any], key: str) -> str | None:
+    """The helper that a configuration names for a registry, that for all if there is none of its own."""
+    own = content.get("credHelpers")
+    found = own.get(key) if isinstance(own, dict) else None
+    return found or content.get("credsStore") or None
+
+
+def _home() -> str:
+    return os.environ.get("HOME") or os.path.expanduser("~")
+
+
 def _files() -> Iterator[str]:
-    home = os.environ.get("HOME") or os.path.expanduser("~")
-    yield os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker"), "config.json")
+    yield config_file()
     given = os.environ.get("REGISTRY_AUTH_FILE")
     if given:
         yield given
@@ -68,12 +88,12 @@ def _files() -> Iterator[str]:
         if runtime
         else f"/run/containers/{os.geteuid()}/auth.json"
     )
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(_home(), ".config")
     yield os.path.join(config, "containers/auth.json")
 
 
-def _read(path: str) -> Mapping[str, Any] | None:
-    """Read a configuration file; None when there is none."""
+def read_config(path: str) -> Mapping[str, Any] | None:
+    """Read a configuration file; None when there is none. Raises :class:`NotSupported` for what is none."""
     fix = "mend the file or take it away, or give auth= to use none"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

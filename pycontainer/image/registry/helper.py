@@ -28,12 +28,7 @@ def ask_helper(name: object, key: str, path: str, timeout: float | None = None) 
     The helper is ended after ``timeout`` seconds.  Raises :class:`NotSupported` for a helper that is missing
     or fails; what it wrote may be a secret and is not repeated.
     """
-    fix = f"mend {path}, or give auth="
-    if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
-        raise NotSupported(f"{path} names a credential helper {ascii(name)[:100]}", fix)
-    program = shutil.which(f"docker-credential-{name}")
-    if program is None:
-        raise NotSupported(f"the credential helper docker-credential-{name} is not installed", fix)
+    program, fix = _program(name, path)
     status, output = _run([program, "get"], key.encode(), TIMEOUT if timeout is None else timeout)
     if status is None:
         raise NotSupported(f"the credential helper {program} does not come to an end", fix)
@@ -49,6 +44,36 @@ def ask_helper(name: object, key: str, path: str, timeout: float | None = None) 
     if not isinstance(user, str) or not isinstance(secret, str):
         raise NotSupported(f"the credential helper {program} answers something else than a credential", fix)
     return (user, secret) if user or secret else None
+
+
+def keep(name: object, key: str, user: str, secret: str, path: str) -> None:
+    """Give a helper a secret to keep. Raises :class:`NotSupported` for one that is missing or fails."""
+    _tell(name, "store", json.dumps({"ServerURL": key, "Username": user, "Secret": secret}), path)
+
+
+def erase(name: object, key: str, path: str) -> None:
+    """Have a helper forget what it has for a registry. Raises as :func:`keep`."""
+    _tell(name, "erase", key, path)
+
+
+def _tell(name: object, verb: str, text: str, path: str) -> None:
+    program, fix = _program(name, path)
+    status, output = _run([program, verb], text.encode(), TIMEOUT)
+    if status and _NOTHING not in output.decode(errors="replace").lower():
+        raise NotSupported(f"the credential helper {program} fails with status {status}", fix)
+    if status is None:
+        raise NotSupported(f"the credential helper {program} does not come to an end", fix)
+
+
+def _program(name: object, path: str) -> tuple[str, str]:
+    """A helper's program, and what mends one that does not do."""
+    fix = f"mend {path}, or give auth="
+    if not isinstance(name, str) or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
+        raise NotSupported(f"{path} names a credential helper {ascii(name)[:100]}", fix)
+    program = shutil.which(f"docker-credential-{name}")
+    if program is None:
+        raise NotSupported(f"the credential helper docker-credential-{name} is not installed", fix)
+    return program, fix
 
 
 def _run(command: list[str], text: bytes, timeout: float) -> tuple[int | None, bytes]:

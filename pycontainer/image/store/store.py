@@ -18,7 +18,7 @@ from pycontainer.image.store.layers import Layers, LayerWriter
 from pycontainer.image.store.leases import Lease, Leases
 from pycontainer.image.store.places import Places
 from pycontainer.image.store.trash import sweep
-from pycontainer.image.store.usage import Usage, usage
+from pycontainer.image.store.usage import Usage, total, usage
 from pycontainer.image.store.verify import Repair, Report, verify
 from pycontainer.image.store.writer import BlobWriter
 from pycontainer.kernel.fd import Fd
@@ -163,6 +163,10 @@ class Store:
     def usage(self) -> dict[str, Usage]:
         """What each image takes, by its digest."""
         return usage(self.images(), self._blob_bytes, self._layers.size)
+
+    def total(self) -> int:
+        """What all images take together, in bytes."""
+        return total(self.images(), self._blob_bytes, self._layers.size)
 
     def _blob_bytes(self, digest: str) -> int:
         status = status_of(self._places.fd, blob_name(digest))

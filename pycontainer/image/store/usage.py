@@ -39,6 +39,12 @@ def usage(
     }
 
 
+def total(images: Iterable[Noted], blob_size: Callable[[str], int], layer_size: Callable[[str], int]) -> int:
+    """What all images take together: what is shared counts once."""
+    parts = {part for image in images for part in _parts(image)}
+    return sum((layer_size if part[0] else blob_size)(part[1]) for part in parts)
+
+
 def _parts(image: Noted) -> Iterator[tuple[bool, str]]:
     yield from ((False, digest) for digest in image.blobs)
     yield from ((True, diff_id) for diff_id in image.layers)

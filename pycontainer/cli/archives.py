@@ -1,0 +1,91 @@
+"""``save``, ``load`` and ``import``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+
+from pycontainer.cli.command import Call, Command
+from pycontainer.cli.obtain import bars
+from pycontainer.cli.parser import Parser
+from pycontainer.errors import InvalidArgument
+
+_FORMATS = ("oci", "docker", "oci-dir")
+
+
+def _save_options(parser: Parser) -> None:
+    parser.value(
+        "--format", help="Format of the archive: 'oci', 'docker' or 'oci-dir', a directory", default="oci"
+    )
+    parser.value("--output", "-o", help="Write to a file, instead of STDOUT")
+    parser.flag("--quiet", "-q", help="Suppress the output")
+
+
+def _save(call: Call) -> None:
+    given, images = call.given, call.engine.images
+    if given.format not in _FORMATS:
+        raise InvalidArgument("format", given.format, f"one of {', '.join(_FORMATS)} is needed")
+    if given.output is None and sys.stdout.isatty():
+        raise InvalidArgument("output", "", "an archive is nothing for a terminal: say -o FILE, or redirect")
+    if given.output is None and given.format == "oci-dir":
+        raise InvalidArgument("output", "", "a directory needs a name: say -o DIRECTORY")
+    with ExitStack() as stack:
+        listener = None if given.quiet else bars(stack)
+        target = sys.stdout.buffer if given.output is None else given.output
+        images.save([images.get(name) for name in call.words], target, format=given.format, progress=listener)
+
+
+SAVE = Command("[OPTIONS] IMAGE [IMAGE...]", _save, _save_options, least=1, most=None, completes=("image",))
+
+
+def _load_options(parser: Parser) -> None:
+    parser.value("--input", "-i", help="Read from a tar archive or directory, instead of STDIN")
+    parser.value("--platform", help="Take the images of this platform: os/arch[/variant]")
+    parser.flag("--quiet", "-q", help="Suppress the bars")
+
+
+def _load(call: Call) -> None:
+    given = call.given
+    if given.input is None and sys.stdin.isatty():
+        raise InvalidArgument("input", "", "an archive is needed: say -i FILE, or redirect")
+    with ExitStack() as stack:
+        listener = None if given.quiet else bars(stack)
+        source = sys.stdin.buffer if given.input in {None, "-"} else given.input
+        found = call.engine.images.load(source, platform=given.platform, progress=listener)
+    for image in found:
+        nameless = image.name.startswith("sha256:")
+        print(f"Loaded image ID: {image.name}" if nameless else f"Loaded image: {image.name}")
+
+
+LOAD = Command("[OPTIONS]", _load, _load_options)
+
+
+def _import_options(parser: Parser) -> None:
+    parser.value("--message", "-m", help="Set commit message for imported image", default="")
+    parser.value("--platform", help="The platform of the image: os/arch[/variant]")
+
+
+def _import(call: Call) -> None:
+    source, name = call.words[0], call.words[1] if len(call.words) > 1 else None
+    if source.startswith(("http://", "https://")):
+        raise InvalidArgument("file", source, f"pipe it in: curl {source} | pycontainer import -")
+    if source != "-" and not os.path.exists(source):
+        raise InvalidArgument("file", source, "there is no such file; '-' is stdin")
+    image = call.engine.images.import_rootfs(
+        sys.stdin.buffer if source == "-" else source,
+        name,
+        message=call.given.message,
+        platform=call.given.platform,
+    )
+    print(image.digest)
+
+
+IMPORT = Command(
+    "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    _import,
+    _import_options,
+    least=1,
+    most=2,
+    completes=("file", "image"),
+)

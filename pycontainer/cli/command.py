@@ -1,0 +1,70 @@
+"""What a command of the command line is, and one call of it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pycontainer.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from pycontainer.engine import Engine
+
+
+class Command(NamedTuple):
+    """A command: ``usage`` after its name, its options, what it does, how many other words it takes.
+
+    ``interspersed``: options may come after the first of those words.  ``completes`` says what each of them is, for
+    the shell: "image", "volume" or "file"; the last one counts for all that follow.
+    """
+
+    usage: str
+    run: Callable[[Call], int | None]
+    options: Callable[[Parser], None] = lambda _: None
+    least: int = 0
+    most: int | None = 0
+    interspersed: bool = True
+    completes: tuple[str, ...] = ()
+
+
+class Call:
+    """One call of a command: what was typed, and the engine that it is about, made when first needed."""
+
+    def __init__(self, name: str, given: Namespace, words: list[str], root: str | None) -> None:
+        self.name = name
+        self.given = given
+        self.words = words
+        self.root = root
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of ``--root``, else the default one."""
+        if self._engine is None:
+            from pycontainer.engine import Engine, default_engine
+
+            self._engine = default_engine() if self.root is None else Engine(self.root)
+        return self._engine
+
+    def close(self) -> None:
+        """Close what was opened; idempotent."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def each(self, names: Iterable[str], verb: Callable[[str], object]) -> int:
+        """Do it with each of them; 1 when one failed, which is told, while the others are done all the same."""
+        from pycontainer.cli.failure import tell
+        from pycontainer.errors import PyContainerError
+
+        status = 0
+        for name in names:
+            try:
+                verb(name)
+            except (PyContainerError, OSError) as error:
+                sys.stdout.flush()
+                tell(error)
+                status = 1
+        return status

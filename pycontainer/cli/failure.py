@@ -1,0 +1,49 @@
+"""Failures: one line on stderr that names the thing and the way out, and the exit status."""
+
+from __future__ import annotations
+
+import sys
+
+from pycontainer.cli.text import coloured, printable
+from pycontainer.errors import CommandNotExecutable, CommandNotFound, InvalidArgument
+
+#: Commands that tell their own failures from the program's, as in Docker.
+_STARTING = frozenset({"run"})
+#: Arguments of the library whose option is called otherwise.
+_OPTIONS = {
+    "cpu_weight": "cpu-shares", "devices": "device", "group_add": "group-add", "io_max": "device-read-bps", "labels": "label",
+    "memory_low": "memory-reservation", "mounts": "mount", "pids": "pids-limit", "size": "storage-opt",
+    "sysctls": "sysctl", "ulimits": "ulimit", "workdir": "workdir", "ports": "publish", "aliases": "network-alias",
+    "extra_hosts": "add-host", "dns_options": "dns-option", "capability": "cap-add",
+}  # fmt: skip
+#: Arguments that are no options of a command.
+_PLAIN = frozenset({"image", "name", "command", "config", "container", "network", "filters"})
+
+
+def tell(error: BaseException | str) -> None:
+    """Write the line."""
+    text = error if isinstance(error, str) else sentence(error)
+    print(f"{coloured('pycontainer:', 'red', sys.stderr)} {printable(text)}", file=sys.stderr)
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, in the words of the command line, as one line."""
+    if isinstance(error, InvalidArgument) and error.argument not in _PLAIN:
+        option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
+        text = f"--{option} {error.value}: {error.reason}"
+    elif isinstance(error, InvalidArgument):
+        text = f"{error.argument} {error.value!r}: {error.reason}"
+    elif isinstance(error, OSError) and not str(error).strip():
+        text = type(error).__name__
+    elif type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def status(error: BaseException, command: str) -> int:
+    """The exit status: 127 and 126 for programs, 125 for what keeps ``run`` from starting one, else 1."""
+    if isinstance(error, (CommandNotFound, CommandNotExecutable)):
+        return error.exit_code
+    return 125 if command in _STARTING else 1

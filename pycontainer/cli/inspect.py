@@ -1,0 +1,113 @@
+"""``inspect``, of whatever has that name, and of one kind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pycontainer.cli import documents
+from pycontainer.cli.command import Call, Command
+from pycontainer.cli.failure import tell
+from pycontainer.cli.listing import write
+from pycontainer.cli.parser import Parser
+from pycontainer.errors import ImageNotFound, InvalidArgument, PyContainerError, VolumeNotFound
+
+if TYPE_CHECKING:
+    from pycontainer.engine import Engine
+
+#: Finds something by its name, and tells of it as Docker does; :class:`LookupError` where there is none.
+_Finder = Callable[["Engine", str], "dict[str, Any]"]
+
+
+def _image(engine: Engine, name: str) -> dict[str, Any]:
+    return documents.of_image(engine.images, engine.images.get(name))
+
+
+def _volume(engine: Engine, name: str) -> dict[str, Any]:
+    return documents.of_volume(engine.volumes.get(name))
+
+
+#: In the order in which a name is looked for.
+KINDS: dict[str, _Finder] = {"image": _image, "volume": _volume}
+
+
+def _options(parser: Parser) -> None:
+    parser.value("--format", "-f", help="'json', or a Go template, such as '{{.Id}}'")
+
+
+def _options_any(parser: Parser) -> None:
+    _options(parser)
+    parser.flag("--size", "-s", help="Accepted as in Docker: sizes are told in any case")
+    parser.value("--type", help=f"Look for this alone: {', '.join(KINDS)}")
+
+
+def _found(engine: Engine, name: str, kinds: list[str]) -> dict[str, Any]:
+    for kind in kinds:
+        try:
+            return KINDS[kind](engine, name)
+        except (ImageNotFound, VolumeNotFound):
+            continue
+        except InvalidArgument:
+            if len(kinds) == 1:
+                raise  # a name of another kind need not be one of this
+    what = kinds[0] if len(kinds) == 1 else "object"
+    raise LookupError(f"no such {what}: {name}")
+
+
+def _inspected(call: Call, kinds: list[str]) -> int:
+    found, status = [], 0
+    for name in call.words:
+        try:
+            found.append(_found(call.engine, name, kinds))
+        except LookupError as error:
+            failure: BaseException | str = (
+                error if isinstance(error, PyContainerError) else str(error.args[0])
+            )
+            _show(found, call.given.format) if found and call.given.format else None
+            sys.stdout.flush()
+            tell(failure)
+            status = 1
+            if call.given.format:
+                found = []
+    if found or not call.given.format:
+        _show(found, call.given.format)
+    return status
+
+
+def _show(found: list[dict[str, Any]], form: str | None) -> None:
+    if form is None:
+        write(json.dumps(found, indent=4, ensure_ascii=False))
+        return
+    from pycontainer.cli.gofunctions import as_json
+    from pycontainer.cli.gotemplate import Template
+
+    template = None if form == "json" else Template(form)
+    for each in found:
+        write(as_json(each) if template is None else template.render(each))
+
+
+def _of_any(call: Call) -> int:
+    kind = call.given.type
+    if kind is not None and kind not in KINDS:
+        raise InvalidArgument("type", kind, f"one of {', '.join(KINDS)} is needed")
+    return _inspected(call, list(KINDS) if kind is None else [kind])
+
+
+def _of(kind: str, usage: str) -> Command:
+    return Command(
+        usage,
+        lambda call: _inspected(call, [kind]),
+        _options,
+        least=1,
+        most=None,
+        completes=(kind,),
+    )
+
+
+INSPECT = Command(
+    "[OPTIONS] NAME|ID [NAME|ID...]", _of_any, _options_any, least=1, most=None, completes=("image",)
+)
+INSPECT_IMAGE = _of("image", "[OPTIONS] IMAGE [IMAGE...]")
+INSPECT_VOLUME = _of("volume", "[OPTIONS] VOLUME [VOLUME...]")
