@@ -146,7 +146,7 @@ class Template:
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                self.refuse(f"{text[position:]!r} cannot be understood")
+                self.refuse(f"{text[position:].strip()!r} cannot be understood")
             assert match is not None and match.lastgroup is not None  # noqa: S101, PT018  refused above
             found.append((match.lastgroup, match[match.lastgroup]))
             position = match.end()
