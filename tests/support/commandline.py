@@ -67,9 +67,9 @@ class CommandLine:
     def __call__(
         self,
         *words: str | Path,
-        input: str | bytes = b"",
+        input: str | bytes = b"",  # noqa: A002  (subprocess' name)
         env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,  # noqa: A002
+        cwd: Path | None = None,
     ) -> Done:
         """Call it, and wait for its end."""
         done = self.raw(*words, input=input, env=env, cwd=cwd)
@@ -78,9 +78,9 @@ class CommandLine:
     def raw(
         self,
         *words: str | Path,
-        input: str | bytes = b"",
+        input: str | bytes = b"",  # noqa: A002  (subprocess' name)
         env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,  # noqa: A002
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """The same with the bytes that it wrote."""
         return subprocess.run(
