@@ -1,0 +1,132 @@
+"""New network namespaces, with sockets that were opened inside of them.
+
+A namespace is made by a process that shares this one's memory, executes nothing and has ended when the call
+returns: no exec, no fork.  It belongs to the user namespace that is given, so that the root of that one may
+configure it (network_namespaces(7)).  Sockets stay in the namespace that they were opened in (socket(2)): with them
+this process speaks in there without ever entering it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from functools import cache
+
+import attrs
+
+from pycontainer.kernel import operation as op
+from pycontainer.kernel.native import lib, wait_usage
+from pycontainer.kernel.script import Operation, Script
+from pycontainer.kernel.spawn import Spawn, Template
+
+#: Slots: the user namespace, the socket for what is sent back, and what is sent.
+_OWNER, _EXPORT, _NET, _ROUTE, _UDP, _TCP = range(6)
+_CONTROL = socket.CMSG_LEN(4)
+
+#: Where containers ask for names (Docker's address of its resolver).
+RESOLVER_ADDRESS = "127.0.0.11"
+_RESOLVER = struct.pack("=H2s4s8x", socket.AF_INET, (53).to_bytes(2, "big"), socket.inet_aton(RESOLVER_ADDRESS))
+_BACKLOG = 64
+
+#: Settings of a new namespace.  As in Docker every user may listen at low ports.  Links get their addresses from
+#: us alone: what a neighbour advertises is not heard (CVE-2020-13401).
+_SETTINGS = {
+    "ipv4/ip_unprivileged_port_start": b"0",
+    "ipv6/conf/default/accept_ra": b"0",
+    "ipv6/conf/default/addr_gen_mode": b"1",
+    "ipv6/conf/default/accept_dad": b"0",
+}
+
+
+@attrs.define(eq=False)
+class NetworkNamespace:
+    """A network namespace held by its fd, with ``lo`` up; :meth:`close` lets go of it. Idempotent.
+
+    ``route`` is a NETLINK_ROUTE socket in there; ``udp`` and ``tcp`` are bound to port 53 of 127.0.0.11 in there,
+    or ``None``.
+    """
+
+    fd: int
+    route: socket.socket
+    udp: socket.socket | None
+    tcp: socket.socket | None
+
+    def close(self) -> None:
+        """Close the fd and the sockets; with its last process and fd the kernel removes the namespace."""
+        for each in (self.route, self.udp, self.tcp):
+            if each is not None:
+                each.close()
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def create(
+    owner: int | None = None, *, ids: tuple[int, int] = (0, 0), resolver: bool = False
+) -> NetworkNamespace:
+    """Make one that belongs to the user namespace ``owner``, whose root has ``ids`` in there; ``None``: to the caller's.
+
+    With ``resolver`` it has the sockets that names are asked at.  Raises :class:`KernelError` with nothing left.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        slots = [-1 if owner is None else owner, theirs.fileno(), -1, -1, -1, -1]
+        _, pidfd = _maker(owner is not None, ids, resolver).start(slots)
+        try:
+            wait_usage(pidfd, os.WEXITED)
+        finally:
+            os.close(pidfd)
+        sent = _receive(ours)
+    return NetworkNamespace(
+        sent[_NET],
+        socket.socket(fileno=sent[_ROUTE]),
+        socket.socket(fileno=sent[_UDP]) if resolver else None,
+        socket.socket(fileno=sent[_TCP]) if resolver else None,
+    )
+
+
+def _receive(ours: socket.socket) -> dict[int, int]:
+    sent: dict[int, int] = {}
+    while True:
+        try:
+            tag, control, _, _ = ours.recvmsg(1, _CONTROL, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return sent
+        sent[tag[0]] = int.from_bytes(control[0][2], sys.byteorder)
+
+
+@cache
+def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
+    opened = [_NET, _ROUTE, *((_UDP, _TCP) if resolver else ())]
+    ops: list[Operation] = [op.loopback()]
+    for name, value in _SETTINGS.items():
+        # Without IPv6 there are none of its settings.
+        setting = op.write_file(f"/proc/sys/net/{name}", value)
+        ops.append(attrs.evolve(setting, options=lib.PC_OP_MAY_MISS))
+    ops.append(op.open_path("/proc/thread-self/ns/net", out=_NET, flags=os.O_RDONLY))
+    ops.append(
+        op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=lib.NETLINK_ROUTE, out=_ROUTE)
+    )
+    if resolver:
+        ops.append(op.open_socket(socket.AF_INET, socket.SOCK_DGRAM, address=_RESOLVER, out=_UDP))
+        ops.append(
+            op.open_socket(
+                socket.AF_INET, socket.SOCK_STREAM, address=_RESOLVER, backlog=_BACKLOG, out=_TCP
+            )
+        )
+    ops += [op.send(slot, to=_EXPORT, tag=slot) for slot in opened]
+    return Template(
+        Spawn(
+            argv=(b"netns",),
+            fds=(-1,) * 6,
+            script=Script.of(inner=ops),
+            joins=((_OWNER, lib.CLONE_NEWUSER),) if owned else (),
+            namespaces=lib.CLONE_NEWNET,
+            ns_root=owned,
+            ns_ids=ids,
+            session=False,
+            ends=True,
+        )
+    )

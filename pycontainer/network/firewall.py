@@ -1,0 +1,219 @@
+"""Our table of nf_tables: who reaches whom, and which ports of the host lead into containers.
+
+One table ``inet pycontainer`` for all engines of a network namespace.  Its chains and rules are made once, in one
+transaction, and never change; networks and ports are elements of its sets, added and removed each in a transaction
+of its own.  Nothing of others is read or changed.  What a packet meets::
+
+    prerouting (raw)   from a container to 127.0.0.0/8: dropped (CVE-2020-8558: loopback is routed on bridges)
+    prerouting (nat)   to a published port of one of the host's addresses: sent on
+    output (nat)       the same for the host's own programs, 127.0.0.1 as well
+    forward            within a network, and answers: accepted; from or to an internal network: refused;
+                       to a published port: accepted; from one network to another: refused; else into one: dropped
+    input              from an internal network to the host: refused
+    postrouting        out of a network: masqueraded; so is what a published port sends back where it came from
+
+Loopback publishing needs no proxy: ``route_localnet`` is set on our bridges alone, and packets from 127.0.0.1 are
+masqueraded.  What comes from outside with such an address is never sent on (as Docker did before version 28).
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterable
+
+from pycontainer.errors import KernelError
+from pycontainer.network import nft
+from pycontainer.network.netlink import NETFILTER, Message, Netlink
+from pycontainer.network.network import Definition
+
+TABLE = "pycontainer"
+#: How the kernel orders what hooks in at one place (linux/netfilter_ipv4.h).
+_RAW, _DSTNAT, _FILTER, _SRCNAT = -300, -100, 0, 100
+_ESTABLISHED_OR_RELATED = struct.pack("=I", 2 | 4)
+_NEW = struct.pack("=I", 8)
+_DNAT = struct.pack("=I", 1 << 5)
+_NOTHING = bytes(4)
+_ICMP6 = bytes([58])
+#: Offset of the source and the destination address in a header, and their length.
+_PLACES = {4: (12, 16, 4), 6: (8, 24, 16)}
+_FAMILIES = {4: nft.IPV4, 6: nft.IPV6}
+
+
+def interface_key(name: str) -> bytes:
+    """The name of a link as a key."""
+    return name.encode().ljust(16, b"\0")
+
+
+def _state(wanted: bytes) -> bytes:
+    return nft.track("state") + nft.masked(wanted) + nft.compare(_NOTHING, unequal=True)
+
+
+def _sent_on(*, yes: bool = True) -> bytes:
+    return nft.track("status") + nft.masked(_DNAT) + nft.compare(_NOTHING, unequal=yes)
+
+
+def _from(name: str, *, absent: bool = False) -> bytes:
+    return nft.meta("iifname") + nft.lookup(name, absent=absent)
+
+
+def _to(name: str, *, absent: bool = False) -> bytes:
+    return nft.meta("oifname") + nft.lookup(name, absent=absent)
+
+
+def _within() -> bytes:
+    return nft.meta("iifname", 0) + nft.meta("oifname", 4) + nft.lookup("within")
+
+
+def is_version(version: int) -> bytes:
+    """Go on only with packets of IPv4, or of IPv6."""
+    return nft.meta("nfproto") + nft.compare(bytes([_FAMILIES[version]]))
+
+
+def _loopback(where: int, *, unequal: bool = False) -> bytes:
+    """Source (0) or destination (1) in 127.0.0.0/8."""
+    return (
+        nft.payload("network", _PLACES[4][where], 4)
+        + nft.masked(b"\xff\0\0\0")
+        + nft.compare(b"\x7f\0\0\0", unequal=unequal)
+    )
+
+
+def destination(version: int, register: int) -> bytes:
+    """Load the destination address."""
+    _, offset, length = _PLACES[version]
+    return nft.payload("network", offset, length, register)
+
+
+def service(register: int) -> bytes:
+    """Load the protocol and the destination port, into two registers."""
+    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
+
+
+def _publish(chain: str, version: int, *, loopback: bool) -> list[Message]:
+    size = _PLACES[version][2] // 4
+    head = is_version(version) + nft.destination_is_ours()
+    if version == 4 and not loopback:
+        head += _loopback(1, unequal=True)
+    send = nft.destination_nat(_FAMILIES[version], 0, size)
+    exact = destination(version, 0) + service(size) + nft.lookup(f"ports{version}", into=0) + send
+    anywhere = service(0) + nft.lookup(f"any{version}", into=0) + send
+    return [nft.add_rule(TABLE, chain, head + exact), nft.add_rule(TABLE, chain, head + anywhere)]
+
+
+def _table() -> list[Message]:
+    made = [nft.add_table(TABLE)]
+    made += [nft.add_set(TABLE, name, [nft.IFNAME]) for name in ("bridges", "internal", "uplinks")]
+    made.append(nft.add_set(TABLE, "within", [nft.IFNAME, nft.IFNAME]))
+    for version, kind in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
+        place = [kind, nft.PORT]
+        made.append(nft.add_set(TABLE, f"ports{version}", [kind, nft.PROTOCOL, nft.PORT], data=place))
+        made.append(nft.add_set(TABLE, f"any{version}", [nft.PROTOCOL, nft.PORT], data=place))
+    made.append(nft.add_set(TABLE, "egress", [nft.IFNAME], verdicts=True))
+    for name, hook, kind, priority in (
+        ("raw", "prerouting", "filter", _RAW),
+        ("prerouting", "prerouting", "nat", _DSTNAT),
+        ("output", "output", "nat", _DSTNAT),
+        ("input", "input", "filter", _FILTER),
+        ("forward", "forward", "filter", _FILTER),
+        ("postrouting", "postrouting", "nat", _SRCNAT),
+    ):
+        made.append(nft.add_chain(TABLE, name, hook=hook, kind=kind, priority=priority))
+    return made + _rules()
+
+
+def _rules() -> list[Message]:
+    accept, drop, reject = nft.verdict("accept"), nft.verdict("drop"), nft.reject()
+    answers = _state(_ESTABLISHED_OR_RELATED)
+    found = [nft.add_rule(TABLE, "raw", _from("bridges") + is_version(4) + _loopback(1) + drop)]
+    for version in (4, 6):
+        found += _publish("prerouting", version, loopback=False)
+        found += _publish("output", version, loopback=True)
+    found += [
+        nft.add_rule(TABLE, chain, rule)
+        for chain, rule in (
+            ("input", _from("internal") + answers + accept),
+            ("input", _from("internal") + nft.meta("l4proto") + nft.compare(_ICMP6) + accept),
+            ("input", _from("internal") + reject),
+            ("forward", _within() + accept),
+            ("forward", _from("bridges") + answers + accept),
+            ("forward", _to("bridges") + answers + accept),
+            ("forward", _from("internal") + reject),
+            ("forward", _from("bridges") + _to("internal") + reject),
+            ("forward", _to("internal") + drop),
+            ("forward", nft.meta("iifname") + nft.decide("egress")),
+            ("forward", _to("bridges") + _sent_on() + accept),
+            ("forward", _from("bridges") + _to("bridges") + reject),
+            ("forward", _to("bridges") + drop),
+            # What is forwarded only since we let the uplink: not for others.
+            ("forward", _from("uplinks") + _state(_NEW) + _sent_on(yes=False) + drop),
+            ("postrouting", _from("bridges") + _to("bridges", absent=True) + nft.masquerade()),
+            ("postrouting", _within() + _sent_on() + nft.masquerade()),
+            ("postrouting", is_version(4) + _loopback(0) + _to("bridges") + nft.masquerade()),
+        )
+    ]
+    return found
+
+
+def change(messages: Iterable[Message]) -> None:
+    """Change elements of our table in one transaction; the table is made where it is not there."""
+    wanted = list(messages)
+    with Netlink(NETFILTER) as netfilter:
+        for _ in range(8):  # others may remove the table between
+            try:
+                return nft.commit(netfilter, wanted)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+            try:
+                nft.commit(netfilter, _table())
+            except KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+        nft.commit(netfilter, wanted)
+
+
+def _memberships(network: Definition) -> list[tuple[str, bytes]]:
+    link = interface_key(network.link)
+    found = [("bridges", link), ("within", link + link)]
+    return found + ([("internal", link)] if network.internal else [])
+
+
+def open_network(network: Definition) -> None:
+    """Let a network's bridge take part. Idempotent."""
+    change(
+        nft.add_elements(TABLE, name, nft.Element(key=key)) for name, key in _memberships(network)
+    )
+
+
+def close_network(network: Definition) -> None:
+    """Take it out again, and the table with the last one. Idempotent."""
+    with Netlink(NETFILTER) as netfilter:
+        _forget(netfilter, [nft.delete_elements(TABLE, name, key) for name, key in _memberships(network)])
+        _remove_if_unused(netfilter)
+
+
+def _forget(netfilter: Netlink, messages: list[Message]) -> None:
+    try:
+        nft.commit(netfilter, messages)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _remove_if_unused(netfilter: Netlink) -> None:
+    """Only if nobody changes anything meanwhile: the kernel compares the generation."""
+    try:
+        generation = nft.generation(netfilter)
+        if any(True for _ in nft.elements(netfilter, TABLE, "bridges")):
+            return
+        nft.commit(netfilter, [nft.delete_table(TABLE)], generation=generation)
+    except KernelError as error:
+        if error.errno not in (errno.ENOENT, errno.ERESTART):
+            raise
+
+
+def guard_uplinks(names: list[str]) -> None:
+    """Links on which forwarding is on for our networks alone."""
+    if names:
+        change([nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))])

@@ -1,0 +1,229 @@
+"""The networks of an engine: making, finding, removing; and the sweep of what ended processes left."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from pycontainer.errors import InvalidArgument, StateError
+from pycontainer.network import address, bridge, pool
+from pycontainer.network.endpoint import sweep_row
+from pycontainer.network.ledger import Ledger
+from pycontainer.network.netlink import ROUTE, Netlink
+from pycontainer.network.network import DEFAULT, Definition, Network, Segment
+
+_DRIVERS = ("bridge",)
+#: What cannot be the name of a network, for it means something else as ``network=``.
+_WORDS = frozenset({"none", "host", "container", "default"})
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+
+
+class Networks:
+    """The networks of an engine root. Thread-safe; the constructor touches nothing.
+
+    >>> Engine().networks.create("lab", internal=True)                 # doctest: +SKIP
+    <Network lab 10.149.3.0/24>
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.ledger = Ledger(root)
+
+    def create(
+        self,
+        name: str,
+        *,
+        driver: str = "bridge",
+        subnet: str | None = None,
+        gateway: str | None = None,
+        ipv6: bool | str = False,
+        internal: bool = False,
+        mtu: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Network:
+        """Make a network; nothing of it is in the kernel before a container is on it.
+
+        ``subnet`` is one of IPv4, by default a free one; ``gateway`` the host's address in it, by default the
+        first.  ``ipv6`` adds a subnet of IPv6, a random unique local one, or the one given.  From an
+        ``internal`` network nothing leads out, not even to the host.  ``mtu`` in bytes is by default that of the
+        host's uplink.  The name is one of letters, digits, ``_``, ``.`` and ``-``.  Raises
+        :class:`InvalidArgument`, also for a name or a subnet that is in use.
+        """
+        check_name(name)
+        if driver not in _DRIVERS:
+            raise InvalidArgument("driver", driver, f"one of {', '.join(_DRIVERS)} is needed")
+        if mtu is not None and (isinstance(mtu, bool) or not isinstance(mtu, int) or not 576 <= mtu <= 65535):
+            raise InvalidArgument("mtu", mtu, "a number of bytes from 576 to 65535 is needed")
+        given = None if subnet is None else pool.parse_subnet("subnet", subnet)
+        if given is not None and given.version != 4:
+            raise InvalidArgument("subnet", subnet, "one of IPv4 is needed; IPv6 is given as ipv6='fd00::/64'")
+        with self.ledger.transaction() as record:
+            if record.execute("SELECT 1 FROM networks WHERE name = ?", (name,)).fetchone():
+                raise InvalidArgument("name", name, "a network has this name: remove it, or choose another")
+            made = self._define(
+                record, name, driver, given, gateway, ipv6, internal=internal, mtu=mtu, labels=labels or {}
+            )
+            record.execute(
+                "INSERT INTO networks (name, id, link, value) VALUES (?, ?, ?, ?)",
+                (name, made.id, made.link, made.encode()),
+            )
+        return Network(self, made)
+
+    def _define(
+        self,
+        record: sqlite3.Connection,
+        name: str,
+        driver: str,
+        given: address.Subnet | None,
+        gateway: str | None,
+        ipv6: bool | str,
+        *,
+        internal: bool,
+        mtu: int | None,
+        labels: Mapping[str, str],
+    ) -> Definition:
+        taken = [segment.subnet for each in _all(record) for segment in each.segments]
+        with Netlink(ROUTE) as route:
+            routes = [each.target for each in address.routes(route) if not each.is_default]
+        subnet = given or pool.free_subnet([*taken, *routes], self.root)
+        _refuse_overlap("subnet", subnet, taken)
+        first = subnet.network_address + 1
+        chosen = first if gateway is None else pool.parse_address("gateway", gateway, subnet)
+        segments = [Segment(subnet=subnet, gateway=chosen)]
+        if ipv6:
+            subnet6 = pool.random_subnet6() if ipv6 is True else pool.parse_subnet("ipv6", ipv6)
+            if subnet6.version != 6:
+                raise InvalidArgument("ipv6", ipv6, "True or a subnet of IPv6 is needed")
+            _refuse_overlap("ipv6", subnet6, taken)
+            segments.append(Segment(subnet=subnet6, gateway=subnet6.network_address + 1))
+        identity = os.urandom(32).hex()
+        return Definition(
+            name=name,
+            id=identity,
+            driver=driver,
+            link=f"pc-{identity[:10]}",
+            segments=tuple(segments),
+            internal=internal,
+            mtu=mtu,
+            labels=_labels(labels),
+            created=time.time(),
+        )
+
+    def get(self, name: str) -> Network:
+        """The network of that name, id or unique start of an id. Raises :class:`InvalidArgument` when there is none."""
+        every = self.list()
+        found = [each for each in every if each.name == name] or [
+            each for each in every if name and each.id.startswith(name)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if name == DEFAULT:
+            return self._default()
+        reason = "several networks match" if found else "no such network: make it with Network.create"
+        raise InvalidArgument("network", name, reason)
+
+    def find(self, name: str) -> Definition:
+        """The definition of a network that a container is to be on."""
+        rows = self.ledger.read("SELECT value FROM networks WHERE name = ? OR id = ?", name, name)
+        return Definition.decode(rows[0][0]) if rows else self.get(name).definition
+
+    def _default(self) -> Network:
+        try:
+            return self.create(DEFAULT)
+        except InvalidArgument:  # another process made it meanwhile
+            return self.get(DEFAULT)
+
+    def list(self) -> list[Network]:
+        """All of them, by name."""
+        rows = self.ledger.read("SELECT value FROM networks ORDER BY name")
+        return [Network(self, Definition.decode(value)) for (value,) in rows]
+
+    def members(self, network: Definition) -> list[dict[str, Any]]:
+        """The containers that are on a network now."""
+        self.sweep()
+        rows = self.ledger.read(
+            "SELECT container, name, address4, address6 FROM endpoints WHERE network = ? ORDER BY id", network.id
+        )
+        return [dict(zip(("id", "name", "ipv4", "ipv6"), row, strict=True)) for row in rows]
+
+    def remove(self, network: Definition) -> None:
+        """Remove a network; see :meth:`Network.remove`."""
+        self.sweep()
+        with self.ledger.transaction() as record:
+            rows = record.execute("SELECT name FROM endpoints WHERE network = ?", (network.id,)).fetchall()
+            if rows:
+                names = ", ".join(sorted(name for (name,) in rows))
+                raise StateError(f"network {network.name}", f"in use by {names}", "remove")
+            record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
+        bridge.remove(self.ledger, network)
+
+    def prune(self) -> list[str]:
+        """Remove every network that no container is on; their names."""
+        removed = []
+        for each in self.list():
+            try:
+                each.remove()
+            except StateError:
+                continue
+            removed.append(each.name)
+        return removed
+
+    def sweep(self) -> None:
+        """Give back what containers of ended processes had: rules, links, addresses."""
+        owners = [owner for (owner,) in self.ledger.read("SELECT DISTINCT owner FROM endpoints")]
+        for owner in owners:
+            if not self.ledger.is_alive(owner):
+                rows = self.ledger.read("SELECT id, link, undo FROM endpoints WHERE owner = ?", owner)
+                for number, name, undo in rows:
+                    sweep_row(name, undo)
+                    self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+
+    def close(self) -> None:
+        """Close the record; it is opened again when needed."""
+        self.ledger.close()
+
+
+@cache
+def networks_at(root: str) -> Networks:
+    """The networks below a root; one object for each."""
+    return Networks(root)
+
+
+def _forget_in_fork() -> None:
+    # The record is open in the parent: a child opens its own.
+    networks_at.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)
+
+
+def check_name(name: Any) -> str:
+    """Refuse what is no name of a network."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 128:
+        raise InvalidArgument("name", name, "letters, digits, '_', '.' and '-' are needed")
+    if name in _WORDS:
+        raise InvalidArgument("name", name, "this word means something else as network=: choose another")
+    return name
+
+
+def _all(record: sqlite3.Connection) -> list[Definition]:
+    return [Definition.decode(value) for (value,) in record.execute("SELECT value FROM networks")]
+
+
+def _refuse_overlap(name: str, subnet: address.Subnet, taken: Iterable[address.Subnet]) -> None:
+    for other in taken:
+        if other.version == subnet.version and subnet.overlaps(other):  # type: ignore[arg-type]
+            raise InvalidArgument(name, str(subnet), f"it overlaps {other} of another network")
+
+
+def _labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if not isinstance(labels, Mapping) or not all(
+        isinstance(each, str) for pair in labels.items() for each in pair
+    ):
+        raise InvalidArgument("labels", labels, "a dict of str is needed")
+    return tuple(labels.items())

@@ -1,0 +1,348 @@
+"""Messages about nf_tables and expressions of its rules (linux/netfilter/nf_tables.h), and their transactions.
+
+A transaction is a batch between two marks: the kernel takes all of it or nothing.  Registers are of 32 bits, and the
+parts of a concatenated key begin at a whole one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from pycontainer.errors import KernelError, NotSupported
+from pycontainer.network.netlink import (
+    NETFILTER,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    Message,
+    Netlink,
+    attribute,
+    attributes,
+    be32,
+    be64,
+    each_attribute,
+    nested,
+    text,
+    u8,
+)
+
+INET, IPV4, IPV6 = 1, 2, 10
+_TABLE, _CHAIN, _RULE, _SET, _ELEMENT = 0, 3, 6, 9, 12
+_NEW, _GET, _DELETE = 0, 1, 2
+_GETGEN = 16
+_BEGIN, _END = 16, 17
+_SUBSYSTEM = 10
+_LIST_ELEM = 1
+_EXPR_NAME, _EXPR_DATA = 1, 2
+_DATA_VALUE, _DATA_VERDICT = 1, 2
+_FIRST_REGISTER = 8  # NFT_REG32_00
+
+# Set flags, and how nft(8) calls types when it lists them.
+INTERVAL, MAP, TIMEOUT, DYNAMIC = 4, 8, 0x10, 0x20
+IFNAME, ADDRESS4, ADDRESS6, PROTOCOL, PORT = (41, 16), (7, 4), (8, 16), (12, 1), (13, 2)
+VERDICT_TYPE = 0xFFFFFF00
+#: For nft(8): how it shows keys that are names.
+_HOST_ORDER = struct.pack("=BBI", 0, 4, 1)
+_VERDICTS = {"drop": 0, "accept": 1, "return": -5}
+_JUMP, _GOTO = -3, -4
+HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
+
+
+def _generic(family: int) -> bytes:
+    return struct.pack("!BBH", family, 0, 0)
+
+
+def _message(kind: int, verb: int, flags: int, body: bytes, what: str, family: int = INET) -> Message:
+    return Message(_SUBSYSTEM << 8 | kind + verb, flags, _generic(family) + body, what)
+
+
+# -- tables, chains, sets --------------------------------------------------------------------
+
+
+def add_table(name: str) -> Message:
+    """A table that must not be there yet."""
+    return _message(_TABLE, _NEW, NLM_F_CREATE | NLM_F_EXCL, text(1, name), f"make the nft table {name}")
+
+
+def delete_table(name: str) -> Message:
+    """Remove a table with all that is in it."""
+    return _message(_TABLE, _DELETE, 0, text(1, name), f"remove the nft table {name}")
+
+
+def add_chain(table: str, name: str, *, hook: str = "", kind: str = "filter", priority: int = 0) -> Message:
+    """A chain; one with a ``hook`` is a base chain, whose policy is to accept."""
+    body = text(1, table) + text(3, name)
+    if hook:
+        body += nested(4, be32(1, HOOKS[hook]), be32(2, priority & 0xFFFFFFFF)) + text(7, kind)
+    return _message(_CHAIN, _NEW, NLM_F_CREATE | NLM_F_EXCL, body, f"make the nft chain {name}")
+
+
+def delete_chain(table: str, name: str) -> Message:
+    """Remove a chain with its rules."""
+    return _message(_CHAIN, _DELETE, 0, text(1, table) + text(3, name), f"remove the nft chain {name}")
+
+
+Type = tuple[int, int]
+
+
+def _concat(types: Sequence[Type]) -> tuple[int, int]:
+    kind = length = 0
+    for each, size in types:
+        kind = kind << 6 | each
+        length += size + -size % 4 if len(types) > 1 else size
+    return kind, length
+
+
+def add_set(
+    table: str,
+    name: str,
+    key: Sequence[Type],
+    *,
+    data: Sequence[Type] = (),
+    verdicts: bool = False,
+    flags: int = 0,
+    size: int = 0,
+) -> Message:
+    """A set, or with ``data`` or ``verdicts`` a map; ``size`` bounds how many elements it may come to have."""
+    kind, length = _concat(key)
+    body = text(1, table) + text(2, name) + be32(4, kind) + be32(5, length)
+    if data:
+        data_kind, data_length = _concat(data)
+        flags |= MAP
+        body += be32(6, data_kind) + be32(7, data_length)
+    if verdicts:
+        flags |= MAP
+        body += be32(6, VERDICT_TYPE) + be32(7, 16)
+    body += be32(3, flags) + be32(10, 1)
+    description = be32(1, size) if size else b""
+    if description:
+        body += nested(9, description)
+    if list(key) == [IFNAME]:
+        body += attribute(13, _HOST_ORDER)
+    return _message(_SET, _NEW, NLM_F_CREATE | NLM_F_EXCL, body, f"make the nft set {name}")
+
+
+def delete_set(table: str, name: str) -> Message:
+    """Remove a set."""
+    return _message(_SET, _DELETE, 0, text(1, table) + text(2, name), f"remove the nft set {name}")
+
+
+@attrs.frozen(kw_only=True)
+class Element:
+    """An element: its key, with the value or the chain to go to of a map's; for so many milliseconds if any."""
+
+    key: bytes
+    data: bytes = b""
+    goto: str = ""
+    timeout: int = 0
+    interval_end: bool = False
+
+    def encode(self) -> bytes:
+        """The bytes of it."""
+        parts = [nested(1, attribute(_DATA_VALUE, self.key))]
+        if self.data:
+            parts.append(nested(2, attribute(_DATA_VALUE, self.data)))
+        if self.goto:
+            parts.append(nested(2, _verdict(_GOTO, self.goto)))
+        if self.timeout:
+            parts.append(be64(4, self.timeout))
+        if self.interval_end:
+            parts.append(be32(3, 1))
+        return nested(_LIST_ELEM, *parts)
+
+
+def add_elements(table: str, name: str, *elements: Element, exclusive: bool = False) -> Message:
+    """Elements of a set; those that are there already stay, unless they must be new (``exclusive``)."""
+    body = text(1, table) + text(2, name) + nested(3, *(each.encode() for each in elements))
+    flags = NLM_F_CREATE | (NLM_F_EXCL if exclusive else 0)
+    return _message(_ELEMENT, _NEW, flags, body, f"add to the nft set {name}")
+
+
+def delete_elements(table: str, name: str, *keys: bytes) -> Message:
+    """Remove elements, all of which must be there."""
+    elements = (Element(key=key).encode() for key in keys)
+    body = text(1, table) + text(2, name) + nested(3, *elements)
+    return _message(_ELEMENT, _DELETE, 0, body, f"remove from the nft set {name}")
+
+
+def elements(netfilter: Netlink, table: str, name: str) -> Iterator[bytes]:
+    """The keys that are in a set. Raises :class:`KernelError` (ENOENT) when there is no such set."""
+    body = text(1, table) + text(2, name)
+    question = _message(_ELEMENT, _GET, NLM_F_DUMP, body, f"list the nft set {name}")
+    for _, answer in netfilter.dump(question):
+        for _, element in each_attribute(attributes(answer[4:]).get(3, b"")):
+            key = attributes(attributes(element).get(1, b"")).get(_DATA_VALUE)
+            if key is not None:
+                yield key
+
+
+# -- rules -----------------------------------------------------------------------------------
+
+
+def add_rule(table: str, chain: str, *expressions: bytes, what: str = "") -> Message:
+    """A rule behind those that are there."""
+    body = text(1, table) + text(2, chain) + nested(4, *expressions)
+    return _message(
+        _RULE, _NEW, NLM_F_CREATE | NLM_F_APPEND, body, f"add a rule to the nft chain {chain} {what}".rstrip()
+    )
+
+
+def _expression(name: str, *data: bytes) -> bytes:
+    return nested(_LIST_ELEM, text(_EXPR_NAME, name), nested(_EXPR_DATA, *data))
+
+
+def _register(number: int) -> int:
+    return _FIRST_REGISTER + number
+
+
+META = {"iifname": 6, "oifname": 7, "nfproto": 15, "l4proto": 16}
+
+
+def meta(key: str, register: int = 0) -> bytes:
+    """Load what is known of the packet beside its bytes."""
+    return _expression("meta", be32(1, _register(register)), be32(2, META[key]))
+
+
+def payload(base: str, offset: int, length: int, register: int = 0) -> bytes:
+    """Load bytes of the packet, from the ``network`` or ``transport`` header on."""
+    number = {"network": 1, "transport": 2}[base]
+    return _expression("payload", be32(1, _register(register)), be32(2, number), be32(3, offset), be32(4, length))
+
+
+def compare(value: bytes, register: int = 0, *, unequal: bool = False) -> bytes:
+    """Go on only when a register has this value."""
+    return _expression(
+        "cmp", be32(1, _register(register)), be32(2, int(unequal)), nested(3, attribute(_DATA_VALUE, value))
+    )
+
+
+def masked(mask: bytes, register: int = 0) -> bytes:
+    """Keep only the bits of the mask."""
+    return _expression(
+        "bitwise",
+        be32(1, _register(register)),
+        be32(2, _register(register)),
+        be32(3, len(mask)),
+        nested(4, attribute(_DATA_VALUE, mask)),
+        nested(5, attribute(_DATA_VALUE, bytes(len(mask)))),
+    )
+
+
+def lookup(name: str, register: int = 0, *, into: int | None = None, absent: bool = False) -> bytes:
+    """Go on only when the key is in a set (or not: ``absent``); with ``into`` the map's value is loaded."""
+    parts = [text(1, name), be32(2, _register(register))]
+    if into is not None:
+        parts.append(be32(3, _register(into)))
+    if absent:
+        parts.append(be32(5, 1))
+    return _expression("lookup", *parts)
+
+
+def decide(name: str, register: int = 0) -> bytes:
+    """Do what a map of verdicts says of the key."""
+    return _expression("lookup", text(1, name), be32(2, _register(register)), be32(3, 0))
+
+
+def track(key: str, register: int = 0) -> bytes:
+    """Load the state or the status of the packet's connection."""
+    return _expression("ct", be32(1, _register(register)), be32(2, {"state": 0, "status": 2}[key]))
+
+
+def destination_is_ours(register: int = 0) -> bytes:
+    """Go on only when the packet is for an address of this host."""
+    load = _expression("fib", be32(1, _register(register)), be32(2, 3), be32(3, 2))
+    return load + compare(struct.pack("=I", 2), register)
+
+
+def _verdict(code: int, chain: str = "") -> bytes:
+    parts = [be32(1, code & 0xFFFFFFFF)] + ([text(2, chain)] if chain else [])
+    return nested(_DATA_VERDICT, *parts)
+
+
+def verdict(name: str) -> bytes:
+    """``accept``, ``drop`` or ``return``."""
+    return _expression("immediate", be32(1, 0), nested(2, _verdict(_VERDICTS[name])))
+
+
+def jump(chain: str) -> bytes:
+    """Go on in another chain, and come back."""
+    return _expression("immediate", be32(1, 0), nested(2, _verdict(_JUMP, chain)))
+
+
+def reject() -> bytes:
+    """Refuse at once: "administratively prohibited" of ICMP or ICMPv6."""
+    return _expression("reject", be32(1, 2), u8(2, 3))
+
+
+def reset() -> bytes:
+    """Refuse a connection of TCP at once."""
+    return _expression("reject", be32(1, 1))
+
+
+def destination_nat(family: int, address: int, port: int) -> bytes:
+    """Send the packet on to the address and port in registers."""
+    parts = (be32(1, 1), be32(2, family), be32(3, _register(address)), be32(5, _register(port)))
+    return _expression("nat", *parts)
+
+
+def masquerade() -> bytes:
+    """Give the packet the address of the link that it leaves by."""
+    return _expression("masq")
+
+
+def remember(name: str, register: int = 0, *, timeout: int = 0) -> bytes:
+    """Add the key to a set, from the packet's path."""
+    parts = [text(1, name), be32(3, 0), be32(4, _register(register))]
+    if timeout:
+        parts.append(be64(6, timeout))
+    return _expression("dynset", *parts)
+
+
+# -- transactions ----------------------------------------------------------------------------
+
+
+def _mark(kind: int, generation: int | None = None) -> Message:
+    body = struct.pack("!BBH", 0, 0, _SUBSYSTEM)
+    if generation is not None:
+        body += be32(1, generation)
+    return Message(kind, 0, body, "change the nft rules")
+
+
+def batch(messages: Iterable[Message], *, generation: int | None = None) -> list[Message]:
+    """Messages between the marks of a transaction."""
+    return [_mark(_BEGIN, generation), *messages, _mark(_END)]
+
+
+def commit(netfilter: Netlink, messages: Iterable[Message], *, generation: int | None = None) -> None:
+    """Have all of it done, or nothing. Raises :class:`NotSupported` without nf_tables, and :class:`KernelError`."""
+    try:
+        netfilter.send(batch(messages, generation=generation))
+    except KernelError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT) or (
+            error.errno == errno.EINVAL and error.step == "change the nft rules"
+        ):
+            raise NotSupported("this kernel has no nf_tables", "modprobe nf_tables nft_nat nft_masq") from None
+        raise
+
+
+def generation(netfilter: Netlink) -> int:
+    """How often the rules of this namespace were changed, by anybody."""
+    answer = netfilter.ask(Message(_SUBSYSTEM << 8 | _GETGEN, 0, _generic(0), "ask for the nft generation"))
+    return 0 if answer is None else int.from_bytes(attributes(answer[4:])[1], "big")
+
+
+def encode(messages: Iterable[Message]) -> bytes:
+    """A transaction as bytes, to be sent later, by :func:`send_encoded` or by another program."""
+    return b"".join(each.encode(number) for number, each in enumerate(batch(messages), 1))
+
+
+def send_encoded(data: bytes) -> None:
+    """Send such bytes; what they remove may be gone already."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER) as raw:
+        raw.send(data)
