@@ -148,6 +148,7 @@ class Life:
                     name=self.id[:12],
                     hostname=self.id[:12],
                     folder=self._folder,
+                    called=self.name,
                 )
             self._paused = False
 

@@ -59,7 +59,15 @@ class Running:
 
     @classmethod
     def start(
-        cls, workspace: Workspace, spec: Spec, stdio: Fds, *, name: str, hostname: str, folder: str
+        cls,
+        workspace: Workspace,
+        spec: Spec,
+        stdio: Fds,
+        *,
+        name: str,
+        hostname: str,
+        folder: str,
+        called: str,
     ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
         with ExitStack() as stack:
@@ -71,7 +79,9 @@ class Running:
                     home = cgroup.child("main")
                     stack.callback(home.close)
             layer = Layer(upper=folder, send_root=True)
-            launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
+            launched = launch(
+                workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home), called=called
+            )
             try:
                 workspace.note_process(name, launched.pid)
                 set_oom_score(spec.oom_score_adj, launched.pid, cgroup)

@@ -36,6 +36,8 @@ from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
+from pycontainer.network.networks import networks_at
+from pycontainer.network.stack import Stacks
 
 _PREFIX = "pycontainer-"
 #: How old a folder without a lock is, in seconds, when nobody is about to lock it any more.
@@ -70,6 +72,7 @@ class Workspace:
         self.path = f"{root}/run/{self.name}"
         self._tree = reaper().register_tree(self._run, self.name, lock=self._held)
         self._reaper_reaches_all = idmap.rules_host()
+        self.stacks = Stacks(networks_at(root), self.name, self.path)
 
     def _claim(self) -> tuple[str, int]:
         """A new folder and its held lock. Another process may sweep it before it is locked: then once more."""

@@ -27,7 +27,9 @@ _CONTROL = socket.CMSG_LEN(4)
 
 #: Where containers ask for names (Docker's address of its resolver).
 RESOLVER_ADDRESS = "127.0.0.11"
-_RESOLVER = struct.pack("=H2s4s8x", socket.AF_INET, (53).to_bytes(2, "big"), socket.inet_aton(RESOLVER_ADDRESS))
+_RESOLVER = struct.pack(
+    "=H2s4s8x", socket.AF_INET, (53).to_bytes(2, "big"), socket.inet_aton(RESOLVER_ADDRESS)
+)
 _BACKLOG = 64
 
 #: Settings of a new namespace.  As in Docker every user may listen at low ports.  Links get their addresses from
@@ -106,15 +108,11 @@ def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
         setting = op.write_file(f"/proc/sys/net/{name}", value)
         ops.append(attrs.evolve(setting, options=lib.PC_OP_MAY_MISS))
     ops.append(op.open_path("/proc/thread-self/ns/net", out=_NET, flags=os.O_RDONLY))
-    ops.append(
-        op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=lib.NETLINK_ROUTE, out=_ROUTE)
-    )
+    ops.append(op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=lib.NETLINK_ROUTE, out=_ROUTE))
     if resolver:
         ops.append(op.open_socket(socket.AF_INET, socket.SOCK_DGRAM, address=_RESOLVER, out=_UDP))
         ops.append(
-            op.open_socket(
-                socket.AF_INET, socket.SOCK_STREAM, address=_RESOLVER, backlog=_BACKLOG, out=_TCP
-            )
+            op.open_socket(socket.AF_INET, socket.SOCK_STREAM, address=_RESOLVER, backlog=_BACKLOG, out=_TCP)
         )
     ops += [op.send(slot, to=_EXPORT, tag=slot) for slot in opened]
     return Template(

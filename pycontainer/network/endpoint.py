@@ -112,6 +112,17 @@ def configure(made: Endpoint, netns: NetworkNamespace, *, gateway: bool) -> None
     Netlink(ROUTE, netns.route).send(messages)
 
 
+def route_over(made: Endpoint, netns: NetworkNamespace) -> None:
+    """Make the default routes over this network, where there are none."""
+    messages = [
+        address.add_default_route(made.index, _segment(made.network, each.version).gateway)
+        for each in made.addresses
+    ]
+    for error, message in Netlink(ROUTE, netns.route).try_all(messages):
+        if error != errno.EEXIST:
+            raise KernelError(error, message.what)
+
+
 def _segment(network: Definition, version: int) -> Segment:
     found = network.segment(version)
     if found is None:
@@ -139,9 +150,7 @@ def _lease(
         row = record.execute("SELECT cursor FROM networks WHERE id = ?", (network.id,)).fetchone()
         if row is None:
             raise StateError(f"network {network.name}", "removed", "put a container on it")
-        addresses = []
-        for segment in network.segments:
-            addresses.append(_choose(record, network, segment, row[0], wanted))
+        addresses = [_choose(record, network, each, row[0], wanted) for each in network.segments]
         for each in wanted:
             if ipaddress.ip_address(each) not in addresses:
                 raise InvalidArgument("ip", each, f"it is in no subnet of network {network.name}")

@@ -105,9 +105,9 @@ def _table() -> list[Message]:
     made = [nft.add_table(TABLE)]
     made += [nft.add_set(TABLE, name, [nft.IFNAME]) for name in ("bridges", "internal", "uplinks")]
     made.append(nft.add_set(TABLE, "within", [nft.IFNAME, nft.IFNAME]))
-    for version, kind in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
-        place = [kind, nft.PORT]
-        made.append(nft.add_set(TABLE, f"ports{version}", [kind, nft.PROTOCOL, nft.PORT], data=place))
+    for version, address in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
+        place = [address, nft.PORT]
+        made.append(nft.add_set(TABLE, f"ports{version}", [address, nft.PROTOCOL, nft.PORT], data=place))
         made.append(nft.add_set(TABLE, f"any{version}", [nft.PROTOCOL, nft.PORT], data=place))
     made.append(nft.add_set(TABLE, "egress", [nft.IFNAME], verdicts=True))
     for name, hook, kind, priority in (
@@ -161,7 +161,8 @@ def change(messages: Iterable[Message]) -> None:
     with Netlink(NETFILTER) as netfilter:
         for _ in range(8):  # others may remove the table between
             try:
-                return nft.commit(netfilter, wanted)
+                nft.commit(netfilter, wanted)
+                return
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
@@ -181,9 +182,7 @@ def _memberships(network: Definition) -> list[tuple[str, bytes]]:
 
 def open_network(network: Definition) -> None:
     """Let a network's bridge take part. Idempotent."""
-    change(
-        nft.add_elements(TABLE, name, nft.Element(key=key)) for name, key in _memberships(network)
-    )
+    change(nft.add_elements(TABLE, name, nft.Element(key=key)) for name, key in _memberships(network))
 
 
 def close_network(network: Definition) -> None:
@@ -216,4 +215,6 @@ def _remove_if_unused(netfilter: Netlink) -> None:
 def guard_uplinks(names: list[str]) -> None:
     """Links on which forwarding is on for our networks alone."""
     if names:
-        change([nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))])
+        change(
+            [nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))]
+        )

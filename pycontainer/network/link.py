@@ -57,7 +57,9 @@ def add_bridge(name: str, *, mtu: int, mac: bytes) -> Message:
     """A bridge, still down; it has a hardware address of its own, which does not change with its ports."""
     kind = nested(_IFLA_LINKINFO, text(_INFO_KIND, "bridge"))
     body = _info() + text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac)
-    return Message(_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + u32(_IFLA_MTU, mtu) + kind, f"make bridge {name}")
+    return Message(
+        _NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + u32(_IFLA_MTU, mtu) + kind, f"make bridge {name}"
+    )
 
 
 def bring_up(index: int, name: str) -> Message:
@@ -90,9 +92,7 @@ def add_pair(pair: Pair) -> Message:
         + u32(_IFLA_MTU, pair.mtu)
         + u32(_IFLA_NET_NS_FD, pair.netns)
     )
-    kind = nested(
-        _IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, nested(_VETH_INFO_PEER, peer))
-    )
+    kind = nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, nested(_VETH_INFO_PEER, peer)))
     body = _info(up=True) + text(_IFLA_IFNAME, pair.name) + u32(_IFLA_MASTER, pair.bridge)
     return Message(
         _NEWLINK,
@@ -104,9 +104,7 @@ def add_pair(pair: Pair) -> Message:
 
 def isolate(name: str) -> Message:
     """Let a bridge's port reach no other port that is isolated (bridge(8))."""
-    kind = nested(
-        _IFLA_LINKINFO, text(4, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1))
-    )
+    kind = nested(_IFLA_LINKINFO, text(4, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1)))
     return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"isolate {name}")
 
 

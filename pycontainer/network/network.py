@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -109,7 +109,7 @@ class Network:
         return _default().get(name)
 
     @classmethod
-    def list(cls) -> list[Network]:
+    def list(cls) -> Sequence[Network]:
         """All networks, the default one among them once it was used; by name."""
         return _default().list()
 

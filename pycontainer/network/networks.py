@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -61,7 +61,9 @@ class Networks:
             raise InvalidArgument("mtu", mtu, "a number of bytes from 576 to 65535 is needed")
         given = None if subnet is None else pool.parse_subnet("subnet", subnet)
         if given is not None and given.version != 4:
-            raise InvalidArgument("subnet", subnet, "one of IPv4 is needed; IPv6 is given as ipv6='fd00::/64'")
+            raise InvalidArgument(
+                "subnet", subnet, "one of IPv4 is needed; IPv6 is given as ipv6='fd00::/64'"
+            )
         with self.ledger.transaction() as record:
             if record.execute("SELECT 1 FROM networks WHERE name = ?", (name,)).fetchone():
                 raise InvalidArgument("name", name, "a network has this name: remove it, or choose another")
@@ -138,16 +140,17 @@ class Networks:
         except InvalidArgument:  # another process made it meanwhile
             return self.get(DEFAULT)
 
-    def list(self) -> list[Network]:
+    def list(self) -> Sequence[Network]:
         """All of them, by name."""
         rows = self.ledger.read("SELECT value FROM networks ORDER BY name")
         return [Network(self, Definition.decode(value)) for (value,) in rows]
 
-    def members(self, network: Definition) -> list[dict[str, Any]]:
+    def members(self, network: Definition) -> Sequence[dict[str, Any]]:
         """The containers that are on a network now."""
         self.sweep()
         rows = self.ledger.read(
-            "SELECT container, name, address4, address6 FROM endpoints WHERE network = ? ORDER BY id", network.id
+            "SELECT container, name, address4, address6 FROM endpoints WHERE network = ? ORDER BY id",
+            network.id,
         )
         return [dict(zip(("id", "name", "ipv4", "ipv6"), row, strict=True)) for row in rows]
 
@@ -162,7 +165,7 @@ class Networks:
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
         bridge.remove(self.ledger, network)
 
-    def prune(self) -> list[str]:
+    def prune(self) -> Sequence[str]:
         """Remove every network that no container is on; their names."""
         removed = []
         for each in self.list():
@@ -217,7 +220,7 @@ def _all(record: sqlite3.Connection) -> list[Definition]:
 
 def _refuse_overlap(name: str, subnet: address.Subnet, taken: Iterable[address.Subnet]) -> None:
     for other in taken:
-        if other.version == subnet.version and subnet.overlaps(other):  # type: ignore[arg-type]
+        if other.version == subnet.version and subnet.overlaps(other):
             raise InvalidArgument(name, str(subnet), f"it overlaps {other} of another network")
 
 

@@ -212,7 +212,9 @@ def meta(key: str, register: int = 0) -> bytes:
 def payload(base: str, offset: int, length: int, register: int = 0) -> bytes:
     """Load bytes of the packet, from the ``network`` or ``transport`` header on."""
     number = {"network": 1, "transport": 2}[base]
-    return _expression("payload", be32(1, _register(register)), be32(2, number), be32(3, offset), be32(4, length))
+    return _expression(
+        "payload", be32(1, _register(register)), be32(2, number), be32(3, offset), be32(4, length)
+    )
 
 
 def compare(value: bytes, register: int = 0, *, unequal: bool = False) -> bytes:
@@ -327,7 +329,9 @@ def commit(netfilter: Netlink, messages: Iterable[Message], *, generation: int |
         if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT) or (
             error.errno == errno.EINVAL and error.step == "change the nft rules"
         ):
-            raise NotSupported("this kernel has no nf_tables", "modprobe nf_tables nft_nat nft_masq") from None
+            raise NotSupported(
+                "this kernel has no nf_tables", "modprobe nf_tables nft_nat nft_masq"
+            ) from None
         raise
 
 

@@ -54,7 +54,9 @@ def parse_subnet(name: str, value: object) -> Subnet:
     try:
         subnet = ipaddress.ip_network(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        raise InvalidArgument(name, value, "a subnet such as '10.9.0.0/24' is needed, its host bits 0") from None
+        raise InvalidArgument(
+            name, value, "a subnet such as '10.9.0.0/24' is needed, its host bits 0"
+        ) from None
     most = 29 if subnet.version == 4 else 112
     if subnet.prefixlen > (30 if subnet.version == 4 else 126):
         raise InvalidArgument(name, value, f"there is no room for containers: /{most} or larger is needed")
@@ -69,7 +71,10 @@ def parse_address(name: str, value: object, subnet: Subnet) -> Address:
         address = ipaddress.ip_address(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         raise InvalidArgument(name, value, "an address is needed") from None
-    ends = (subnet.network_address, subnet.broadcast_address if subnet.version == 4 else subnet.network_address)
+    ends = (
+        subnet.network_address,
+        subnet.broadcast_address if subnet.version == 4 else subnet.network_address,
+    )
     if address not in subnet or address in ends:
         raise InvalidArgument(name, value, f"it is no address for a host of {subnet}")
     return address

@@ -1,0 +1,223 @@
+"""The network stack of one container: its namespace, its places on networks, its ports and its name files.
+
+Made before the container's first process, which joins it; so everything is configured when its program begins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import attrs
+
+from pycontainer.errors import InvalidArgument, StateError
+from pycontainer.kernel import netns
+from pycontainer.kernel.netns import NetworkNamespace
+from pycontainer.network import endpoint, firewall, names, nft, ports
+from pycontainer.network.address import Address
+from pycontainer.network.endpoint import Endpoint, Member
+from pycontainer.network.network import Definition
+from pycontainer.network.networks import Networks
+from pycontainer.network.ports import Published
+from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
+
+_HOST_NAME = "host.docker.internal"
+
+
+@attrs.frozen(kw_only=True)
+class Who:
+    """A container as its networks know it: its id (12 digits), its name, its host name, and the root of its ids."""
+
+    id: str
+    name: str
+    hostname: str
+    userns: int | None
+    ids: tuple[int, int]
+
+
+class Stacks:
+    """Makes the stacks of one host process's containers. Thread-safe; the constructor touches nothing."""
+
+    def __init__(self, networks: Networks, owner: str, folder: str) -> None:
+        self.networks = networks
+        self.owner = owner
+        self.folders = names.Folders(folder)
+        self._swept = False
+
+    def open(self, wish: Wish, who: Who) -> Stack:
+        """A stack as wished for, ready to be joined.
+
+        Raises :class:`InvalidArgument`, :class:`NotSupported` and :class:`KernelError`, with nothing left behind.
+        """
+        if not self._swept:
+            self.networks.sweep()
+            self._swept = True
+        definitions = [self.networks.find(each.network) for each in wish.places]
+        made = Stack(self, wish, who)
+        try:
+            made.open(definitions)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+
+class Stack:
+    """What one container has of networks. Got from :meth:`Stacks.open`; :meth:`close` is idempotent."""
+
+    def __init__(self, stacks: Stacks, wish: Wish, who: Who) -> None:
+        self._stacks = stacks
+        self._wish = wish
+        self._who = who
+        self._lock = threading.RLock()
+        self._netns: NetworkNamespace | None = None
+        self._next = 2  # behind lo
+        self._with_resolver = False
+        self.endpoints: list[Endpoint] = []
+        self.published: list[Published] = []
+        self.folder: str | None = None
+
+    @property
+    def namespace(self) -> NetworkNamespace:
+        """The namespace. Raises :class:`StateError` when it was let go."""
+        if self._netns is None:
+            raise StateError("the container's network", "closed", "use it")
+        return self._netns
+
+    def open(self, definitions: Sequence[Definition]) -> None:
+        """Make everything; once."""
+        self._with_resolver = False
+        self._netns = netns.create(self._who.userns, ids=self._who.ids, resolver=self._with_resolver)
+        for place, definition in zip(self._wish.places, definitions, strict=True):
+            self._take(place, definition)
+        self._publish()
+        self.folder = self._stacks.folders.take()
+        self._write_files()
+
+    def _take(self, place: Place, definition: Definition) -> Endpoint:
+        index, self._next = self._next, self._next + 1
+        has_gateway = any(not each.network.internal for each in self.endpoints)
+        made = endpoint.take(
+            self._stacks.networks.ledger,
+            definition,
+            Member(
+                owner=self._stacks.owner,
+                container=self._who.id,
+                name=self._who.name,
+                names=tuple(
+                    dict.fromkeys((self._who.name, self._who.id, self._who.hostname, *place.aliases))
+                ),
+            ),
+            self.namespace,
+            index=index,
+            inside=f"eth{index - 2}",
+            wanted=place.addresses,
+            gateway=not has_gateway,
+        )
+        self.endpoints.append(made)
+        return made
+
+    # -- ports -----------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        if not self._wish.ports:
+            return
+        for port in self._wish.ports:
+            self.published.append(ports.reserve(port))
+        first = self.endpoints[0]
+        add, undo = ports.rules(self.published, [a for each in self.endpoints for a in each.addresses])
+        # Noted first: whoever finds this process gone removes what may have been made.
+        self._stacks.networks.ledger.write(
+            "UPDATE endpoints SET undo = ? WHERE id = ?", nft.encode(undo), first.number
+        )
+        firewall.change(add)
+
+    @property
+    def ports(self) -> dict[str, list[tuple[str, int]]]:
+        """Of each published port (``"80/tcp"``) the host addresses and ports that lead to it."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for each in self.published:
+            found.setdefault(each.port.key, []).append((each.port.host, each.host_port))
+        return found
+
+    # -- names -----------------------------------------------------------------------------
+
+    def _write_files(self) -> None:
+        if self.folder is None:
+            return
+        own = [(address, self._who.hostname) for each in self.endpoints for address in each.addresses]
+        names.write(self.folder, "hosts", names.hosts(own, self._extra_hosts()))
+        names.write(self.folder, "hostname", f"{self._who.hostname}\n")
+        text = names.configuration(
+            self._wish.dns, self._wish.dns_search, self._wish.dns_options, resolver=self._with_resolver
+        )
+        names.write(self.folder, "resolv.conf", text)
+
+    def _extra_hosts(self) -> list[tuple[str, str]]:
+        gateway = self._gateway()
+        found = []
+        for name, address in self._wish.hosts:
+            if address != HOST_GATEWAY:
+                found.append((name, address))
+            elif gateway is None:
+                raise InvalidArgument(
+                    "extra_hosts", address, "the container reaches no host: its networks are internal"
+                )
+            else:
+                found.append((name, str(gateway)))
+        if gateway is not None and _HOST_NAME not in dict(found):
+            found.append((_HOST_NAME, str(gateway)))
+        return found
+
+    def _gateway(self) -> Address | None:
+        for each in self.endpoints:
+            if not each.network.internal:
+                return each.network.segments[0].gateway
+        return None
+
+    # -- while it runs ---------------------------------------------------------------------
+
+    def connect(self, place: Place) -> Endpoint:
+        """Put the container on a further network. Raises :class:`StateError` when it is on it already."""
+        definition = self._stacks.networks.find(place.network)
+        with self._lock:
+            if any(each.network.id == definition.id for each in self.endpoints):
+                raise StateError("the container", f"on network {definition.name} already", "connect")
+            made = self._take(place, definition)
+            self._write_files()
+            return made
+
+    def disconnect(self, network: str) -> None:
+        """Take the container off a network. Raises :class:`StateError` when it is not on it."""
+        definition = self._stacks.networks.find(network)
+        with self._lock:
+            found = [each for each in self.endpoints if each.network.id == definition.id]
+            if not found:
+                raise StateError("the container", f"not on network {definition.name}", "disconnect")
+            self.endpoints.remove(found[0])
+            endpoint.release(self._stacks.networks.ledger, found[0])
+            self._reroute()
+            self._write_files()
+
+    def _reroute(self) -> None:
+        """Give the default route to the first network that is left, if the one that had it is gone."""
+        left = [each for each in self.endpoints if not each.network.internal]
+        if left:
+            endpoint.route_over(left[0], self.namespace)
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give everything back; every process of the namespace must be gone. Idempotent."""
+        with self._lock, ExitStack() as stack:
+            if self.folder is not None:
+                stack.callback(self._stacks.folders.give_back, self.folder)
+                self.folder = None
+            while self.published:
+                stack.callback(self.published.pop().close)
+            namespace, self._netns = self._netns, None
+            if namespace is not None:
+                stack.callback(namespace.close)
+            while self.endpoints:
+                stack.callback(endpoint.forget, self._stacks.networks.ledger, self.endpoints.pop())
