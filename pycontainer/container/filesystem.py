@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import attrs
 
-from pycontainer.container.life import Life
+from pycontainer.container.networking import Networking
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Seal, Snapshot, above, folded
 from pycontainer.errors import InvalidArgument
@@ -26,7 +26,7 @@ _Self = TypeVar("_Self", bound="FileSystem")
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class FileSystem(Life):
+class FileSystem(Networking):
     """The files of a container; base of ``Container``."""
 
     @contextmanager

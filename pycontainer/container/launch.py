@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from pycontainer.container import plan as plans
-from pycontainer.container import slots
+from pycontainer.container import shared, slots
 from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.mounts import Bind, Mount
 from pycontainer.container.shape import Shape
@@ -26,8 +26,9 @@ from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease, Wanted
-from pycontainer.network.names import FILES
-from pycontainer.network.stack import Stack, Who
+
+if TYPE_CHECKING:
+    from pycontainer.network.stack import Stack, Who
 
 #: What every container has of its own; the network and user namespaces depend on its specification.
 NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
@@ -125,11 +126,16 @@ def launch(
         if security.own_users
         else None
     )
-    stack = None
+    stack: Stack | None = None
+    netns: int | None = None
     try:
         if spec.network.mode == "networks":
             stack = workspace.stacks.open(spec.network, _who(spec, lease, name, called))
-        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack)
+        if spec.network.mode == "container":
+            with shared.opened(workspace, spec.network.target) as (netns, stack):
+                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+        netns = stack.namespace.fd if stack is not None else None
+        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
     except BaseException:
         if stack is not None:
             stack.close()
@@ -147,6 +153,7 @@ def _launch(
     layer: Layer,
     seat: Seat,
     stack: Stack | None,
+    netns: int | None,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     who = spec.user, lowers, spec.groups
@@ -160,8 +167,8 @@ def _launch(
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
-    if stack is not None:
-        fds[slots.NETNS] = stack.namespace.fd
+    if netns is not None:
+        fds[slots.NETNS] = netns
     received: dict[int, int] = {}
     if layer.send_upper or layer.send_root or spec.tty:
         pid, pidfd, received = start_and_receive(
@@ -184,6 +191,8 @@ def _launch(
 
 
 def _who(spec: Spec, lease: Lease | None, name: str, called: str | None) -> Who:
+    from pycontainer.network.stack import Who
+
     return Who(
         id=name,
         name=called or name,
@@ -252,6 +261,8 @@ def _with_names(spec: Spec, folder: str | None) -> tuple[tuple[Mount, bool], ...
     """The mounts with the files by which names are found, where the caller mounts nothing."""
     if folder is None:
         return spec.mounts
+    from pycontainer.network.names import FILES
+
     taken = {os.path.normpath(mount.target) for mount, _ in spec.mounts}
     if "/etc" in taken:
         return spec.mounts

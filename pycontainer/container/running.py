@@ -90,6 +90,7 @@ class Running:
                 launched.close()
                 raise
             stack.pop_all()
+        workspace.running[name] = (called, launched)
         return cls(launched, cgroup, home, note=name)
 
     def enter(
@@ -273,5 +274,6 @@ class Running:
         for cgroup in (self._home, self.cgroup):
             if cgroup is not None:
                 cgroup.close()
+        self.launched.workspace.running.pop(self._note, None)
         self.launched.workspace.forget_process(self._note)
         self.launched.close()

@@ -29,8 +29,7 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
 from pycontainer.kernel.idmap import IdMap
-from pycontainer.network import wish as wishes
-from pycontainer.network.wish import Wish
+from pycontainer.network.wish import HOST, NOTHING, Wish
 from pycontainer.size import parse_size
 
 #: Docker's search path for images that set none.
@@ -99,7 +98,7 @@ def make_spec(
     """
     config = image.config
     told = {name: further.pop(name) for name in attributes.NAMES & further.keys()}
-    wish = wishes.parse(network, **{name: further.pop(name) for name in _NETWORK & further.keys()})
+    wish = _wish(network, {name: further.pop(name) for name in _NETWORK & further.keys()})
     chosen = _security(security, privileged, cap_add, cap_drop, userns)
     if user is None and chosen.userns == "keep-id":
         user = f"{os.geteuid()}:{os.getegid()}"
@@ -139,7 +138,9 @@ def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
     mounts: tuple[tuple[Mount, bool], ...] = ()
     network = options.get("network")
     if network is not None and not isinstance(network, (str, list, tuple, dict)):
-        options = {**options, "network": wishes.name_of(network)}
+        from pycontainer.network.parse import name_of
+
+        options = {**options, "network": name_of(network)}
     on_host_network = network == "host"
     if on_host_network or "mounts" in options or "tmpfs" in options:
         mounts = check_mounts(
@@ -175,6 +176,14 @@ def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, .
         else:
             return None
     return tuple(parts)
+
+
+def _wish(network: Any, told: Mapping[str, Any]) -> Wish:
+    if not told and network in ("none", "host"):
+        return HOST if network == "host" else NOTHING
+    from pycontainer.network.parse import parse
+
+    return parse(network, **told)
 
 
 def _argv(config: ImageConfig, command: Any, entrypoint: Any) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import signal
 import threading
 import time
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
@@ -36,8 +37,10 @@ from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
-from pycontainer.network.networks import networks_at
-from pycontainer.network.stack import Stacks
+
+if TYPE_CHECKING:
+    from pycontainer.container.launch import Launch
+    from pycontainer.network.stack import Stacks
 
 _PREFIX = "pycontainer-"
 #: How old a folder without a lock is, in seconds, when nobody is about to lock it any more.
@@ -58,6 +61,9 @@ class Workspace:
         self._skeletons: dict[tuple[int, int], str] = {}
         self._projects: dict[str, Project] = {}
         self._cgroup: Cgroup | None = None
+        self._stacks: Stacks | None = None
+        #: Containers that run, by id: their names, and what they consist of.
+        self.running: dict[str, tuple[str, Launch]] = {}
         make_private(root)
         make_private(f"{root}/run")
         self._run = os.open(f"{root}/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -72,7 +78,6 @@ class Workspace:
         self.path = f"{root}/run/{self.name}"
         self._tree = reaper().register_tree(self._run, self.name, lock=self._held)
         self._reaper_reaches_all = idmap.rules_host()
-        self.stacks = Stacks(networks_at(root), self.name, self.path)
 
     def _claim(self) -> tuple[str, int]:
         """A new folder and its held lock. Another process may sweep it before it is locked: then once more."""
@@ -87,6 +92,25 @@ class Workspace:
             if os.path.exists(path):
                 return name, held
             os.close(held)
+
+    @property
+    def stacks(self) -> Stacks:
+        """Makes the network stacks of this process's containers."""
+        if self._stacks is None:
+            from pycontainer.network.networks import networks_at
+            from pycontainer.network.stack import Stacks
+
+            with self._lock:
+                if self._stacks is None:
+                    self._stacks = Stacks(networks_at(self.root), self.name, self.path)
+        return self._stacks
+
+    def find_running(self, name: str) -> Launch | None:
+        """What the running container of that name, id or start of an id consists of, if there is just one."""
+        every = list(self.running.items())
+        found = [each for _, (called, each) in every if called == name]
+        found = found or [each for key, (_, each) in every if key.startswith(name[:12])]
+        return found[0] if len(found) == 1 else None
 
     def skeleton(self, owner: tuple[int, int]) -> str:
         """The directory of the host image's own tree for this owner, built when first asked for."""

@@ -25,10 +25,10 @@ _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _IFINFO = struct.Struct("=BxHiII")
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 26, 28
-_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 1, 2, 5
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
 _BR_VLAN_FILTERING = 7
-_BRPORT_ISOLATED = 33
+_BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 _UP = 1
 _INET6, _ADDR_GEN_MODE, _GEN_NONE = 10, 8, 1
 
@@ -104,8 +104,14 @@ def add_pair(pair: Pair) -> Message:
 
 def isolate(name: str) -> Message:
     """Let a bridge's port reach no other port that is isolated (bridge(8))."""
-    kind = nested(_IFLA_LINKINFO, text(4, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1)))
+    kind = nested(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1)))
     return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"isolate {name}")
+
+
+def reflect(name: str) -> Message:
+    """Let a bridge's port send back to where a frame came from: to a container's own published port (bridge(8))."""
+    kind = nested(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_MODE, 1)))
+    return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"configure port {name}")
 
 
 def without_own_addresses(index: int, name: str) -> Message:

@@ -15,26 +15,12 @@ from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.network import firewall, nft
 from pycontainer.network.address import Address
 from pycontainer.network.netlink import Message
+from pycontainer.network.wish import Port
 
 #: Where ports are published unless told otherwise: to this host alone.
 DEFAULT_HOST = "127.0.0.1"
 _PROTOCOLS = {"tcp": (socket.IPPROTO_TCP, socket.SOCK_STREAM), "udp": (socket.IPPROTO_UDP, socket.SOCK_DGRAM)}
 _SHAPE = "ports={5432: None, '53/udp': 5353, 8000: ('0.0.0.0', 80), '9000-9005': None}"
-
-
-@attrs.frozen
-class Port:
-    """One port of a container to be reached at a host address; ``host_port`` ``None`` is any free one."""
-
-    number: int
-    protocol: str
-    host: str
-    host_port: int | None
-
-    @property
-    def key(self) -> str:
-        """As Docker writes it: ``"80/tcp"``."""
-        return f"{self.number}/{self.protocol}"
 
 
 @attrs.frozen(eq=False)

@@ -14,10 +14,11 @@ import attrs
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.kernel import netns
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import endpoint, firewall, names, nft, ports
+from pycontainer.network import endpoint, firewall, link, names, nft, ports
 from pycontainer.network.address import Address
 from pycontainer.network.endpoint import Endpoint, Member
 from pycontainer.network.network import Definition
+from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
@@ -77,6 +78,7 @@ class Stack:
         self.endpoints: list[Endpoint] = []
         self.published: list[Published] = []
         self.folder: str | None = None
+        self._users = 1
 
     @property
     def namespace(self) -> NetworkNamespace:
@@ -132,6 +134,9 @@ class Stack:
             "UPDATE endpoints SET undo = ? WHERE id = ?", nft.encode(undo), first.number
         )
         firewall.change(add)
+        # Where bridges call the rules (br_netfilter) the packet does not leave the bridge on its way back.
+        with Netlink(ROUTE) as route:
+            route.send([link.reflect(first.link)])
 
     @property
     def ports(self) -> dict[str, list[tuple[str, int]]]:
@@ -206,11 +211,21 @@ class Stack:
         if left:
             endpoint.route_over(left[0], self.namespace)
 
+    def share(self) -> Stack:
+        """This stack, for a further container, which closes it, too."""
+        with self._lock:
+            self.namespace  # noqa: B018  raises when it is closed
+            self._users += 1
+            return self
+
     # -- the end ---------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give everything back; every process of the namespace must be gone. Idempotent."""
+        """Give everything back, once all who share it have said so; no process of the namespace must be left."""
         with self._lock, ExitStack() as stack:
+            self._users -= 1
+            if self._users > 0:
+                return
             if self.folder is not None:
                 stack.callback(self._stacks.folders.give_back, self.folder)
                 self.folder = None

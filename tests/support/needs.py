@@ -190,6 +190,16 @@ def _netns() -> None:
     _attempt("unshare", *options, "--net", "true")
 
 
+def _bridge_network() -> None:
+    """Bridges, pairs of veth and the rules of nf_tables that networks are made of, in a namespace of its own."""
+    script = (
+        "ip link add br0 type bridge; ip link add veth0 type veth peer name veth1; ip link set veth0 master br0;"
+        "iptables -t nat -A POSTROUTING -j MASQUERADE; python3 --version"
+    )
+    options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    _attempt("unshare", *options, "--net", "sh", "-ec", script)
+
+
 def _kvm() -> None:
     os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
 
@@ -232,6 +242,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "cgroup2_tree": _cgroup2_tree,
     "overlay": _overlay,
     "netns": _netns,
+    "bridge_network": _bridge_network,
     "kvm": _kvm,
     "prjquota": _prjquota,
     "psi": _psi,
