@@ -219,6 +219,8 @@ class Workspace:
     def close(self) -> None:
         """Remove everything; the containers must have been removed before."""
         reaper().forget(self._tree)
+        if self._stacks is not None:
+            self._stacks.close()
         self.leases.close()
         self.exports.close()
         if self._cgroup is not None:

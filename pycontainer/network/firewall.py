@@ -150,7 +150,10 @@ def _rules() -> list[Message]:
             ("postrouting", _from("bridges") + _to("bridges", absent=True) + nft.masquerade()),
             ("postrouting", _within() + _sent_on() + nft.masquerade()),
             # From the host itself, or where bridges call the rules (br_netfilter), which tell no link that it came by.
-            ("postrouting", nft.meta("iifname") + nft.compare(bytes(16)) + _to("bridges") + _sent_on() + nft.masquerade()),
+            (
+                "postrouting",
+                nft.meta("iifname") + nft.compare(bytes(16)) + _to("bridges") + _sent_on() + nft.masquerade(),
+            ),
             ("postrouting", is_version(4) + _loopback(0) + _to("bridges") + nft.masquerade()),
         )
     ]

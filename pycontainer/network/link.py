@@ -104,13 +104,17 @@ def add_pair(pair: Pair) -> Message:
 
 def isolate(name: str) -> Message:
     """Let a bridge's port reach no other port that is isolated (bridge(8))."""
-    kind = nested(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1)))
+    kind = nested(
+        _IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1))
+    )
     return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"isolate {name}")
 
 
 def reflect(name: str) -> Message:
     """Let a bridge's port send back to where a frame came from: to a container's own published port (bridge(8))."""
-    kind = nested(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_MODE, 1)))
+    kind = nested(
+        _IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_MODE, 1))
+    )
     return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"configure port {name}")
 
 

@@ -18,6 +18,7 @@ from pycontainer.network import endpoint, firewall, link, names, nft, ports
 from pycontainer.network.address import Address
 from pycontainer.network.endpoint import Endpoint, Member
 from pycontainer.network.network import Definition
+from pycontainer.network.naming import Asker, Naming
 from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
@@ -44,6 +45,7 @@ class Stacks:
         self.networks = networks
         self.owner = owner
         self.folders = names.Folders(folder)
+        self.naming = Naming(networks.ledger.path)
         self._swept = False
 
     def open(self, wish: Wish, who: Who) -> Stack:
@@ -62,6 +64,10 @@ class Stacks:
             made.close()
             raise
         return made
+
+    def close(self) -> None:
+        """End the resolver; the stacks must have been closed."""
+        self.naming.close()
 
 
 class Stack:
@@ -89,13 +95,28 @@ class Stack:
 
     def open(self, definitions: Sequence[Definition]) -> None:
         """Make everything; once."""
-        self._with_resolver = False
+        # On the default network names are the host's business, as in Docker; unless only the host can ask there.
+        servers = self._wish.dns or names.host_configuration()["nameserver"]
+        self._with_resolver = not all(each.is_default for each in definitions) or names.only_loopback(servers)
         self._netns = netns.create(self._who.userns, ids=self._who.ids, resolver=self._with_resolver)
         for place, definition in zip(self._wish.places, definitions, strict=True):
             self._take(place, definition)
         self._publish()
         self.folder = self._stacks.folders.take()
         self._write_files()
+        if self._with_resolver:
+            self._stacks.naming.add(self._asker(), self.namespace)
+
+    def _asker(self) -> Asker:
+        """The container as the resolver is to know it; from internal networks nothing is asked outside."""
+        networks = [each.network for each in self.endpoints]
+        closed = all(each.internal for each in networks)
+        servers = self._wish.dns or tuple(names.host_configuration()["nameserver"])
+        return Asker(
+            id=self._who.id,
+            networks=tuple(each.id for each in networks if not each.is_default),
+            servers=() if closed else tuple(servers),
+        )
 
     def _take(self, place: Place, definition: Definition) -> Endpoint:
         index, self._next = self._next, self._next + 1
@@ -190,7 +211,7 @@ class Stack:
             if any(each.network.id == definition.id for each in self.endpoints):
                 raise StateError("the container", f"on network {definition.name} already", "connect")
             made = self._take(place, definition)
-            self._write_files()
+            self._changed()
             return made
 
     def disconnect(self, network: str) -> None:
@@ -203,7 +224,12 @@ class Stack:
             self.endpoints.remove(found[0])
             endpoint.release(self._stacks.networks.ledger, found[0])
             self._reroute()
-            self._write_files()
+            self._changed()
+
+    def _changed(self) -> None:
+        self._write_files()
+        if self._with_resolver:
+            self._stacks.naming.change(self._asker())
 
     def _reroute(self) -> None:
         """Give the default route to the first network that is left, if the one that had it is gone."""
@@ -234,5 +260,6 @@ class Stack:
             namespace, self._netns = self._netns, None
             if namespace is not None:
                 stack.callback(namespace.close)
+                self._stacks.naming.drop(self._who.id)
             while self.endpoints:
                 stack.callback(endpoint.forget, self._stacks.networks.ledger, self.endpoints.pop())

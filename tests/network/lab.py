@@ -59,6 +59,33 @@ except socket.timeout:
 except OSError as error:
     print(errno.errorcode[error.errno])
 """
+#: A server of names, which knows addresses of IPv4 alone.
+NAME_SERVER = """
+import json, select, socket, struct, sys
+address, known, log = sys.argv[1], json.loads(sys.argv[2]), open(sys.argv[3], "a", buffering=1)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind((address, 53))
+t = socket.socket(); t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); t.bind((address, 53)); t.listen()
+print("ready", flush=True)
+def answer(data):
+    place, labels = 12, []
+    while data[place]:
+        labels.append(data[place + 1:place + 1 + data[place]].decode()); place += 1 + data[place]
+    name, kind = ".".join(labels).lower(), struct.unpack_from("!H", data, place + 1)[0]
+    log.write(name + "\\n")
+    end = place + 5
+    if name not in known:
+        return data[:2] + struct.pack("!HHHHH", 0x8183, 1, 0, 0, 0) + data[12:end]
+    found = b""
+    if kind == 1:
+        found = struct.pack("!HHHIH", 0xC00C, 1, 1, 5, 4) + socket.inet_aton(known[name])
+    return data[:2] + struct.pack("!HHHHH", 0x8180, 1, 1 if found else 0, 0, 0) + data[12:end] + found
+while True:
+    for s in select.select([u, t], [], [])[0]:
+        if s is u:
+            data, peer = u.recvfrom(4096); u.sendto(answer(data), peer)
+        else:
+            c, _ = t.accept(); data = answer(c.recv(4096)[2:]); c.sendall(struct.pack("!H", len(data)) + data); c.close()
+"""
 
 
 def serve(port: int, kind: str = "tcp", address: str = "0.0.0.0") -> list[str]:
@@ -142,10 +169,32 @@ class Lab:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
 
+    def name_server(self, address: str, known: dict[str, str]) -> Path:
+        """A server of names in the world, over UDP and TCP; the file that tells what it was asked."""
+        log = self.tmp_path / "asked"
+        log.touch()
+        command = ["python3", "-c", NAME_SERVER, address, json.dumps(known), str(log)]
+        enter = ["nsenter", f"--net=/proc/{self.world}/ns/net"]
+        process = subprocess.Popen([*enter, *command], stdout=subprocess.PIPE)
+        self._processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return log
+
+    def kill_child(self, word: str) -> None:
+        """Kill the child of this process whose command line has that word."""
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), 9)
+                return
+        raise AssertionError(word)
+
     def state(self) -> dict[str, Any]:
         """What a test must leave as it was: links, addresses, routes, rules, settings."""
         links = json.loads(self.sh("ip -j link"))
-        settings = self.sh("cd /proc/sys/net; grep -r . ipv4/conf/*/forwarding ipv4/ip_forward ipv6/conf/*/forwarding")
+        settings = self.sh(
+            "cd /proc/sys/net; grep -r . ipv4/conf/*/forwarding ipv4/ip_forward ipv6/conf/*/forwarding"
+        )
         return {
             "links": sorted(each["ifname"] for each in links),
             "routes": self.sh("ip route; ip -6 route"),
@@ -185,9 +234,7 @@ def tables() -> list[str]:
 
     question = Message(10 << 8 | 1, NLM_F_DUMP, bytes(4), "list the nft tables")
     with Netlink(NETFILTER) as netfilter:
-        return sorted(
-            attributes(body[4:])[1].rstrip(b"\0").decode() for _, body in netfilter.dump(question)
-        )
+        return sorted(attributes(body[4:])[1].rstrip(b"\0").decode() for _, body in netfilter.dump(question))
 
 
 def started(command: list[str], **options: Any) -> pc.Container:

@@ -40,7 +40,10 @@ def test_a_container_has_its_address_before_its_program_begins(lab: Lab) -> None
 
 def test_two_containers_reach_each_other(lab: Lab) -> None:
     network = pc.Network.create("lab", ipv6=True)
-    with started(serve(80, address="::"), network=network) as server, started(serve(80), network="lab") as other:
+    with (
+        started(serve(80, address="::"), network=network) as server,
+        started(serve(80), network="lab") as other,
+    ):
         for address in server.addresses["lab"]:
             assert asked(other, address, 80).removeprefix("::ffff:") in other.addresses["lab"]
 
@@ -241,5 +244,11 @@ def test_a_failed_start_leaves_no_address_taken(lab: Lab) -> None:
     for _ in range(3):
         assert pc.run("host:", ["no-such-program"], network="lab").exit_code == 127
     with pytest.raises(pc.KernelError):
-        pc.run("host:", ["true"], network="lab", ports={80: ("0.0.0.0", 999), 81: None}, sysctls={"net.nonsense": 1})
+        pc.run(
+            "host:",
+            ["true"],
+            network="lab",
+            ports={80: ("0.0.0.0", 999), 81: None},
+            sysctls={"net.nonsense": 1},
+        )
     assert network.inspect()["containers"] == []

@@ -127,7 +127,9 @@ def test_the_host_becomes_no_router_for_others(lab: Lab) -> None:
 
 
 def test_rules_of_others_stay_as_they_are(lab: Lab) -> None:
-    lab.sh("iptables -t nat -A PREROUTING -p tcp --dport 9 -j REDIRECT --to-ports 10; iptables -A INPUT -s 10.1.1.1 -j DROP")
+    lab.sh(
+        "iptables -t nat -A PREROUTING -p tcp --dport 9 -j REDIRECT --to-ports 10; iptables -A INPUT -s 10.1.1.1 -j DROP"
+    )
     before = lab.sh("iptables-save | grep -v ^#")
     network = pc.Network.create("mine")
     pc.run("host:", ["true"], network="mine", ports={80: None}).check()

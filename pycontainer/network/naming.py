@@ -1,0 +1,145 @@
+"""The host's end of our resolver: starts it when the first container needs it, and tells it of containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from pycontainer.errors import NotSupported
+from pycontainer.kernel.encoding import encode
+from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.native import wait_usage
+from pycontainer.kernel.netns import NetworkNamespace
+from pycontainer.kernel.spawn import Spawn
+from pycontainer.network.resolver import CONTROL
+
+# -I -S: nothing but the given path decides what is imported.
+_PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from pycontainer.network.resolver import serve; serve(path)"
+
+
+@attrs.frozen(kw_only=True)
+class Asker:
+    """A container as the resolver knows it; ``servers`` are asked for names outside, and none: nothing is forwarded."""
+
+    id: str
+    networks: tuple[str, ...]
+    servers: tuple[str, ...]
+    egress: dict[str, Any] | None = None
+
+    def encode(self) -> bytes:
+        """The packet."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+
+class Naming:
+    """The resolver of this process. Thread-safe; the constructor touches nothing, :meth:`close` ends it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._pidfd = -1
+        self._known: dict[str, tuple[Asker, NetworkNamespace]] = {}
+
+    def add(self, asker: Asker, netns: NetworkNamespace) -> None:
+        """Have a container answered, at the sockets of its namespace; it may ask before the program runs.
+
+        Raises :class:`NotSupported` where ``sys.executable`` is no interpreter that can be started.
+        """
+        with self._lock:
+            self._known[asker.id] = (asker, netns)
+            if not self._tell(asker, netns):
+                self._restart()
+
+    def change(self, asker: Asker) -> None:
+        """Its networks are others now."""
+        with self._lock:
+            if asker.id in self._known:
+                self._known[asker.id] = (asker, self._known[asker.id][1])
+                if not self._send(asker.encode(), ()):
+                    self._restart()
+
+    def drop(self, identity: str) -> None:
+        """It is gone. Idempotent."""
+        with self._lock:
+            if self._known.pop(identity, None) is not None:
+                self._send(json.dumps({"id": identity}).encode(), ())
+
+    def _tell(self, asker: Asker, netns: NetworkNamespace) -> bool:
+        if netns.udp is None or netns.tcp is None:
+            return True
+        return self._send(asker.encode(), (netns.udp.fileno(), netns.tcp.fileno()))
+
+    def _send(self, data: bytes, fds: Sequence[int]) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            socket.send_fds(self._socket, [data], fds)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def _restart(self) -> None:
+        """Start the program, with all that is known: somebody may have killed the one before."""
+        self._end()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._pidfd = _start(theirs.fileno(), self._path)
+            except BaseException:
+                ours.close()
+                raise
+        self._socket = ours
+        for asker, netns in self._known.values():
+            self._tell(asker, netns)
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                wait_usage(pidfd, os.WEXITED)
+            os.close(pidfd)
+
+    def close(self) -> None:
+        """End the program. Idempotent."""
+        with self._lock:
+            self._known.clear()
+            self._end()
+
+
+def _start(control: int, path: str) -> int:
+    """The program's pidfd."""
+    if not sys.executable:
+        raise NotSupported(
+            "names on networks are answered by an interpreter, and sys.executable names none",
+            "let sys.executable be the path of this Python",
+        )
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        words = (sys.executable, "-I", "-S", "-c", _PROGRAM, *(each for each in sys.path if each), path)
+        _, pidfd = spawn_leashed(
+            Spawn(
+                argv=tuple(encode("argv", each) for each in words),
+                env=(b"LC_ALL=C.UTF-8",),
+                candidates=(os.fsencode(sys.executable),),
+                fds=(null, control),
+                stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
+                workdir=b"/",
+            )
+        )
+    finally:
+        os.close(null)
+    return pidfd
