@@ -29,7 +29,7 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
 from pycontainer.kernel.idmap import IdMap
-from pycontainer.network.wish import HOST, NOTHING, Wish
+from pycontainer.network.wish import ARGUMENTS, HOST, NOTHING, Wish
 from pycontainer.size import parse_size
 
 #: Docker's search path for images that set none.
@@ -98,7 +98,7 @@ def make_spec(
     """
     config = image.config
     told = {name: further.pop(name) for name in attributes.NAMES & further.keys()}
-    wish = _wish(network, {name: further.pop(name) for name in _NETWORK & further.keys()})
+    wish = _wish(network, {name: further.pop(name) for name in ARGUMENTS & further.keys()})
     chosen = _security(security, privileged, cap_add, cap_drop, userns)
     if user is None and chosen.userns == "keep-id":
         user = f"{os.geteuid()}:{os.getegid()}"
@@ -123,9 +123,6 @@ def make_spec(
         **attributes.parse_attributes(config, **told),
     )
 
-
-#: What is said of the networks themselves: the arguments of :func:`pycontainer.network.wish.parse`.
-_NETWORK = frozenset("aliases ip ip6 ports dns dns_search dns_options extra_hosts".split())
 
 #: Specifications made before, by what they were made from.
 _made: dict[Any, Spec] = {}

@@ -22,14 +22,13 @@ from pycontainer.kernel.script import Operation, Script
 from pycontainer.kernel.spawn import Spawn, Template
 
 #: Slots: the user namespace, the socket for what is sent back, and what is sent.
-_OWNER, _EXPORT, _NET, _ROUTE, _UDP, _TCP = range(6)
+_OWNER, _EXPORT, _NET, _ROUTE, _FILTER, _UDP, _TCP = range(7)
 _CONTROL = socket.CMSG_LEN(4)
 
 #: Where containers ask for names (Docker's address of its resolver).
 RESOLVER_ADDRESS = "127.0.0.11"
-_RESOLVER = struct.pack(
-    "=H2s4s8x", socket.AF_INET, (53).to_bytes(2, "big"), socket.inet_aton(RESOLVER_ADDRESS)
-)
+# At any port: 53 is for what the container itself may listen with.
+_RESOLVER = struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(RESOLVER_ADDRESS))
 _BACKLOG = 64
 
 #: Settings of a new namespace.  As in Docker every user may listen at low ports.  Links get their addresses from
@@ -46,18 +45,19 @@ _SETTINGS = {
 class NetworkNamespace:
     """A network namespace held by its fd, with ``lo`` up; :meth:`close` lets go of it. Idempotent.
 
-    ``route`` is a NETLINK_ROUTE socket in there; ``udp`` and ``tcp`` are bound to port 53 of 127.0.0.11 in there,
-    or ``None``.
+    In there are: ``route``, a NETLINK_ROUTE socket; and, or ``None``, ``rules``, a NETLINK_NETFILTER socket, ``udp``
+    and ``tcp``, each bound to some port of 127.0.0.11.
     """
 
     fd: int
     route: socket.socket
+    rules: socket.socket | None
     udp: socket.socket | None
     tcp: socket.socket | None
 
     def close(self) -> None:
         """Close the fd and the sockets; with its last process and fd the kernel removes the namespace."""
-        for each in (self.route, self.udp, self.tcp):
+        for each in (self.route, self.rules, self.udp, self.tcp):
             if each is not None:
                 each.close()
         fd, self.fd = self.fd, -1
@@ -74,7 +74,7 @@ def create(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
-        slots = [-1 if owner is None else owner, theirs.fileno(), -1, -1, -1, -1]
+        slots = [-1 if owner is None else owner, theirs.fileno(), -1, -1, -1, -1, -1]
         _, pidfd = _maker(owner is not None, ids, resolver).start(slots)
         try:
             wait_usage(pidfd, os.WEXITED)
@@ -84,6 +84,7 @@ def create(
     return NetworkNamespace(
         sent[_NET],
         socket.socket(fileno=sent[_ROUTE]),
+        socket.socket(fileno=sent[_FILTER]) if resolver else None,
         socket.socket(fileno=sent[_UDP]) if resolver else None,
         socket.socket(fileno=sent[_TCP]) if resolver else None,
     )
@@ -101,7 +102,7 @@ def _receive(ours: socket.socket) -> dict[int, int]:
 
 @cache
 def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
-    opened = [_NET, _ROUTE, *((_UDP, _TCP) if resolver else ())]
+    opened = [_NET, _ROUTE, *((_FILTER, _UDP, _TCP) if resolver else ())]
     ops: list[Operation] = [op.loopback()]
     for name, value in _SETTINGS.items():
         # Without IPv6 there are none of its settings.
@@ -110,6 +111,9 @@ def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
     ops.append(op.open_path("/proc/thread-self/ns/net", out=_NET, flags=os.O_RDONLY))
     ops.append(op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=lib.NETLINK_ROUTE, out=_ROUTE))
     if resolver:
+        ops.append(
+            op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=lib.NETLINK_NETFILTER, out=_FILTER)
+        )
         ops.append(op.open_socket(socket.AF_INET, socket.SOCK_DGRAM, address=_RESOLVER, out=_UDP))
         ops.append(
             op.open_socket(socket.AF_INET, socket.SOCK_STREAM, address=_RESOLVER, backlog=_BACKLOG, out=_TCP)
@@ -118,7 +122,7 @@ def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
     return Template(
         Spawn(
             argv=(b"netns",),
-            fds=(-1,) * 6,
+            fds=(-1,) * 7,
             script=Script.of(inner=ops),
             joins=((_OWNER, lib.CLONE_NEWUSER),) if owned else (),
             namespaces=lib.CLONE_NEWNET,

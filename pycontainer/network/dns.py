@@ -85,7 +85,7 @@ class Question:
 
 def _name(data: bytes, place: int) -> tuple[str, int]:
     """A name without compression, as questions have them, and where it ends."""
-    labels = []
+    labels: list[str] = []
     for _ in range(_MOST_LABELS):
         if place >= len(data):
             raise Malformed

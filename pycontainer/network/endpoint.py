@@ -12,7 +12,7 @@ import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import address, bridge, link, nft, pool
+from pycontainer.network import address, bridge, link, pool
 from pycontainer.network.address import Address
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
@@ -192,25 +192,19 @@ def _choose(
 
 
 def release(ledger: Ledger, endpoint: Endpoint) -> None:
-    """Give a place back: its rules, its links, its addresses. Idempotent."""
-    rows = ledger.read("SELECT undo FROM endpoints WHERE id = ?", endpoint.number)
-    if rows:
-        sweep_row(endpoint.link, rows[0][0])
-        ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
+    """Give a place back: its links, its addresses. Idempotent."""
+    remove_link(endpoint.link)
+    forget(ledger, endpoint)
 
 
 def forget(ledger: Ledger, endpoint: Endpoint) -> None:
     """As :func:`release` of one whose namespace is gone: the links go with that."""
-    rows = ledger.read("SELECT undo FROM endpoints WHERE id = ?", endpoint.number)
-    if rows:
-        if rows[0][0]:
-            nft.send_encoded(rows[0][0])
-        ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
+    ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
 
 
-def sweep_row(name: str, undo: bytes | None) -> None:
-    """Remove what a row of the record stands for, as far as it is there."""
-    if undo:
-        nft.send_encoded(undo)
+def remove_link(name: str) -> None:
+    """Remove a pair of links; nothing happens where there is none."""
     with Netlink(ROUTE) as route:
-        route.try_all([link.delete(name)])
+        for error, message in route.try_all([link.delete(name)]):
+            if error != errno.ENODEV:
+                raise KernelError(error, message.what)

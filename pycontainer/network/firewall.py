@@ -1,19 +1,15 @@
-"""Our table of nf_tables: who reaches whom, and which ports of the host lead into containers.
+"""Our table of nf_tables: who reaches whom.
 
 One table ``inet pycontainer`` for all engines of a network namespace.  Its chains and rules are made once, in one
-transaction, and never change; networks and ports are elements of its sets, added and removed each in a transaction
-of its own.  Nothing of others is read or changed.  What a packet meets::
+transaction, and never change; networks are elements of its sets, added and removed each in a transaction of its own.
+Nothing of others is read or changed.  What a packet meets::
 
     prerouting (raw)   from a container to 127.0.0.0/8: dropped (CVE-2020-8558: loopback is routed on bridges)
-    prerouting (nat)   to a published port of one of the host's addresses: sent on
-    output (nat)       the same for the host's own programs, 127.0.0.1 as well
+    prerouting, output to a published port of the host: sent on (see publish)
     forward            within a network, and answers: accepted; from or to an internal network: refused;
                        to a published port: accepted; from one network to another: refused; else into one: dropped
     input              from an internal network to the host: refused
     postrouting        out of a network: masqueraded; so is what a published port sends back where it came from
-
-Loopback publishing needs no proxy: ``route_localnet`` is set on our bridges alone, and packets from 127.0.0.1 are
-masqueraded.  What comes from outside with such an address is never sent on (as Docker did before version 28).
 """
 
 from __future__ import annotations
@@ -29,15 +25,15 @@ from pycontainer.network.network import Definition
 
 TABLE = "pycontainer"
 #: How the kernel orders what hooks in at one place (linux/netfilter_ipv4.h).
-_RAW, _DSTNAT, _FILTER, _SRCNAT = -300, -100, 0, 100
+_RAW, DSTNAT, _FILTER, _SRCNAT = -300, -100, 0, 100
 _ESTABLISHED_OR_RELATED = struct.pack("=I", 2 | 4)
 _NEW = struct.pack("=I", 8)
 _DNAT = struct.pack("=I", 1 << 5)
 _NOTHING = bytes(4)
 _ICMP6 = bytes([58])
 #: Offset of the source and the destination address in a header, and their length.
-_PLACES = {4: (12, 16, 4), 6: (8, 24, 16)}
-_FAMILIES = {4: nft.IPV4, 6: nft.IPV6}
+PLACES = {4: (12, 16, 4), 6: (8, 24, 16)}
+FAMILIES = {4: nft.IPV4, 6: nft.IPV6}
 
 
 def interface_key(name: str) -> bytes:
@@ -67,13 +63,13 @@ def _within() -> bytes:
 
 def is_version(version: int) -> bytes:
     """Go on only with packets of IPv4, or of IPv6."""
-    return nft.meta("nfproto") + nft.compare(bytes([_FAMILIES[version]]))
+    return nft.meta("nfproto") + nft.compare(bytes([FAMILIES[version]]))
 
 
-def _loopback(where: int, *, unequal: bool = False) -> bytes:
+def loopback(where: int, *, unequal: bool = False) -> bytes:
     """Source (0) or destination (1) in 127.0.0.0/8."""
     return (
-        nft.payload("network", _PLACES[4][where], 4)
+        nft.payload("network", PLACES[4][where], 4)
         + nft.masked(b"\xff\0\0\0")
         + nft.compare(b"\x7f\0\0\0", unequal=unequal)
     )
@@ -81,39 +77,17 @@ def _loopback(where: int, *, unequal: bool = False) -> bytes:
 
 def destination(version: int, register: int) -> bytes:
     """Load the destination address."""
-    _, offset, length = _PLACES[version]
+    _, offset, length = PLACES[version]
     return nft.payload("network", offset, length, register)
-
-
-def service(register: int) -> bytes:
-    """Load the protocol and the destination port, into two registers."""
-    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
-
-
-def _publish(chain: str, version: int, *, loopback: bool) -> list[Message]:
-    size = _PLACES[version][2] // 4
-    head = is_version(version) + nft.destination_is_ours()
-    if version == 4 and not loopback:
-        head += _loopback(1, unequal=True)
-    send = nft.destination_nat(_FAMILIES[version], 0, size)
-    exact = destination(version, 0) + service(size) + nft.lookup(f"ports{version}", into=0) + send
-    anywhere = service(0) + nft.lookup(f"any{version}", into=0) + send
-    return [nft.add_rule(TABLE, chain, head + exact), nft.add_rule(TABLE, chain, head + anywhere)]
 
 
 def _table() -> list[Message]:
     made = [nft.add_table(TABLE)]
     made += [nft.add_set(TABLE, name, [nft.IFNAME]) for name in ("bridges", "internal", "uplinks")]
     made.append(nft.add_set(TABLE, "within", [nft.IFNAME, nft.IFNAME]))
-    for version, address in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
-        place = [address, nft.PORT]
-        made.append(nft.add_set(TABLE, f"ports{version}", [address, nft.PROTOCOL, nft.PORT], data=place))
-        made.append(nft.add_set(TABLE, f"any{version}", [nft.PROTOCOL, nft.PORT], data=place))
     made.append(nft.add_set(TABLE, "egress", [nft.IFNAME], verdicts=True))
     for name, hook, kind, priority in (
         ("raw", "prerouting", "filter", _RAW),
-        ("prerouting", "prerouting", "nat", _DSTNAT),
-        ("output", "output", "nat", _DSTNAT),
         ("input", "input", "filter", _FILTER),
         ("forward", "forward", "filter", _FILTER),
         ("postrouting", "postrouting", "nat", _SRCNAT),
@@ -125,10 +99,7 @@ def _table() -> list[Message]:
 def _rules() -> list[Message]:
     accept, drop, reject = nft.verdict("accept"), nft.verdict("drop"), nft.reject()
     answers = _state(_ESTABLISHED_OR_RELATED)
-    found = [nft.add_rule(TABLE, "raw", _from("bridges") + is_version(4) + _loopback(1) + drop)]
-    for version in (4, 6):
-        found += _publish("prerouting", version, loopback=False)
-        found += _publish("output", version, loopback=True)
+    found = [nft.add_rule(TABLE, "raw", _from("bridges") + is_version(4) + loopback(1) + drop)]
     found += [
         nft.add_rule(TABLE, chain, rule)
         for chain, rule in (
@@ -154,7 +125,7 @@ def _rules() -> list[Message]:
                 "postrouting",
                 nft.meta("iifname") + nft.compare(bytes(16)) + _to("bridges") + _sent_on() + nft.masquerade(),
             ),
-            ("postrouting", is_version(4) + _loopback(0) + _to("bridges") + nft.masquerade()),
+            ("postrouting", is_version(4) + loopback(0) + _to("bridges") + nft.masquerade()),
         )
     ]
     return found

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS networks (
 CREATE TABLE IF NOT EXISTS endpoints (
     id INTEGER PRIMARY KEY, network TEXT NOT NULL REFERENCES networks(id), owner TEXT NOT NULL,
     container TEXT NOT NULL, name TEXT NOT NULL, names TEXT NOT NULL, link TEXT NOT NULL UNIQUE,
-    address4 TEXT, address6 TEXT, undo BLOB, UNIQUE (network, address4), UNIQUE (network, address6)) STRICT;
+    address4 TEXT, address6 TEXT, UNIQUE (network, address4), UNIQUE (network, address6)) STRICT;
 CREATE TABLE IF NOT EXISTS settings (
     path TEXT PRIMARY KEY, before TEXT NOT NULL) STRICT;
 """

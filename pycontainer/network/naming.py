@@ -18,12 +18,41 @@ from pycontainer.errors import NotSupported
 from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import wait_usage
-from pycontainer.kernel.netns import NetworkNamespace
+from pycontainer.kernel.netns import RESOLVER_ADDRESS, NetworkNamespace
 from pycontainer.kernel.spawn import Spawn
+from pycontainer.network import nft
+from pycontainer.network.firewall import DSTNAT, destination, is_version
+from pycontainer.network.netlink import NETFILTER, Netlink
 from pycontainer.network.resolver import CONTROL
 
+_PORT = (53).to_bytes(2, "big")
 # -I -S: nothing but the given path decides what is imported.
 _PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from pycontainer.network.resolver import serve; serve(path)"
+
+
+def redirect(netns: NetworkNamespace) -> None:
+    """Lead what is asked at port 53 of 127.0.0.11 to our sockets; the port itself stays free, as in Docker."""
+    if netns.rules is None or netns.udp is None or netns.tcp is None:
+        return
+    address = socket.inet_aton(RESOLVER_ADDRESS)
+    messages = [
+        nft.add_table("pycontainer"),
+        nft.add_chain("pycontainer", "output", hook="output", kind="nat", priority=DSTNAT),
+    ]
+    for protocol, ours in ((socket.IPPROTO_UDP, netns.udp), (socket.IPPROTO_TCP, netns.tcp)):
+        port: int = ours.getsockname()[1]
+        messages.append(
+            nft.add_rule(
+                "pycontainer",
+                "output",
+                is_version(4) + destination(4, 0) + nft.compare(address),
+                nft.meta("l4proto") + nft.compare(bytes([protocol])),
+                nft.payload("transport", 2, 2) + nft.compare(_PORT),
+                nft.load(address, 0) + nft.load(port.to_bytes(2, "big"), 1),
+                nft.destination_nat(nft.IPV4, 0, 1),
+            )
+        )
+    nft.commit(Netlink(NETFILTER, netns.rules), messages)
 
 
 @attrs.frozen(kw_only=True)

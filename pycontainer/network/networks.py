@@ -12,7 +12,7 @@ from typing import Any
 
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.network import address, bridge, pool
-from pycontainer.network.endpoint import sweep_row
+from pycontainer.network.endpoint import remove_link
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.network import DEFAULT, Definition, Network, Segment
@@ -177,13 +177,13 @@ class Networks:
         return removed
 
     def sweep(self) -> None:
-        """Give back what containers of ended processes had: rules, links, addresses."""
+        """Give back what containers of ended processes had: links, addresses."""
         owners = [owner for (owner,) in self.ledger.read("SELECT DISTINCT owner FROM endpoints")]
         for owner in owners:
             if not self.ledger.is_alive(owner):
-                rows = self.ledger.read("SELECT id, link, undo FROM endpoints WHERE owner = ?", owner)
-                for number, name, undo in rows:
-                    sweep_row(name, undo)
+                rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
+                for number, name in rows:
+                    remove_link(name)
                     self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 
     def close(self) -> None:

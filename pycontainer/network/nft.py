@@ -7,7 +7,6 @@ parts of a concatenated key begin at a whole one.
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -15,7 +14,6 @@ import attrs
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network.netlink import (
-    NETFILTER,
     NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_DUMP,
@@ -36,6 +34,7 @@ INET, IPV4, IPV6 = 1, 2, 10
 _TABLE, _CHAIN, _RULE, _SET, _ELEMENT = 0, 3, 6, 9, 12
 _NEW, _GET, _DELETE = 0, 1, 2
 _GETGEN = 16
+_OWNER = 2
 _BEGIN, _END = 16, 17
 _SUBSYSTEM = 10
 _LIST_ELEM = 1
@@ -65,9 +64,10 @@ def _message(kind: int, verb: int, flags: int, body: bytes, what: str, family: i
 # -- tables, chains, sets --------------------------------------------------------------------
 
 
-def add_table(name: str) -> Message:
-    """A table that must not be there yet."""
-    return _message(_TABLE, _NEW, NLM_F_CREATE | NLM_F_EXCL, text(1, name), f"make the nft table {name}")
+def add_table(name: str, *, owned: bool = False) -> Message:
+    """A table that must not be there yet; one that is ``owned`` goes when the socket is closed that makes it."""
+    body = text(1, name) + (be32(2, _OWNER) if owned else b"")
+    return _message(_TABLE, _NEW, NLM_F_CREATE | NLM_F_EXCL, body, f"make the nft table {name}")
 
 
 def delete_table(name: str) -> Message:
@@ -293,6 +293,11 @@ def destination_nat(family: int, address: int, port: int) -> bytes:
     return _expression("nat", *parts)
 
 
+def load(value: bytes, register: int) -> bytes:
+    """Load a constant."""
+    return _expression("immediate", be32(1, _register(register)), nested(2, attribute(_DATA_VALUE, value)))
+
+
 def masquerade() -> bytes:
     """Give the packet the address of the link that it leaves by."""
     return _expression("masq")
@@ -339,14 +344,3 @@ def generation(netfilter: Netlink) -> int:
     """How often the rules of this namespace were changed, by anybody."""
     answer = netfilter.ask(Message(_SUBSYSTEM << 8 | _GETGEN, 0, _generic(0), "ask for the nft generation"))
     return 0 if answer is None else int.from_bytes(attributes(answer[4:])[1], "big")
-
-
-def encode(messages: Iterable[Message]) -> bytes:
-    """A transaction as bytes, to be sent later, by :func:`send_encoded` or by another program."""
-    return b"".join(each.encode(number) for number, each in enumerate(batch(messages), 1))
-
-
-def send_encoded(data: bytes) -> None:
-    """Send such bytes; what they remove may be gone already."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER) as raw:
-        raw.send(data)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported
-from pycontainer.network import firewall, nft
+from pycontainer.network import nft
 from pycontainer.network.address import Address
 from pycontainer.network.netlink import Message
 from pycontainer.network.wish import Port
@@ -144,7 +144,7 @@ def _element(each: Published, target: Address) -> tuple[str, bytes, bytes]:
 
 
 def rules(
-    published: Sequence[Published], addresses: Sequence[Address]
+    table: str, published: Sequence[Published], addresses: Sequence[Address]
 ) -> tuple[list[Message], list[Message]]:
     """The messages that send these ports to a container's addresses, and those that undo it.
 
@@ -162,6 +162,6 @@ def rules(
                 else "publish at an address of IPv6",
             )
         name, key, value = _element(each, target)
-        add.append(nft.add_elements(firewall.TABLE, name, nft.Element(key=key, data=value), exclusive=True))
-        undo.append(nft.delete_elements(firewall.TABLE, name, key))
+        add.append(nft.add_elements(table, name, nft.Element(key=key, data=value), exclusive=True))
+        undo.append(nft.delete_elements(table, name, key))
     return add, undo

@@ -11,7 +11,6 @@ The host's process talks over a socket: a JSON text in each packet, and the sock
 from __future__ import annotations
 
 import json
-import os
 import random
 import selectors
 import socket
@@ -287,6 +286,5 @@ class Resolver:
 
 def serve(path: str) -> None:
     """The program: the record is at ``path``, the host's process at the other end of fd 3."""
-    os.chdir("/")
     control = socket.socket(fileno=CONTROL)
     Resolver(control, path).run()

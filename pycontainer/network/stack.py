@@ -14,14 +14,15 @@ import attrs
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.kernel import netns
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import endpoint, firewall, link, names, nft, ports
+from pycontainer.network import endpoint, link, names, ports
 from pycontainer.network.address import Address
 from pycontainer.network.endpoint import Endpoint, Member
+from pycontainer.network.naming import Asker, Naming, redirect
+from pycontainer.network.netlink import ROUTE, Message, Netlink
 from pycontainer.network.network import Definition
-from pycontainer.network.naming import Asker, Naming
-from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
+from pycontainer.network.publish import Publisher
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
 
 _HOST_NAME = "host.docker.internal"
@@ -46,6 +47,7 @@ class Stacks:
         self.owner = owner
         self.folders = names.Folders(folder)
         self.naming = Naming(networks.ledger.path)
+        self.publisher = Publisher(owner)
         self._swept = False
 
     def open(self, wish: Wish, who: Who) -> Stack:
@@ -66,8 +68,9 @@ class Stacks:
         return made
 
     def close(self) -> None:
-        """End the resolver; the stacks must have been closed."""
+        """End the resolver and remove the table of ports; the stacks must have been closed."""
         self.naming.close()
+        self.publisher.close()
 
 
 class Stack:
@@ -85,6 +88,7 @@ class Stack:
         self.published: list[Published] = []
         self.folder: str | None = None
         self._users = 1
+        self._undo: list[Message] = []
 
     @property
     def namespace(self) -> NetworkNamespace:
@@ -99,6 +103,7 @@ class Stack:
         servers = self._wish.dns or names.host_configuration()["nameserver"]
         self._with_resolver = not all(each.is_default for each in definitions) or names.only_loopback(servers)
         self._netns = netns.create(self._who.userns, ids=self._who.ids, resolver=self._with_resolver)
+        redirect(self._netns)
         for place, definition in zip(self._wish.places, definitions, strict=True):
             self._take(place, definition)
         self._publish()
@@ -149,12 +154,11 @@ class Stack:
         for port in self._wish.ports:
             self.published.append(ports.reserve(port))
         first = self.endpoints[0]
-        add, undo = ports.rules(self.published, [a for each in self.endpoints for a in each.addresses])
-        # Noted first: whoever finds this process gone removes what may have been made.
-        self._stacks.networks.ledger.write(
-            "UPDATE endpoints SET undo = ? WHERE id = ?", nft.encode(undo), first.number
+        publisher = self._stacks.publisher
+        add, self._undo = ports.rules(
+            publisher.table, self.published, [a for each in self.endpoints for a in each.addresses]
         )
-        firewall.change(add)
+        publisher.change(add)
         # Where bridges call the rules (br_netfilter) the packet does not leave the bridge on its way back.
         with Netlink(ROUTE) as route:
             route.send([link.reflect(first.link)])
@@ -257,6 +261,8 @@ class Stack:
                 self.folder = None
             while self.published:
                 stack.callback(self.published.pop().close)
+            if self._undo:
+                stack.callback(self._stacks.publisher.forget, self._undo)
             namespace, self._netns = self._netns, None
             if namespace is not None:
                 stack.callback(namespace.close)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+#: What is said of networks beside which ones: the arguments of :func:`pycontainer.network.parse.parse`.
+ARGUMENTS = frozenset("aliases ip ip6 ports dns dns_search dns_options extra_hosts".split())
 #: As an address of ``extra_hosts``: the host's own on the container's first network.
 HOST_GATEWAY = "host-gateway"
 

@@ -244,7 +244,7 @@ def started(command: list[str], **options: Any) -> pc.Container:
     try:
         container.start(stdout=output, stderr=output)
         deadline = time.monotonic() + 20
-        while b"ready" not in os.pread(output, 1000, 0):
+        while not os.pread(output, 1000, 0).startswith(b"ready"):
             assert container.status == "running", os.pread(output, 4000, 0)
             assert time.monotonic() < deadline
             time.sleep(0.005)

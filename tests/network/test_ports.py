@@ -57,10 +57,8 @@ def test_loopback_is_not_reached_from_a_container_or_a_neighbour_of_the_host(lab
     pc.Network.create("lab")
     with started(serve(80), network="lab", ports={80: 8080}, privileged=True) as server:
         gateway = pc.Network.get("lab").gateways[0]
-        server.exec(
-            ["sh", "-ec", f"ip route del local 127.0.0.0/8 dev lo table local; ip addr del 127.0.0.1/8 dev lo;"
-             f"ip route add 127.0.0.1 via {gateway}"]
-        ).check()  # fmt: skip
+        script = "ip route del local 127.0.0.0/8 dev lo table local; ip addr del 127.0.0.1/8 dev lo"
+        server.exec(["sh", "-ec", f"{script}; ip route add 127.0.0.1 via {gateway}"]).check()
         assert asked(server, "127.0.0.1", 6000, seconds=1) == "timeout"
         lab.outside(
             "ip addr del 127.0.0.1/8 dev lo; ip route del local 127.0.0.0/8 dev lo table local 2>/dev/null || true;"

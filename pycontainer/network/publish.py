@@ -1,0 +1,86 @@
+"""Published ports in the kernel: what comes to them is sent on to a container, by rules and without a proxy.
+
+Each host process has a table of its own, ``inet pycontainer-<process>``, which belongs to a socket that it keeps open:
+the kernel removes the table when that is closed, however the process ends (NFT_TABLE_F_OWNER, Linux 5.12).
+
+Ports on 127.0.0.1 lead into containers since ``route_localnet`` is set, on our bridges alone, and what comes from
+127.0.0.1 is masqueraded.  What comes from outside with such an address is never sent on (as Docker did before
+version 28), and ::1 cannot be had so: the kernel routes nothing from there.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Sequence
+
+from pycontainer.errors import KernelError
+from pycontainer.network import nft
+from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback
+from pycontainer.network.netlink import NETFILTER, Message, Netlink
+
+
+def service(register: int) -> bytes:
+    """Load the protocol and the destination port, into two registers."""
+    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
+
+
+def _send_on(table: str, chain: str, version: int, *, loopback_too: bool) -> list[Message]:
+    size = PLACES[version][2] // 4
+    head = is_version(version) + nft.destination_is_ours()
+    if version == 4 and not loopback_too:
+        head += loopback(1, unequal=True)
+    send = nft.destination_nat(FAMILIES[version], 0, size)
+    exact = destination(version, 0) + service(size) + nft.lookup(f"ports{version}", into=0) + send
+    anywhere = service(0) + nft.lookup(f"any{version}", into=0) + send
+    return [nft.add_rule(table, chain, head + exact), nft.add_rule(table, chain, head + anywhere)]
+
+
+def _table(name: str) -> list[Message]:
+    made = [nft.add_table(name, owned=True)]
+    for version, address in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
+        place = [address, nft.PORT]
+        made.append(nft.add_set(name, f"ports{version}", [address, nft.PROTOCOL, nft.PORT], data=place))
+        made.append(nft.add_set(name, f"any{version}", [nft.PROTOCOL, nft.PORT], data=place))
+    for hook in ("prerouting", "output"):
+        made.append(nft.add_chain(name, hook, hook=hook, kind="nat", priority=DSTNAT))
+        for version in (4, 6):
+            made += _send_on(name, hook, version, loopback_too=hook == "output")
+    return made
+
+
+class Publisher:
+    """The table of this process. Thread-safe; the constructor touches nothing, :meth:`close` removes the table."""
+
+    def __init__(self, owner: str) -> None:
+        self.table = f"pycontainer-{owner}"
+        self._lock = threading.Lock()
+        self._netfilter: Netlink | None = None
+
+    def change(self, messages: Sequence[Message]) -> None:
+        """Change elements of the table, all or none of them; it is made when first needed."""
+        with self._lock:
+            if self._netfilter is None:
+                netfilter = Netlink(NETFILTER)
+                try:
+                    nft.commit(netfilter, _table(self.table))
+                except BaseException:
+                    netfilter.close()
+                    raise
+                self._netfilter = netfilter
+            nft.commit(self._netfilter, messages)
+
+    def forget(self, messages: Sequence[Message]) -> None:
+        """The same for what is to be removed, where it is there."""
+        try:
+            self.change(messages)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def close(self) -> None:
+        """Remove the table. Idempotent."""
+        with self._lock:
+            netfilter, self._netfilter = self._netfilter, None
+            if netfilter is not None:
+                netfilter.close()
