@@ -39,6 +39,12 @@ class Networking(Life):
             return {}
         return {each.network.name: [str(address) for address in each.addresses] for each in stack.endpoints}
 
+    @property
+    def denied(self) -> tuple[str, ...]:
+        """What it has tried through an egress network and may not reach: names, and addresses with ports."""
+        stack = self.alive("tell its ports").launched.stack
+        return () if stack is None else stack.denied()
+
     def connect(
         self, network: Any, *, aliases: Iterable[str] = (), ip: str | None = None, ip6: str | None = None
     ) -> None:

@@ -134,7 +134,7 @@ def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
     """As :func:`make_spec`, which is asked once for equal arguments; mounts are looked at each time."""
     mounts: tuple[tuple[Mount, bool], ...] = ()
     network = options.get("network")
-    if network is not None and not isinstance(network, (str, list, tuple, dict)):
+    if hasattr(network, "definition"):  # a Network, by its name
         from pycontainer.network.parse import name_of
 
         options = {**options, "network": name_of(network)}
@@ -164,7 +164,7 @@ def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, .
     parts: list[Any] = [image]
     for name, value in (("command", command), *options.items()):
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in _PLAIN or name == "network" and hasattr(kind, "__attrs_attrs__"):
             parts += name, kind, value
         elif kind is list or kind is tuple:
             parts += name, kind, tuple(value), tuple(map(type, value))

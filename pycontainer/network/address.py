@@ -58,6 +58,14 @@ def add_default_route(index: int, gateway: Address, *, metric: int = 0) -> Messa
     return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"make the default route over {gateway}")
 
 
+def add_link_route(index: int, target: Address) -> Message:
+    """A route to one address that is on the link itself."""
+    bits = 32 if target.version == 4 else 128
+    body = _RTMSG.pack(_family(target.version), bits, 0, 0, _MAIN, _STATIC, _LINK, _UNICAST, 0)
+    body += attribute(_RTA_DST, target.packed) + u32(_RTA_OIF, index)
+    return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"make a route to {target}")
+
+
 def delete_default_route(index: int, gateway: Address) -> Message:
     """Take it away again."""
     body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, _MAIN, _STATIC, _UNIVERSE, _UNICAST, 0)

@@ -12,11 +12,12 @@ import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import address, bridge, link, pool
+from pycontainer.network import address, bridge, gate, link, pool, routed
 from pycontainer.network.address import Address
+from pycontainer.network.egress import Egress
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
-from pycontainer.network.network import Definition, Segment
+from pycontainer.network.network import EGRESS, Definition, Segment
 
 
 @attrs.frozen(kw_only=True)
@@ -55,10 +56,11 @@ def take(
     inside: str,
     wanted: tuple[str, ...] = (),
     gateway: bool = True,
+    egress: Egress | None = None,
 ) -> Endpoint:
     """Put a network namespace on a network: links, addresses and, with ``gateway``, the default routes.
 
-    ``wanted`` are addresses that it must have.  ``index`` and ``inside`` are the link's number and name in there.
+    ``wanted`` are addresses that it must have; through an ``egress`` network only what that allows passes.  ``index`` and ``inside`` are the link's number and name in there.
     Raises :class:`InvalidArgument` for an address that is taken, :class:`NotSupported` when there is none left,
     and :class:`KernelError`, with nothing left behind.
     """
@@ -68,14 +70,19 @@ def take(
         number=number, network=network, link=name, inside=inside, index=index, addresses=addresses
     )
     try:
-        _attach(ledger, made, netns, gateway=gateway)
+        _attach(ledger, made, netns, gateway=gateway, egress=egress)
     except BaseException:
         release(ledger, made)
         raise
     return made
 
 
-def _attach(ledger: Ledger, made: Endpoint, netns: NetworkNamespace, *, gateway: bool) -> None:
+def _attach(
+    ledger: Ledger, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
+) -> None:
+    if egress is not None:
+        routed.attach(ledger, made, netns, egress, mac=_mac(made))
+        return
     with Netlink(ROUTE) as route:
         device = bridge.ensure(ledger, made.network, route)
         pair = link.Pair(
@@ -199,6 +206,8 @@ def release(ledger: Ledger, endpoint: Endpoint) -> None:
 
 def forget(ledger: Ledger, endpoint: Endpoint) -> None:
     """As :func:`release` of one whose namespace is gone: the links go with that."""
+    if endpoint.network.driver == EGRESS:
+        gate.close_gate(endpoint.link)
     ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
 
 

@@ -30,6 +30,8 @@ _ESTABLISHED_OR_RELATED = struct.pack("=I", 2 | 4)
 _NEW = struct.pack("=I", 8)
 _DNAT = struct.pack("=I", 1 << 5)
 _NOTHING = bytes(4)
+#: How many refused attempts are remembered, and for how many milliseconds.
+_DENIED, _REMEMBERED = 65535, 3_600_000
 _ICMP6 = bytes([58])
 #: Offset of the source and the destination address in a header, and their length.
 PLACES = {4: (12, 16, 4), 6: (8, 24, 16)}
@@ -81,10 +83,23 @@ def destination(version: int, register: int) -> bytes:
     return nft.payload("network", offset, length, register)
 
 
+def service(register: int) -> bytes:
+    """Load the protocol and the destination port, into two registers."""
+    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
+
+
 def _table() -> list[Message]:
     made = [nft.add_table(TABLE)]
-    made += [nft.add_set(TABLE, name, [nft.IFNAME]) for name in ("bridges", "internal", "uplinks")]
+    made += [nft.add_set(TABLE, name, [nft.IFNAME]) for name in ("bridges", "internal", "sealed", "uplinks")]
     made.append(nft.add_set(TABLE, "within", [nft.IFNAME, nft.IFNAME]))
+    for version, address in ((4, nft.ADDRESS4), (6, nft.ADDRESS6)):
+        place = [nft.IFNAME, address]
+        service_there = [*place, nft.PROTOCOL, nft.PORT]
+        made.append(nft.add_set(TABLE, f"open{version}", place, flags=nft.TIMEOUT))
+        made.append(nft.add_set(TABLE, f"service{version}", service_there, flags=nft.TIMEOUT))
+        flags = nft.TIMEOUT | nft.DYNAMIC
+        made.append(nft.add_set(TABLE, f"denied{version}", service_there, flags=flags, size=_DENIED))
+    made.append(nft.add_chain(TABLE, "refuse"))
     made.append(nft.add_set(TABLE, "egress", [nft.IFNAME], verdicts=True))
     for name, hook, kind, priority in (
         ("raw", "prerouting", "filter", _RAW),
@@ -97,24 +112,26 @@ def _table() -> list[Message]:
 
 
 def _rules() -> list[Message]:
-    accept, drop, reject = nft.verdict("accept"), nft.verdict("drop"), nft.reject()
+    accept, drop, refuse = nft.verdict("accept"), nft.verdict("drop"), nft.jump("refuse")
     answers = _state(_ESTABLISHED_OR_RELATED)
     found = [nft.add_rule(TABLE, "raw", _from("bridges") + is_version(4) + loopback(1) + drop)]
+    found += _refusal()
     found += [
         nft.add_rule(TABLE, chain, rule)
         for chain, rule in (
-            ("input", _from("internal") + answers + accept),
-            ("input", _from("internal") + nft.meta("l4proto") + nft.compare(_ICMP6) + accept),
-            ("input", _from("internal") + reject),
+            ("input", _from("sealed") + answers + accept),
+            ("input", _from("sealed") + nft.meta("l4proto") + nft.compare(_ICMP6) + accept),
+            ("input", _from("sealed") + refuse),
             ("forward", _within() + accept),
             ("forward", _from("bridges") + answers + accept),
             ("forward", _to("bridges") + answers + accept),
-            ("forward", _from("internal") + reject),
-            ("forward", _from("bridges") + _to("internal") + reject),
+            ("forward", _from("internal") + refuse),
+            ("forward", _from("bridges") + _to("internal") + refuse),
             ("forward", _to("internal") + drop),
+            ("forward", _from("sealed") + _to("bridges") + refuse),
             ("forward", nft.meta("iifname") + nft.decide("egress")),
             ("forward", _to("bridges") + _sent_on() + accept),
-            ("forward", _from("bridges") + _to("bridges") + reject),
+            ("forward", _from("bridges") + _to("bridges") + refuse),
             ("forward", _to("bridges") + drop),
             # What is forwarded only since we let the uplink: not for others.
             ("forward", _from("uplinks") + _state(_NEW) + _sent_on(yes=False) + drop),
@@ -129,6 +146,19 @@ def _rules() -> list[Message]:
         )
     ]
     return found
+
+
+def _refusal() -> list[Message]:
+    """Refuse at once; what containers that are shut in tried is remembered."""
+    found = []
+    for version in (4, 6):
+        size = PLACES[version][2] // 4
+        key = nft.meta("iifname", 0) + destination(version, 4) + service(4 + size)
+        for number in (6, 17):
+            head = _from("sealed") + is_version(version) + nft.meta("l4proto") + nft.compare(bytes([number]))
+            tried = nft.remember(f"denied{version}", timeout=_REMEMBERED)
+            found.append(nft.add_rule(TABLE, "refuse", head + key + tried))
+    return [*found, nft.add_rule(TABLE, "refuse", nft.reject())]
 
 
 def change(messages: Iterable[Message]) -> None:
@@ -153,7 +183,7 @@ def change(messages: Iterable[Message]) -> None:
 def _memberships(network: Definition) -> list[tuple[str, bytes]]:
     link = interface_key(network.link)
     found = [("bridges", link), ("within", link + link)]
-    return found + ([("internal", link)] if network.internal else [])
+    return found + ([("internal", link), ("sealed", link)] if network.internal else [])
 
 
 def open_network(network: Definition) -> None:
@@ -164,11 +194,12 @@ def open_network(network: Definition) -> None:
 def close_network(network: Definition) -> None:
     """Take it out again, and the table with the last one. Idempotent."""
     with Netlink(NETFILTER) as netfilter:
-        _forget(netfilter, [nft.delete_elements(TABLE, name, key) for name, key in _memberships(network)])
-        _remove_if_unused(netfilter)
+        forget(netfilter, [nft.delete_elements(TABLE, name, key) for name, key in _memberships(network)])
+        remove_if_unused(netfilter)
 
 
-def _forget(netfilter: Netlink, messages: list[Message]) -> None:
+def forget(netfilter: Netlink, messages: list[Message]) -> None:
+    """Take out what may be gone already: all of it or nothing."""
     try:
         nft.commit(netfilter, messages)
     except KernelError as error:
@@ -176,7 +207,7 @@ def _forget(netfilter: Netlink, messages: list[Message]) -> None:
             raise
 
 
-def _remove_if_unused(netfilter: Netlink) -> None:
+def remove_if_unused(netfilter: Netlink) -> None:
     """Only if nobody changes anything meanwhile: the kernel compares the generation."""
     try:
         generation = nft.generation(netfilter)

@@ -44,11 +44,14 @@ def read(path: str) -> str | None:
         return None
 
 
-def enable(record: sqlite3.Connection, network: Definition, route: Netlink) -> None:
-    """Have the kernel forward what a network needs, in a transaction of the ledger."""
+def enable(
+    record: sqlite3.Connection, network: Definition, route: Netlink, *, name: str | None = None
+) -> None:
+    """Have the kernel forward what a network needs, in a transaction of the ledger; ``name`` is its link."""
     # Published ports on 127.0.0.1 come back over the bridge (see firewall).
-    write(f"{_IPV4}/{network.link}/route_localnet", "1")
-    write(f"{_IPV4}/{network.link}/forwarding", "1")
+    link_name = name or network.link
+    write(f"{_IPV4}/{link_name}/route_localnet", "1")
+    write(f"{_IPV4}/{link_name}/forwarding", "1")
     if network.internal:
         return
     uplinks = {each.link for each in address.routes(route) if each.is_default}

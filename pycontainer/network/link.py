@@ -69,7 +69,7 @@ def bring_up(index: int, name: str) -> Message:
 
 @attrs.frozen(kw_only=True)
 class Pair:
-    """A pair of veth devices: ``name`` on the host, a port of ``bridge``; ``inside`` in the namespace ``netns``."""
+    """A pair of veth devices: ``name`` on the host, a port of ``bridge`` unless that is 0; ``inside`` in the namespace ``netns``."""
 
     name: str
     bridge: int
@@ -93,7 +93,11 @@ def add_pair(pair: Pair) -> Message:
         + u32(_IFLA_NET_NS_FD, pair.netns)
     )
     kind = nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, nested(_VETH_INFO_PEER, peer)))
-    body = _info(up=True) + text(_IFLA_IFNAME, pair.name) + u32(_IFLA_MASTER, pair.bridge)
+    body = (
+        _info(up=True)
+        + text(_IFLA_IFNAME, pair.name)
+        + (u32(_IFLA_MASTER, pair.bridge) if pair.bridge else b"")
+    )
     return Message(
         _NEWLINK,
         NLM_F_CREATE | NLM_F_EXCL,

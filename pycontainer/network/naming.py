@@ -78,6 +78,7 @@ class Naming:
         self._socket: socket.socket | None = None
         self._pidfd = -1
         self._known: dict[str, tuple[Asker, NetworkNamespace]] = {}
+        self._logs: dict[str, int] = {}
 
     def add(self, asker: Asker, netns: NetworkNamespace) -> None:
         """Have a container answered, at the sockets of its namespace; it may ask before the program runs.
@@ -86,6 +87,8 @@ class Naming:
         """
         with self._lock:
             self._known[asker.id] = (asker, netns)
+            if asker.egress is not None:
+                self._logs[asker.id] = os.memfd_create("refused", os.MFD_CLOEXEC)
             if not self._tell(asker, netns):
                 self._restart()
 
@@ -102,11 +105,23 @@ class Naming:
         with self._lock:
             if self._known.pop(identity, None) is not None:
                 self._send(json.dumps({"id": identity}).encode(), ())
+            log = self._logs.pop(identity, None)
+            if log is not None:
+                os.close(log)
+
+    def refused(self, identity: str) -> list[str]:
+        """The names that a container asked for and may not, each once, in the order of asking."""
+        with self._lock:
+            log = self._logs.get(identity)
+            text = b"" if log is None else os.pread(log, 1 << 21, 0)
+        return list(dict.fromkeys(text.decode(errors="replace").split()))
 
     def _tell(self, asker: Asker, netns: NetworkNamespace) -> bool:
         if netns.udp is None or netns.tcp is None:
             return True
-        return self._send(asker.encode(), (netns.udp.fileno(), netns.tcp.fileno()))
+        log = self._logs.get(asker.id)
+        fds = (netns.udp.fileno(), netns.tcp.fileno(), *(() if log is None else (log,)))
+        return self._send(asker.encode(), fds)
 
     def _send(self, data: bytes, fds: Sequence[int]) -> bool:
         if self._socket is None:
@@ -146,6 +161,8 @@ class Naming:
         """End the program. Idempotent."""
         with self._lock:
             self._known.clear()
+            while self._logs:
+                os.close(self._logs.popitem()[1])
             self._end()
 
 

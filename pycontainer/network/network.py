@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,8 +12,11 @@ import attrs
 from pycontainer.network.address import Address, Interface, Subnet
 
 if TYPE_CHECKING:
+    from pycontainer.network.egress import Egress
     from pycontainer.network.networks import Networks
 
+#: The driver, and the name, of what :meth:`Network.egress` is made of.
+EGRESS = "egress"
 #: The network that containers are on where the caller names none but asks for one, as in Docker.
 DEFAULT = "bridge"
 
@@ -112,6 +115,23 @@ class Network:
     def list(cls) -> Sequence[Network]:
         """All networks, the default one among them once it was used; by name."""
         return _default().list()
+
+    @classmethod
+    def egress(cls, allow: Iterable[str]) -> Egress:
+        """A way out that leads to these places alone, each container's own: for ``network=``.
+
+        ``"api.example.com"`` is a name, ``"*.example.org:443"`` every name below at one port, ``"10.0.0.0/8"`` a
+        subnet.  Names are answered by our resolver only when they are allowed, and the addresses that it
+        answered, which must be public ones or in an allowed subnet, are open for as long as the answer
+        holds, 30 seconds at least.  All else, the host itself and other containers among it, is refused at once
+        by the kernel, and told: ``result.denied``, ``Container.denied``.  Raises :class:`InvalidArgument`.
+
+        >>> pc.run("host:", ["pip", "download", "attrs"], network=Network.egress(["pypi.org:443"])).denied  # doctest: +SKIP
+        ('files.pythonhosted.org',)
+        """
+        from pycontainer.network.egress import parse_egress
+
+        return parse_egress(allow)
 
     @property
     def name(self) -> str:

@@ -11,15 +11,15 @@ from functools import cache
 from typing import Any
 
 from pycontainer.errors import InvalidArgument, StateError
-from pycontainer.network import address, bridge, pool
+from pycontainer.network import address, bridge, gate, pool
 from pycontainer.network.endpoint import remove_link
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
-from pycontainer.network.network import DEFAULT, Definition, Network, Segment
+from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network, Segment
 
 _DRIVERS = ("bridge",)
 #: What cannot be the name of a network, for it means something else as ``network=``.
-_WORDS = frozenset({"none", "host", "container", "default"})
+_WORDS = frozenset({"none", "host", "container", "default", EGRESS})
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -55,7 +55,30 @@ class Networks:
         :class:`InvalidArgument`, also for a name or a subnet that is in use.
         """
         check_name(name)
-        if driver not in _DRIVERS:
+        return self._create(
+            name,
+            driver=driver,
+            subnet=subnet,
+            gateway=gateway,
+            ipv6=ipv6,
+            internal=internal,
+            mtu=mtu,
+            labels=labels,
+        )
+
+    def _create(
+        self,
+        name: str,
+        *,
+        driver: str,
+        subnet: str | None = None,
+        gateway: str | None = None,
+        ipv6: bool | str = False,
+        internal: bool = False,
+        mtu: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Network:
+        if driver not in _DRIVERS and driver != EGRESS:
             raise InvalidArgument("driver", driver, f"one of {', '.join(_DRIVERS)} is needed")
         if mtu is not None and (isinstance(mtu, bool) or not isinstance(mtu, int) or not 576 <= mtu <= 65535):
             raise InvalidArgument("mtu", mtu, "a number of bytes from 576 to 65535 is needed")
@@ -124,8 +147,8 @@ class Networks:
         ]
         if len(found) == 1:
             return found[0]
-        if name == DEFAULT:
-            return self._default()
+        if name in {DEFAULT, EGRESS}:
+            return self._implied(name)
         reason = "several networks match" if found else "no such network: make it with Network.create"
         raise InvalidArgument("network", name, reason)
 
@@ -134,11 +157,11 @@ class Networks:
         rows = self.ledger.read("SELECT value FROM networks WHERE name = ? OR id = ?", name, name)
         return Definition.decode(rows[0][0]) if rows else self.get(name).definition
 
-    def _default(self) -> Network:
+    def _implied(self, name: str) -> Network:
         try:
-            return self.create(DEFAULT)
+            return self._create(name, driver="bridge" if name == DEFAULT else name)
         except InvalidArgument:  # another process made it meanwhile
-            return self.get(DEFAULT)
+            return self.get(name)
 
     def list(self) -> Sequence[Network]:
         """All of them, by name."""
@@ -184,6 +207,7 @@ class Networks:
                 rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
                 for number, name in rows:
                     remove_link(name)
+                    gate.close_gate(name)
                     self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import InvalidArgument
-from pycontainer.network.network import Network
+from pycontainer.network.egress import Egress
+from pycontainer.network.network import EGRESS, Network
 from pycontainer.network.ports import parse_ports
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
 
@@ -33,7 +34,10 @@ def parse(
     extra_hosts: Mapping[str, str] | None = None,
 ) -> Wish:
     """Check and complete; pure. Raises :class:`InvalidArgument`."""
-    mode, target, places = _mode(network)
+    egress = network if isinstance(network, Egress) else None
+    mode, target, places = _mode(network if egress is None else EGRESS)
+    if egress is None and any(each.network == EGRESS for each in places):
+        raise InvalidArgument("network", network, "say what is allowed: Network.egress(allow=[...])")
     first = Place(
         network="", aliases=_names("aliases", aliases), addresses=_addresses({"ip": (ip, 4), "ip6": (ip6, 6)})
     )
@@ -72,6 +76,7 @@ def parse(
         dns_search=search,
         dns_options=tuple(options),
         hosts=hosts,
+        egress=egress,
     )
 
 

@@ -16,13 +16,8 @@ from collections.abc import Sequence
 
 from pycontainer.errors import KernelError
 from pycontainer.network import nft
-from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback
+from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback, service
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
-
-
-def service(register: int) -> bytes:
-    """Load the protocol and the destination port, into two registers."""
-    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
 
 
 def _send_on(table: str, chain: str, version: int, *, loopback_too: bool) -> list[Message]:

@@ -43,15 +43,14 @@ class Client:
         self.tcp.setblocking(False)
         self.networks: list[str] = []
         self.servers: list[str] = []
-        self.permit: Permit | None = None
+        egress = told.get("egress")
+        self.permit = None if egress is None else Permit(egress, fds[2])  # type: ignore[arg-type]
         self.update(told)
 
     def update(self, told: dict[str, object]) -> None:
         """Take what the host's process says of it."""
         self.networks = [str(each) for each in told["networks"]]  # type: ignore[attr-defined]
         self.servers = [str(each) for each in told["servers"]]  # type: ignore[attr-defined]
-        egress = told.get("egress")
-        self.permit = None if egress is None else Permit(egress)  # type: ignore[arg-type]
 
 
 class Upstream:
@@ -100,7 +99,7 @@ class Resolver:
     # -- what the host's process says -------------------------------------------------------
 
     def _told(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, _LIMIT, 2)
+        data, fds, _, _ = socket.recv_fds(self.control, _LIMIT, 3)
         if not data:
             sys.exit(0)
         told = json.loads(data)
@@ -120,6 +119,8 @@ class Resolver:
         for end in (client.udp, client.tcp):
             self.selector.unregister(end)
             end.close()
+        if client.permit is not None:
+            client.permit.close()
 
     # -- questions ----------------------------------------------------------------------------
 

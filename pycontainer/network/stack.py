@@ -8,18 +8,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import attrs
 
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.kernel import netns
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import endpoint, link, names, ports
+from pycontainer.network import endpoint, gate, link, names, ports
 from pycontainer.network.address import Address
 from pycontainer.network.endpoint import Endpoint, Member
 from pycontainer.network.naming import Asker, Naming, redirect
 from pycontainer.network.netlink import ROUTE, Message, Netlink
-from pycontainer.network.network import Definition
+from pycontainer.network.network import EGRESS, Definition
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
 from pycontainer.network.publish import Publisher
@@ -119,9 +120,22 @@ class Stack:
         servers = self._wish.dns or tuple(names.host_configuration()["nameserver"])
         return Asker(
             id=self._who.id,
-            networks=tuple(each.id for each in networks if not each.is_default),
+            networks=tuple(each.id for each in networks if not each.is_default and each.driver != EGRESS),
             servers=() if closed else tuple(servers),
+            egress=self._egress(),
         )
+
+    def _egress(self) -> dict[str, Any] | None:
+        egress = self._wish.egress
+        if egress is None:
+            return None
+        return {"names": egress.names, "subnets": egress.subnets, "link": self.endpoints[0].link}
+
+    def denied(self) -> tuple[str, ...]:
+        """What the container tried through an egress network and may not: names, then addresses with ports."""
+        if self._wish.egress is None or not self.endpoints:
+            return ()
+        return (*self._stacks.naming.refused(self._who.id), *gate.denied(self.endpoints[0].link))
 
     def _take(self, place: Place, definition: Definition) -> Endpoint:
         index, self._next = self._next, self._next + 1
@@ -142,6 +156,7 @@ class Stack:
             inside=f"eth{index - 2}",
             wanted=place.addresses,
             gateway=not has_gateway,
+            egress=self._wish.egress,
         )
         self.endpoints.append(made)
         return made
@@ -160,8 +175,9 @@ class Stack:
         )
         publisher.change(add)
         # Where bridges call the rules (br_netfilter) the packet does not leave the bridge on its way back.
-        with Netlink(ROUTE) as route:
-            route.send([link.reflect(first.link)])
+        if first.network.driver != EGRESS:
+            with Netlink(ROUTE) as route:
+                route.send([link.reflect(first.link)])
 
     @property
     def ports(self) -> dict[str, list[tuple[str, int]]]:
@@ -211,6 +227,8 @@ class Stack:
     def connect(self, place: Place) -> Endpoint:
         """Put the container on a further network. Raises :class:`StateError` when it is on it already."""
         definition = self._stacks.networks.find(place.network)
+        if self._wish.egress is not None:
+            raise StateError("the container", "on an egress network, which is to be its only way", "connect")
         with self._lock:
             if any(each.network.id == definition.id for each in self.endpoints):
                 raise StateError("the container", f"on network {definition.name} already", "connect")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
+
+if TYPE_CHECKING:
+    from pycontainer.network.egress import Egress
 
 #: What is said of networks beside which ones: the arguments of :func:`pycontainer.network.parse.parse`.
 ARGUMENTS = frozenset("aliases ip ip6 ports dns dns_search dns_options extra_hosts".split())
@@ -46,6 +51,7 @@ class Wish:
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
+    egress: Egress | None = None
 
     @property
     def is_own(self) -> bool:

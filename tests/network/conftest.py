@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,4 +69,8 @@ def lab(tmp_path: Path) -> Iterator[Lab | None]:
         before = made.state()
         yield made
         made.forget()
+        deadline = time.monotonic() + 10
+        # The kernel removes a namespace, and the links in it, a moment after its last process.
+        while made.state() != before and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert made.state() == before
