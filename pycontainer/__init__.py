@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pycontainer.kernel.namespace import NamespaceSet as NamespaceSet
     from pycontainer.kernel.overlay import OverlayMount as OverlayMount
     from pycontainer.kernel.process import Process as Process
+    from pycontainer.network.bandwidth import Bandwidth as Bandwidth
     from pycontainer.network.network import Network as Network
 
 #: Where each public name lives.
@@ -77,6 +78,7 @@ _HOMES = {
     "kernel.namespace": ("Namespace", "NamespaceSet"),
     "kernel.overlay": ("OverlayMount",),
     "kernel.process": ("Process",),
+    "network.bandwidth": ("Bandwidth",),
     "network.network": ("Network",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -290,6 +290,8 @@ def run(
         ``Container.ports``; the host's address is 127.0.0.1 unless it is said.
     dns, dns_search, dns_options (lists of str; the host's) [--dns, --dns-search, --dns-option]
     extra_hosts (dict of names to addresses or "host-gateway"; none) [--add-host]
+    bandwidth (Bandwidth; no bound)
+        Of its traffic, each way, over each of its networks; and faults for tests.
     security (Security; Security.default()) [--security-opt]
         Capabilities, call filter, hidden paths, user namespace, default limits; changed by the next four.
     privileged (bool; False): Security.privileged(); not together with ``security`` [--privileged]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pycontainer.container.mounts import Mount
     from pycontainer.container.security import Security
     from pycontainer.kernel.idmap import IdMap
+    from pycontainer.network.bandwidth import Bandwidth
 
 
 class ExchangeOptions(TypedDict, total=False):
@@ -70,6 +71,7 @@ class ContainerOptions(LimitOptions, total=False):
     dns_search: Iterable[str]
     dns_options: Iterable[str]
     extra_hosts: Mapping[str, str] | None
+    bandwidth: Bandwidth | None
     security: Security | None
     privileged: bool
     cap_add: Iterable[str]

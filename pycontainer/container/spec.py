@@ -164,7 +164,7 @@ def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, .
     parts: list[Any] = [image]
     for name, value in (("command", command), *options.items()):
         kind = type(value)
-        if kind in _PLAIN or name == "network" and hasattr(kind, "__attrs_attrs__"):
+        if kind in _PLAIN or (name in {"network", "bandwidth"} and hasattr(kind, "__attrs_attrs__")):
             parts += name, kind, value
         elif kind is list or kind is tuple:
             parts += name, kind, tuple(value), tuple(map(type, value))

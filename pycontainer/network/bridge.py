@@ -7,10 +7,12 @@ import hashlib
 import os
 import sqlite3
 
+import attrs
+
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.network import address, firewall, forwarding, link
+from pycontainer.network import address, firewall, forwarding, link, underlay
 from pycontainer.network.ledger import Ledger
-from pycontainer.network.netlink import ROUTE, Netlink
+from pycontainer.network.netlink import ROUTE, Message, Netlink
 from pycontainer.network.network import Definition
 
 #: What an Ethernet link carries; the uplink's own, where it is smaller.
@@ -34,8 +36,10 @@ def ensure(ledger: Ledger, network: Definition, route: Netlink) -> link.Link:
 
 def _make(record: sqlite3.Connection, network: Definition, route: Netlink) -> link.Link:
     # A process that was killed in the middle left it half made.
-    route.try_all([link.delete(network.link)])
+    route.try_all(_deletions(network))
     mtu = network.mtu or uplink_mtu(route)
+    if network.driver == "overlay":
+        mtu = underlay.overlay_mtu(network, uplink_mtu(route))
     try:
         route.send([link.add_bridge(network.link, mtu=mtu, mac=_mac(network.id))])
     except KernelError as error:
@@ -47,21 +51,28 @@ def _make(record: sqlite3.Connection, network: Definition, route: Netlink) -> li
         _configure(network)
         addresses = [address.add_address(made.index, each.interface) for each in network.segments]
         route.send(addresses)
+        if network.driver == "overlay":
+            underlay.join_overlay(network, attrs.evolve(made, mtu=mtu), route)
         firewall.open_network(network)
         forwarding.enable(record, network, route)
         route.send([link.bring_up(made.index, network.link)])
     except BaseException:
         firewall.close_network(network)
-        route.try_all([link.delete(network.link)])
+        route.try_all(_deletions(network))
         raise
     return link.Link(made.index, made.name, made.flags | 1, mtu, None)
+
+
+def _deletions(network: Definition) -> list[Message]:
+    names = [network.link] + ([underlay.tunnel_name(network)] if network.driver == "overlay" else [])
+    return [link.delete(name) for name in names]
 
 
 def remove(ledger: Ledger, network: Definition) -> None:
     """Take the bridge and its rules away; nothing happens where there is none."""
     firewall.close_network(network)
     with Netlink(ROUTE) as route:
-        for error, message in route.try_all([link.delete(network.link)]):
+        for error, message in route.try_all(_deletions(network)):
             if error != errno.ENODEV:
                 raise KernelError(error, message.what)
     forwarding.disable(ledger)
@@ -75,7 +86,9 @@ def explained(error: KernelError) -> Exception:
             "run as root, or in a user and network namespace of your own (unshare -Urn)",
         )
     if error.errno == errno.EOPNOTSUPP:
-        return NotSupported(f"this kernel cannot {error.step}", "modprobe bridge veth")
+        return NotSupported(
+            f"this kernel cannot {error.step}", "modprobe bridge veth macvlan ipvlan, as needed"
+        )
     return error
 
 

@@ -12,7 +12,7 @@ import attrs
 
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import address, bridge, gate, link, pool, routed
+from pycontainer.network import address, bridge, gate, link, pool, routed, underlay
 from pycontainer.network.address import Address
 from pycontainer.network.egress import Egress
 from pycontainer.network.ledger import Ledger
@@ -83,6 +83,10 @@ def _attach(
     if egress is not None:
         routed.attach(ledger, made, netns, egress, mac=_mac(made))
         return
+    if made.network.driver in {"macvlan", "ipvlan"}:
+        _attach_child(made, netns)
+        configure(made, netns, gateway=gateway)
+        return
     with Netlink(ROUTE) as route:
         device = bridge.ensure(ledger, made.network, route)
         pair = link.Pair(
@@ -99,6 +103,18 @@ def _attach(
         except KernelError as error:
             raise bridge.explained(error) from None
     configure(made, netns, gateway=gateway)
+
+
+def _attach_child(made: Endpoint, netns: NetworkNamespace) -> None:
+    with Netlink(ROUTE) as route:
+        parent = underlay.parent_of(route, made.network)
+        child = underlay.add_child(
+            made.network, parent, netns, index=made.index, inside=made.inside, mac=_mac(made)
+        )
+        try:
+            route.send([child])
+        except KernelError as error:
+            raise bridge.explained(error) from None
 
 
 def configure(made: Endpoint, netns: NetworkNamespace, *, gateway: bool) -> None:
@@ -189,8 +205,10 @@ def _choose(
         if str(chosen) in taken:
             raise InvalidArgument("ip", asked[0], f"it is in use on network {network.name}")
         return chosen
+    ip_range = dict(network.options).get("ip_range") if version == 4 else None
+    allowed = None if ip_range is None else ipaddress.IPv4Network(ip_range)
     for each in pool.candidates(segment.subnet, cursor):
-        if str(each) not in taken:
+        if str(each) not in taken and (allowed is None or each in allowed):
             return each
     raise NotSupported(
         f"network {network.name} has no address left in {segment.subnet}",

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterable
 
 from pycontainer.errors import KernelError
-from pycontainer.network import nft
+from pycontainer.network import nft, others
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
 from pycontainer.network.network import Definition
 
@@ -214,6 +214,7 @@ def remove_if_unused(netfilter: Netlink) -> None:
         if any(True for _ in nft.elements(netfilter, TABLE, "bridges")):
             return
         nft.commit(netfilter, [nft.delete_table(TABLE)], generation=generation)
+        others.unmake(netfilter)
     except KernelError as error:
         if error.errno not in (errno.ENOENT, errno.ERESTART):
             raise

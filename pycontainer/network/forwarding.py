@@ -11,7 +11,7 @@ import os
 import sqlite3
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.network import address, firewall, link
+from pycontainer.network import address, firewall, link, others
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import Netlink
 from pycontainer.network.network import Definition
@@ -52,6 +52,7 @@ def enable(
     link_name = name or network.link
     write(f"{_IPV4}/{link_name}/route_localnet", "1")
     write(f"{_IPV4}/{link_name}/forwarding", "1")
+    others.make_way()
     if network.internal:
         return
     uplinks = {each.link for each in address.routes(route) if each.is_default}

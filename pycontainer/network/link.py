@@ -49,14 +49,15 @@ class Link:
         return bool(self.flags & _UP)
 
 
-def _info(index: int = 0, *, up: bool = False) -> bytes:
+def information(index: int = 0, *, up: bool = False) -> bytes:
+    """The head of a message about the link of that number."""
     return _IFINFO.pack(0, 0, index, _UP if up else 0, _UP if up else 0)
 
 
 def add_bridge(name: str, *, mtu: int, mac: bytes) -> Message:
     """A bridge, still down; it has a hardware address of its own, which does not change with its ports."""
     kind = nested(_IFLA_LINKINFO, text(_INFO_KIND, "bridge"))
-    body = _info() + text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac)
+    body = information() + text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac)
     return Message(
         _NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + u32(_IFLA_MTU, mtu) + kind, f"make bridge {name}"
     )
@@ -64,7 +65,7 @@ def add_bridge(name: str, *, mtu: int, mac: bytes) -> Message:
 
 def bring_up(index: int, name: str) -> Message:
     """Bring a link up."""
-    return Message(_SETLINK, 0, _info(index, up=True), f"bring {name} up")
+    return Message(_SETLINK, 0, information(index, up=True), f"bring {name} up")
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +87,7 @@ def add_pair(pair: Pair) -> Message:
     The other one cannot be at once: it is made first, and has no peer then (veth_open).
     """
     peer = (
-        _info(pair.index)
+        information(pair.index)
         + text(_IFLA_IFNAME, pair.inside)
         + attribute(_IFLA_ADDRESS, pair.mac)
         + u32(_IFLA_MTU, pair.mtu)
@@ -94,7 +95,7 @@ def add_pair(pair: Pair) -> Message:
     )
     kind = nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, nested(_VETH_INFO_PEER, peer)))
     body = (
-        _info(up=True)
+        information(up=True)
         + text(_IFLA_IFNAME, pair.name)
         + (u32(_IFLA_MASTER, pair.bridge) if pair.bridge else b"")
     )
@@ -111,7 +112,7 @@ def isolate(name: str) -> Message:
     kind = nested(
         _IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_ISOLATED, 1))
     )
-    return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"isolate {name}")
+    return Message(_NEWLINK, 0, information() + text(_IFLA_IFNAME, name) + kind, f"isolate {name}")
 
 
 def reflect(name: str) -> Message:
@@ -119,29 +120,29 @@ def reflect(name: str) -> Message:
     kind = nested(
         _IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, u8(_BRPORT_MODE, 1))
     )
-    return Message(_NEWLINK, 0, _info() + text(_IFLA_IFNAME, name) + kind, f"configure port {name}")
+    return Message(_NEWLINK, 0, information() + text(_IFLA_IFNAME, name) + kind, f"configure port {name}")
 
 
 def without_own_addresses(index: int, name: str) -> Message:
     """No address of IPv6 of the kernel's own choice; the ones that are given are all."""
     spec = nested(_IFLA_AF_SPEC, nested(_INET6, u8(_ADDR_GEN_MODE, _GEN_NONE)))
-    return Message(_SETLINK, 0, _info(index) + spec, f"configure {name}")
+    return Message(_SETLINK, 0, information(index) + spec, f"configure {name}")
 
 
 def delete(name: str) -> Message:
     """Remove a link; the other end of a pair goes with it."""
-    return Message(_DELLINK, 0, _info() + text(_IFLA_IFNAME, name), f"remove link {name}")
+    return Message(_DELLINK, 0, information() + text(_IFLA_IFNAME, name), f"remove link {name}")
 
 
 def find(route: Netlink, name: str) -> Link | None:
     """The link of that name, or ``None``."""
-    body = route.ask(Message(_GETLINK, 0, _info() + text(_IFLA_IFNAME, name), f"look for link {name}"))
+    body = route.ask(Message(_GETLINK, 0, information() + text(_IFLA_IFNAME, name), f"look for link {name}"))
     return None if body is None else _parse(body)
 
 
 def every(route: Netlink) -> Iterator[Link]:
     """All links of the namespace."""
-    for _, body in route.dump(Message(_GETLINK, NLM_F_DUMP, _info(), "list the links")):
+    for _, body in route.dump(Message(_GETLINK, NLM_F_DUMP, information(), "list the links")):
         yield _parse(body)
 
 

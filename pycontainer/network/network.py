@@ -12,6 +12,9 @@ import attrs
 from pycontainer.network.address import Address, Interface, Subnet
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.network.definition import NetworkOptions
     from pycontainer.network.egress import Egress
     from pycontainer.network.networks import Networks
 
@@ -102,7 +105,7 @@ class Network:
         self.definition = definition
 
     @classmethod
-    def create(cls, name: str, **options: Any) -> Network:
+    def create(cls, name: str, **options: Unpack[NetworkOptions]) -> Network:
         """Make a network of the default engine; see :meth:`Networks.create`."""
         return _default().create(name, **options)
 

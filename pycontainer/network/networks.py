@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycontainer.errors import InvalidArgument, StateError
-from pycontainer.network import address, bridge, gate, pool
+from pycontainer.network import bridge, gate
+from pycontainer.network.definition import NetworkOptions, define
 from pycontainer.network.endpoint import remove_link
 from pycontainer.network.ledger import Ledger
-from pycontainer.network.netlink import ROUTE, Netlink
-from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network, Segment
+from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network
 
-_DRIVERS = ("bridge",)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_DRIVERS = ("bridge", "macvlan", "ipvlan", "overlay")
 #: What cannot be the name of a network, for it means something else as ``network=``.
 _WORDS = frozenset({"none", "host", "container", "default", EGRESS})
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -34,110 +36,41 @@ class Networks:
         self.root = root
         self.ledger = Ledger(root)
 
-    def create(
-        self,
-        name: str,
-        *,
-        driver: str = "bridge",
-        subnet: str | None = None,
-        gateway: str | None = None,
-        ipv6: bool | str = False,
-        internal: bool = False,
-        mtu: int | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Network:
+    def create(self, name: str, **options: Unpack[NetworkOptions]) -> Network:
         """Make a network; nothing of it is in the kernel before a container is on it.
 
         ``subnet`` is one of IPv4, by default a free one; ``gateway`` the host's address in it, by default the
         first.  ``ipv6`` adds a subnet of IPv6, a random unique local one, or the one given.  From an
         ``internal`` network nothing leads out, not even to the host.  ``mtu`` in bytes is by default that of the
-        host's uplink.  The name is one of letters, digits, ``_``, ``.`` and ``-``.  Raises
-        :class:`InvalidArgument`, also for a name or a subnet that is in use.
+        host's uplink.  Addresses are taken from ``ip_range`` where that is given.  ``labels`` are the caller's.
+
+        The ``driver`` is ``bridge``; ``macvlan`` or ``ipvlan`` on the host's link ``parent``, whose ``subnet`` must
+        be said and whose ``gateway`` is a router there; or ``overlay``, one network on several hosts: ``local`` is this
+        host's address, ``peers`` those of the others, ``vni`` the same number on all; the ``subnet`` is the same on
+        all, ``gateway`` and ``ip_range`` are each host's own.
+
+        The name is one of letters, digits, ``_``, ``.`` and ``-``.  Raises :class:`InvalidArgument`, also for a name
+        or a subnet that is in use, and ``TypeError`` for an unknown option.
         """
         check_name(name)
-        return self._create(
-            name,
-            driver=driver,
-            subnet=subnet,
-            gateway=gateway,
-            ipv6=ipv6,
-            internal=internal,
-            mtu=mtu,
-            labels=labels,
-        )
-
-    def _create(
-        self,
-        name: str,
-        *,
-        driver: str,
-        subnet: str | None = None,
-        gateway: str | None = None,
-        ipv6: bool | str = False,
-        internal: bool = False,
-        mtu: int | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Network:
-        if driver not in _DRIVERS and driver != EGRESS:
+        driver = options.get("driver", "bridge")
+        if driver not in _DRIVERS:
             raise InvalidArgument("driver", driver, f"one of {', '.join(_DRIVERS)} is needed")
-        if mtu is not None and (isinstance(mtu, bool) or not isinstance(mtu, int) or not 576 <= mtu <= 65535):
-            raise InvalidArgument("mtu", mtu, "a number of bytes from 576 to 65535 is needed")
-        given = None if subnet is None else pool.parse_subnet("subnet", subnet)
-        if given is not None and given.version != 4:
-            raise InvalidArgument(
-                "subnet", subnet, "one of IPv4 is needed; IPv6 is given as ipv6='fd00::/64'"
-            )
+        return self._create(name, **options)
+
+    def _create(self, name: str, **options: Any) -> Network:
+        unknown = options.keys() - NetworkOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"create() got an unexpected keyword argument {min(unknown)!r}")
         with self.ledger.transaction() as record:
             if record.execute("SELECT 1 FROM networks WHERE name = ?", (name,)).fetchone():
                 raise InvalidArgument("name", name, "a network has this name: remove it, or choose another")
-            made = self._define(
-                record, name, driver, given, gateway, ipv6, internal=internal, mtu=mtu, labels=labels or {}
-            )
+            made = define(name, options, _all(record), self.root)
             record.execute(
                 "INSERT INTO networks (name, id, link, value) VALUES (?, ?, ?, ?)",
                 (name, made.id, made.link, made.encode()),
             )
         return Network(self, made)
-
-    def _define(
-        self,
-        record: sqlite3.Connection,
-        name: str,
-        driver: str,
-        given: address.Subnet | None,
-        gateway: str | None,
-        ipv6: bool | str,
-        *,
-        internal: bool,
-        mtu: int | None,
-        labels: Mapping[str, str],
-    ) -> Definition:
-        taken = [segment.subnet for each in _all(record) for segment in each.segments]
-        with Netlink(ROUTE) as route:
-            routes = [each.target for each in address.routes(route) if not each.is_default]
-        subnet = given or pool.free_subnet([*taken, *routes], self.root)
-        _refuse_overlap("subnet", subnet, taken)
-        first = subnet.network_address + 1
-        chosen = first if gateway is None else pool.parse_address("gateway", gateway, subnet)
-        segments = [Segment(subnet=subnet, gateway=chosen)]
-        if ipv6:
-            subnet6 = pool.random_subnet6() if ipv6 is True else pool.parse_subnet("ipv6", ipv6)
-            if subnet6.version != 6:
-                raise InvalidArgument("ipv6", ipv6, "True or a subnet of IPv6 is needed")
-            _refuse_overlap("ipv6", subnet6, taken)
-            segments.append(Segment(subnet=subnet6, gateway=subnet6.network_address + 1))
-        identity = os.urandom(32).hex()
-        return Definition(
-            name=name,
-            id=identity,
-            driver=driver,
-            link=f"pc-{identity[:10]}",
-            segments=tuple(segments),
-            internal=internal,
-            mtu=mtu,
-            labels=_labels(labels),
-            created=time.time(),
-        )
 
     def get(self, name: str) -> Network:
         """The network of that name, id or unique start of an id. Raises :class:`InvalidArgument` when there is none."""
@@ -240,17 +173,3 @@ def check_name(name: Any) -> str:
 
 def _all(record: sqlite3.Connection) -> list[Definition]:
     return [Definition.decode(value) for (value,) in record.execute("SELECT value FROM networks")]
-
-
-def _refuse_overlap(name: str, subnet: address.Subnet, taken: Iterable[address.Subnet]) -> None:
-    for other in taken:
-        if other.version == subnet.version and subnet.overlaps(other):
-            raise InvalidArgument(name, str(subnet), f"it overlaps {other} of another network")
-
-
-def _labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    if not isinstance(labels, Mapping) or not all(
-        isinstance(each, str) for pair in labels.items() for each in pair
-    ):
-        raise InvalidArgument("labels", labels, "a dict of str is needed")
-    return tuple(labels.items())

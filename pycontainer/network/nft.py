@@ -46,6 +46,7 @@ _FIRST_REGISTER = 8  # NFT_REG32_00
 INTERVAL, MAP, TIMEOUT, DYNAMIC = 4, 8, 0x10, 0x20
 IFNAME, ADDRESS4, ADDRESS6, PROTOCOL, PORT = (41, 16), (7, 4), (8, 16), (12, 1), (13, 2)
 VERDICT_TYPE = 0xFFFFFF00
+DROP = 0
 #: For nft(8): how it shows keys that are names.
 _HOST_ORDER = struct.pack("=BBI", 0, 4, 1)
 _VERDICTS = {"drop": 0, "accept": 1, "return": -5}
@@ -191,6 +192,41 @@ def add_rule(table: str, chain: str, *expressions: bytes, what: str = "") -> Mes
     return _message(
         _RULE, _NEW, NLM_F_CREATE | NLM_F_APPEND, body, f"add a rule to the nft chain {chain} {what}".rstrip()
     )
+
+
+def insert_rule(table: str, chain: str, *expressions: bytes, family: int, userdata: bytes) -> Message:
+    """A rule before those that are there, in a table of others, with a mark."""
+    body = text(1, table) + text(2, chain) + nested(4, *expressions) + attribute(7, userdata)
+    return _message(_RULE, _NEW, NLM_F_CREATE, body, f"insert a rule into the nft chain {chain}", family)
+
+
+def delete_rule(table: str, chain: str, handle: int, *, family: int) -> Message:
+    """Remove one rule."""
+    body = text(1, table) + text(2, chain) + be64(3, handle)
+    return _message(_RULE, _DELETE, 0, body, f"remove a rule of the nft chain {chain}", family)
+
+
+def rules(netfilter: Netlink, table: str, chain: str, *, family: int) -> Iterator[tuple[int, bytes]]:
+    """Handle and mark of each rule of a chain."""
+    body = text(1, table) + text(2, chain)
+    question = _message(_RULE, _GET, NLM_F_DUMP, body, f"list the nft chain {chain}", family)
+    for _, answer in netfilter.dump(question):
+        told = attributes(answer[4:])
+        if told.get(1) == table.encode() + b"\0" and told.get(2) == chain.encode() + b"\0":
+            yield int.from_bytes(told[3], "big"), told.get(7, b"")
+
+
+def chains(netfilter: Netlink, family: int) -> Iterator[tuple[str, str, int | None]]:
+    """Table, name and policy of each chain of a family; others than base chains have no policy."""
+    question = _message(_CHAIN, _GET, NLM_F_DUMP, b"", "list the nft chains", family)
+    for _, answer in netfilter.dump(question):
+        told = attributes(answer[4:])
+        policy = told.get(5)
+        yield (
+            told[1].rstrip(b"\0").decode(errors="replace"),
+            told[3].rstrip(b"\0").decode(errors="replace"),
+            None if policy is None else int.from_bytes(policy, "big"),
+        )
 
 
 def _expression(name: str, *data: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.egress import Egress
 from pycontainer.network.network import EGRESS, Network
 from pycontainer.network.ports import parse_ports
@@ -32,6 +33,7 @@ def parse(
     dns_search: Iterable[str] = (),
     dns_options: Iterable[str] = (),
     extra_hosts: Mapping[str, str] | None = None,
+    bandwidth: Bandwidth | None = None,
 ) -> Wish:
     """Check and complete; pure. Raises :class:`InvalidArgument`."""
     egress = network if isinstance(network, Egress) else None
@@ -49,10 +51,12 @@ def parse(
         if not isinstance(option, str) or not _OPTION.fullmatch(option):
             raise InvalidArgument("dns_options", option, "an option of resolv.conf(5) is needed")
     hosts = _hosts(extra_hosts)
+    if bandwidth is not None and not isinstance(bandwidth, Bandwidth):
+        raise InvalidArgument("bandwidth", bandwidth, "a Bandwidth is needed: Bandwidth(download='10M')")
     if mode != "networks":
         for name, value in (
             ("aliases", first.aliases), ("ip", first.addresses), ("ports", published), ("dns", servers),
-            ("dns_search", search), ("dns_options", options), ("extra_hosts", hosts),
+            ("dns_search", search), ("dns_options", options), ("extra_hosts", hosts), ("bandwidth", bandwidth),
         ):  # fmt: skip
             if value:
                 raise InvalidArgument(
@@ -77,6 +81,7 @@ def parse(
         dns_options=tuple(options),
         hosts=hosts,
         egress=egress,
+        bandwidth=bandwidth,
     )
 
 

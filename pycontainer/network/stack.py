@@ -12,11 +12,12 @@ from typing import Any
 
 import attrs
 
-from pycontainer.errors import InvalidArgument, StateError
+from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel import netns
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import endpoint, gate, link, names, ports
+from pycontainer.network import endpoint, gate, link, names, ports, traffic
 from pycontainer.network.address import Address
+from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.endpoint import Endpoint, Member
 from pycontainer.network.naming import Asker, Naming, redirect
 from pycontainer.network.netlink import ROUTE, Message, Netlink
@@ -159,7 +160,22 @@ class Stack:
             egress=self._wish.egress,
         )
         self.endpoints.append(made)
+        if self._wish.bandwidth is not None:
+            self._shape(made, self._wish.bandwidth)
         return made
+
+    def _shape(self, made: Endpoint, bandwidth: Bandwidth) -> None:
+        if made.network.driver in {"macvlan", "ipvlan"}:
+            raise NotSupported(
+                f"the driver {made.network.driver!r} has no link of the host's to bound traffic at",
+                "use a bridge",
+            )
+        with Netlink(ROUTE) as route:
+            host = link.find(route, made.link)
+            if host is not None:
+                traffic.shape(route, host.index, rate=bandwidth.download, bandwidth=bandwidth)
+        inside = Netlink(ROUTE, self.namespace.route)
+        traffic.shape(inside, made.index, rate=bandwidth.upload, bandwidth=bandwidth)
 
     # -- ports -----------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from pycontainer.network.bandwidth import Bandwidth
     from pycontainer.network.egress import Egress
 
 #: What is said of networks beside which ones: the arguments of :func:`pycontainer.network.parse.parse`.
-ARGUMENTS = frozenset("aliases ip ip6 ports dns dns_search dns_options extra_hosts".split())
+ARGUMENTS = frozenset("aliases ip ip6 ports dns dns_search dns_options extra_hosts bandwidth".split())
 #: As an address of ``extra_hosts``: the host's own on the container's first network.
 HOST_GATEWAY = "host-gateway"
 
@@ -52,6 +53,7 @@ class Wish:
     dns_options: tuple[str, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     egress: Egress | None = None
+    bandwidth: Bandwidth | None = None
 
     @property
     def is_own(self) -> bool:

@@ -124,6 +124,29 @@ def test_the_host_becomes_no_router_for_others(lab: Lab) -> None:
     lab.sh("ip link del side")
 
 
+@pytest.mark.parametrize("with_docker", [True, False])
+def test_rules_that_drop_what_they_do_not_know(lab: Lab, with_docker: bool) -> None:
+    """As Docker's, and as they are called by bridges, too (br_netfilter)."""
+    lab.serve(80, world=True)
+    lab.sh("iptables -P FORWARD DROP")
+    if with_docker:
+        lab.sh(
+            "iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER; iptables -A DOCKER-USER -j RETURN"
+        )
+    before = lab.sh("iptables-save | grep -v ^#")
+    network = pc.Network.create("mine")
+    with (
+        started(serve(80), network="mine", ports={80: ("0.0.0.0", 8080)}) as server,
+        started(serve(81), network="mine") as other,
+    ):
+        assert asked(server, WORLD, 80) == HOST
+        assert lab.ask_from_world(HOST, 8080) == WORLD
+        assert asked(other, server.addresses["mine"][0], 80) == other.addresses["mine"][0]
+    network.remove()
+    assert lab.sh("iptables-save | grep -v ^#") == before
+    drop_table("filter")
+
+
 def test_rules_of_others_stay_as_they_are(lab: Lab) -> None:
     lab.sh(
         "iptables -t nat -A PREROUTING -p tcp --dport 9 -j REDIRECT --to-ports 10; iptables -A INPUT -s 10.1.1.1 -j DROP"
