@@ -159,7 +159,7 @@ def kernel_settings(values: Any, *, own_network: bool) -> tuple[tuple[str, str],
             )
         if name.startswith("net.") and not own_network:
             raise InvalidArgument(
-                "sysctls", name, "the network is another's: it needs one of the container's own"
+                "sysctls", name, "the network is the host's or another container's: it needs one of its own"
             )
         is_number = type(value) is int and abs(value) < 1 << 64
         content = str(value) if is_number or isinstance(value, str) else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import sqlite3
 
 import attrs
 
@@ -27,14 +26,15 @@ def ensure(ledger: Ledger, network: Definition, route: Netlink) -> link.Link:
     found = link.find(route, network.link)
     if found is not None and found.is_up:
         return found
-    with ledger.transaction() as record:  # several processes may need it at once: one makes it
+    forwarding.of_uplinks(ledger, network, route)
+    with ledger.transaction():  # several processes may need it at once: one makes it
         found = link.find(route, network.link)
         if found is None or not found.is_up:
-            found = _make(record, network, route)
+            found = _make(network, route)
     return found
 
 
-def _make(record: sqlite3.Connection, network: Definition, route: Netlink) -> link.Link:
+def _make(network: Definition, route: Netlink) -> link.Link:
     # A process that was killed in the middle left it half made.
     route.try_all(_deletions(network))
     mtu = network.mtu or uplink_mtu(route)
@@ -54,7 +54,7 @@ def _make(record: sqlite3.Connection, network: Definition, route: Netlink) -> li
         if network.driver == "overlay":
             underlay.join_overlay(network, attrs.evolve(made, mtu=mtu), route)
         firewall.open_network(network)
-        forwarding.enable(record, network, route)
+        forwarding.of_link(network.link)
         route.send([link.bring_up(made.index, network.link)])
     except BaseException:
         firewall.close_network(network)

@@ -192,7 +192,7 @@ def open_network(network: Definition) -> None:
 
 
 def close_network(network: Definition) -> None:
-    """Take it out again, and the table with the last one. Idempotent."""
+    """Take it out again. Idempotent."""
     with Netlink(NETFILTER) as netfilter:
         forget(netfilter, [nft.delete_elements(TABLE, name, key) for name, key in _memberships(network)])
         remove_if_unused(netfilter)
@@ -211,8 +211,9 @@ def remove_if_unused(netfilter: Netlink) -> None:
     """Only if nobody changes anything meanwhile: the kernel compares the generation."""
     try:
         generation = nft.generation(netfilter)
-        if any(True for _ in nft.elements(netfilter, TABLE, "bridges")):
-            return
+        for name in ("bridges", "uplinks"):
+            if any(True for _ in nft.elements(netfilter, TABLE, name)):
+                return
         nft.commit(netfilter, [nft.delete_table(TABLE)], generation=generation)
         others.unmake(netfilter)
     except KernelError as error:
@@ -226,3 +227,11 @@ def guard_uplinks(names: list[str]) -> None:
         change(
             [nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))]
         )
+
+
+def release_uplinks(names: list[str]) -> None:
+    """They forward nothing for us any more; the table goes when nobody needs it. Idempotent."""
+    with Netlink(NETFILTER) as netfilter:
+        for name in names:
+            forget(netfilter, [nft.delete_elements(TABLE, "uplinks", interface_key(name))])
+        remove_if_unused(netfilter)

@@ -8,7 +8,6 @@ last network of the engine that needed it is removed.
 from __future__ import annotations
 
 import os
-import sqlite3
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network import address, firewall, link, others
@@ -44,44 +43,47 @@ def read(path: str) -> str | None:
         return None
 
 
-def enable(
-    record: sqlite3.Connection, network: Definition, route: Netlink, *, name: str | None = None
-) -> None:
-    """Have the kernel forward what a network needs, in a transaction of the ledger; ``name`` is its link."""
-    # Published ports on 127.0.0.1 come back over the bridge (see firewall).
-    link_name = name or network.link
-    write(f"{_IPV4}/{link_name}/route_localnet", "1")
-    write(f"{_IPV4}/{link_name}/forwarding", "1")
+def of_link(name: str) -> None:
+    """Have a link of ours forward; the settings go with it."""
+    # Published ports on 127.0.0.1 come back over it (see publish).
+    write(f"{_IPV4}/{name}/route_localnet", "1")
+    write(f"{_IPV4}/{name}/forwarding", "1")
+
+
+def of_uplinks(ledger: Ledger, network: Definition, route: Netlink) -> None:
+    """Have the way out and back forwarded, before the network's first link is there."""
     others.make_way()
     if network.internal:
         return
     uplinks = {each.link for each in address.routes(route) if each.is_default}
     names = [each.name for each in link.every(route) if each.index in uplinks]
-    opened = [name for name in names if _change(record, f"{_IPV4}/{name}/forwarding", "1")]
-    firewall.guard_uplinks(opened)
+    wanted = {f"{_IPV4}/{name}/forwarding": "1" for name in names}
     if network.segment(6) is not None:
-        _forward_ipv6(record)
+        wanted |= _of_ipv6()
+    changes = {path: before for path, value in wanted.items() if (before := read(path)) not in (None, value)}
+    known = {path for (path,) in ledger.read("SELECT path FROM settings")}
+    guarded = [name for name in names if f"{_IPV4}/{name}/forwarding" in changes.keys() | known]
+    # First the guard and the note, then the change: whenever this ends, nothing is open and all can be put back.
+    firewall.guard_uplinks(guarded)
+    if changes:
+        with ledger.transaction() as record:
+            record.executemany("INSERT OR IGNORE INTO settings (path, before) VALUES (?, ?)", changes.items())
+    for path in changes:
+        if os.path.exists(path):  # a link that went meanwhile needs nothing
+            write(path, wanted[path])
 
 
-def _forward_ipv6(record: sqlite3.Connection) -> None:
+def _of_ipv6() -> dict[str, str]:
     """IPv6 is forwarded everywhere or nowhere; links that learn their routes from routers must go on doing so."""
     if read(f"{_IPV6}/all/forwarding") != "0":
-        return
-    for name in os.listdir(_IPV6):
-        if name not in {"all", "default", "lo"} and read(f"{_IPV6}/{name}/accept_ra") == "1":
-            _change(record, f"{_IPV6}/{name}/accept_ra", "2")
-    _change(record, f"{_IPV6}/all/forwarding", "1")
-
-
-def _change(record: sqlite3.Connection, path: str, value: str) -> bool:
-    """Note what a setting was and set it; whether that was a change, now or before."""
-    before = read(path)
-    known = record.execute("SELECT 1 FROM settings WHERE path = ?", (path,)).fetchone() is not None
-    if before is None or before == value:
-        return known
-    record.execute("INSERT OR IGNORE INTO settings (path, before) VALUES (?, ?)", (path, before))
-    write(path, value)
-    return True
+        return {}
+    names = [
+        name
+        for name in os.listdir(_IPV6)
+        if name not in {"all", "default", "lo"} and not name.startswith("pc")
+    ]
+    heard = {f"{_IPV6}/{name}/accept_ra": "2" for name in names if read(f"{_IPV6}/{name}/accept_ra") == "1"}
+    return {**heard, f"{_IPV6}/all/forwarding": "1"}
 
 
 def disable(ledger: Ledger) -> None:
@@ -89,7 +91,9 @@ def disable(ledger: Ledger) -> None:
     with ledger.transaction() as record:
         if record.execute("SELECT 1 FROM networks").fetchone():
             return
-        for path, before in record.execute("SELECT path, before FROM settings").fetchall():
+        settings = record.execute("SELECT path, before FROM settings ORDER BY rowid DESC").fetchall()
+        for path, before in settings:
             if os.path.exists(path):
                 write(path, before)
         record.execute("DELETE FROM settings")
+    firewall.release_uplinks([path.split("/")[-2] for path, _ in settings if path.startswith(_IPV4)])

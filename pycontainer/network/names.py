@@ -48,12 +48,18 @@ class Folders:
 
 def write(folder: str, name: str, text: str) -> None:
     """Write a file, in place: a container that has it mounted sees the new text."""
-    fd = os.open(
-        f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(f"{folder}/{name}", flags, 0o644)
     try:
-        os.fchmod(fd, 0o644)
-        os.write(fd, text.encode())
+        status = os.fstat(fd)
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(fd, os.geteuid(), os.getegid())  # the last container's root may have given it away
+        if status.st_mode & 0o7777 != 0o644:
+            os.fchmod(fd, 0o644)
+        data = text.encode()
+        os.pwrite(fd, data, 0)
+        # Not O_TRUNC: who empties a file first has ext4 write it to the disk at once (auto_da_alloc of ext4(5)).
+        os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 def attach(ledger: Ledger, made: Endpoint, netns: NetworkNamespace, egress: Egress, *, mac: bytes) -> None:
     """Make the rules, then the links. Raises :class:`KernelError`; what there is by then is the caller's to remove."""
     own, segment = made.addresses[0], made.network.segments[0]
-    gate.open_gate(made.link, egress)
     with Netlink(ROUTE) as route:
+        forwarding.of_uplinks(ledger, made.network, route)
+        gate.open_gate(made.link, egress)
         mtu = bridge.uplink_mtu(route)
         pair = link.Pair(
             name=made.link, bridge=0, inside=made.inside, index=made.index, netns=netns.fd, mac=mac, mtu=mtu
@@ -38,8 +40,10 @@ def attach(ledger: Ledger, made: Endpoint, netns: NetworkNamespace, egress: Egre
         device = link.find(route, made.link)
         if device is None:
             raise KernelError(errno.ENODEV, f"find link {made.link}")
-        with ledger.transaction() as record:
-            forwarding.enable(record, made.network, route, name=made.link)
+        forwarding.of_link(made.link)
+        if os.path.isdir(f"/proc/sys/net/ipv6/conf/{made.link}"):
+            # Nothing that the container advertises is heard (CVE-2020-13401).
+            forwarding.write(f"/proc/sys/net/ipv6/conf/{made.link}/disable_ipv6", "1")
         route.send(
             [
                 address.add_address(device.index, ipaddress.ip_interface(f"{segment.gateway}/32")),
