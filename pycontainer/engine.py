@@ -21,14 +21,14 @@ from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument
 from pycontainer.home import default_root
-from pycontainer.image.images import Images, images_at
 from pycontainer.image.image import Image
+from pycontainer.image.images import Images, images_at
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.network.networks import Networks
     from pycontainer.container.options import CreateOptions, PrepareOptions, RunOptions
+    from pycontainer.network.networks import Networks
 
 
 class Engine:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from pycontainer.container import networked, slots
 from pycontainer.container import plan as plans
-from pycontainer.container import shared, slots
 from pycontainer.container.confinement import confinement, full_environment
-from pycontainer.container.mounts import Bind, Mount
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
@@ -28,7 +27,7 @@ from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease, Wanted
 
 if TYPE_CHECKING:
-    from pycontainer.network.stack import Stack, Who
+    from pycontainer.network.stack import Stack
 
 #: What every container has of its own; the network and user namespaces depend on its specification.
 NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
@@ -130,9 +129,9 @@ def launch(
     netns: int | None = None
     try:
         if spec.network.mode == "networks":
-            stack = workspace.stacks.open(spec.network, _who(spec, lease, name, called))
+            stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
         if spec.network.mode == "container":
-            with shared.opened(workspace, spec.network.target) as (netns, stack):
+            with networked.opened(workspace, spec.network.target) as (netns, stack):
                 return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
         netns = stack.namespace.fd if stack is not None else None
         return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
@@ -190,25 +189,6 @@ def _launch(
     )
 
 
-def _who(spec: Spec, lease: Lease | None, name: str, called: str | None) -> Who:
-    from pycontainer.network.stack import Who
-
-    return Who(
-        id=name,
-        name=called or name,
-        hostname=spec.hostname or name,
-        userns=None if lease is None else lease.fd,
-        ids=(0, 0) if lease is None else lease.map.first,
-    )
-
-
-def _joins(spec: Spec, *, in_userns: bool) -> tuple[tuple[int, int], ...]:
-    """The namespaces to enter.  Another container's network is entered with the host's rights, its own as its root."""
-    user = ((slots.USERNS, lib.CLONE_NEWUSER),) if in_userns else ()
-    net = ((slots.NETNS, lib.CLONE_NEWNET),) if spec.network.mode in {"networks", "container"} else ()
-    return net + user if spec.network.mode == "container" else user + net
-
-
 def _recipe(
     spec: Spec,
     map_: IdMap | None,
@@ -223,7 +203,7 @@ def _recipe(
     fields = confinement(spec, identity, map_)
     fields.update(
         script=plan.script,
-        joins=_joins(spec, in_userns=map_ is not None),
+        joins=networked.joins(spec, in_userns=map_ is not None),
         namespaces=NAMESPACES | (lib.CLONE_NEWNET if spec.network.mode == "none" else 0),
         terminal=slots.TERMINAL if spec.tty else -1,
         landlock=slots.RULESET if spec.security.landlock and landlock.version() else -1,
@@ -257,21 +237,6 @@ def _root_of(map_: IdMap | None) -> tuple[int, int]:
     return map_.host_uid(0) or 0, map_.host_gid(0) or 0
 
 
-def _with_names(spec: Spec, folder: str | None) -> tuple[tuple[Mount, bool], ...]:
-    """The mounts with the files by which names are found, where the caller mounts nothing."""
-    if folder is None:
-        return spec.mounts
-    from pycontainer.network.names import FILES
-
-    taken = {os.path.normpath(mount.target) for mount, _ in spec.mounts}
-    if "/etc" in taken:
-        return spec.mounts
-    found = [
-        (Bind(f"{folder}/{name}", target), False) for name, target in FILES.items() if target not in taken
-    ]
-    return (*spec.mounts, *found)
-
-
 def _shape(
     spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer, folder: str | None
 ) -> Shape:
@@ -281,7 +246,7 @@ def _shape(
     return Shape(
         layers=lowers,
         binds=binds,
-        mounts=_with_names(spec, folder),
+        mounts=networked.with_names(spec, folder),
         owner=_root_of(map_) if idmapped else (0, 0),
         idmapped=idmapped,
         layers_idmapped=bool(spec.image.layers),

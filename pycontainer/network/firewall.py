@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterable
 
 from pycontainer.errors import KernelError
+from pycontainer.network import expression as ex
 from pycontainer.network import nft, others
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
 from pycontainer.network.network import Definition
@@ -44,48 +45,48 @@ def interface_key(name: str) -> bytes:
 
 
 def _state(wanted: bytes) -> bytes:
-    return nft.track("state") + nft.masked(wanted) + nft.compare(_NOTHING, unequal=True)
+    return ex.track("state") + ex.masked(wanted) + ex.compare(_NOTHING, unequal=True)
 
 
 def _sent_on(*, yes: bool = True) -> bytes:
-    return nft.track("status") + nft.masked(_DNAT) + nft.compare(_NOTHING, unequal=yes)
+    return ex.track("status") + ex.masked(_DNAT) + ex.compare(_NOTHING, unequal=yes)
 
 
 def _from(name: str, *, absent: bool = False) -> bytes:
-    return nft.meta("iifname") + nft.lookup(name, absent=absent)
+    return ex.meta("iifname") + ex.lookup(name, absent=absent)
 
 
 def _to(name: str, *, absent: bool = False) -> bytes:
-    return nft.meta("oifname") + nft.lookup(name, absent=absent)
+    return ex.meta("oifname") + ex.lookup(name, absent=absent)
 
 
 def _within() -> bytes:
-    return nft.meta("iifname", 0) + nft.meta("oifname", 4) + nft.lookup("within")
+    return ex.meta("iifname", 0) + ex.meta("oifname", 4) + ex.lookup("within")
 
 
 def is_version(version: int) -> bytes:
     """Go on only with packets of IPv4, or of IPv6."""
-    return nft.meta("nfproto") + nft.compare(bytes([FAMILIES[version]]))
+    return ex.meta("nfproto") + ex.compare(bytes([FAMILIES[version]]))
 
 
 def loopback(where: int, *, unequal: bool = False) -> bytes:
     """Source (0) or destination (1) in 127.0.0.0/8."""
     return (
-        nft.payload("network", PLACES[4][where], 4)
-        + nft.masked(b"\xff\0\0\0")
-        + nft.compare(b"\x7f\0\0\0", unequal=unequal)
+        ex.payload("network", PLACES[4][where], 4)
+        + ex.masked(b"\xff\0\0\0")
+        + ex.compare(b"\x7f\0\0\0", unequal=unequal)
     )
 
 
 def destination(version: int, register: int) -> bytes:
     """Load the destination address."""
     _, offset, length = PLACES[version]
-    return nft.payload("network", offset, length, register)
+    return ex.payload("network", offset, length, register)
 
 
 def service(register: int) -> bytes:
     """Load the protocol and the destination port, into two registers."""
-    return nft.meta("l4proto", register) + nft.payload("transport", 2, 2, register + 1)
+    return ex.meta("l4proto", register) + ex.payload("transport", 2, 2, register + 1)
 
 
 def _table() -> list[Message]:
@@ -112,7 +113,7 @@ def _table() -> list[Message]:
 
 
 def _rules() -> list[Message]:
-    accept, drop, refuse = nft.verdict("accept"), nft.verdict("drop"), nft.jump("refuse")
+    accept, drop, refuse = ex.verdict("accept"), ex.verdict("drop"), ex.jump("refuse")
     answers = _state(_ESTABLISHED_OR_RELATED)
     found = [nft.add_rule(TABLE, "raw", _from("bridges") + is_version(4) + loopback(1) + drop)]
     found += _refusal()
@@ -120,7 +121,7 @@ def _rules() -> list[Message]:
         nft.add_rule(TABLE, chain, rule)
         for chain, rule in (
             ("input", _from("sealed") + answers + accept),
-            ("input", _from("sealed") + nft.meta("l4proto") + nft.compare(_ICMP6) + accept),
+            ("input", _from("sealed") + ex.meta("l4proto") + ex.compare(_ICMP6) + accept),
             ("input", _from("sealed") + refuse),
             ("forward", _within() + accept),
             ("forward", _from("bridges") + answers + accept),
@@ -129,20 +130,20 @@ def _rules() -> list[Message]:
             ("forward", _from("bridges") + _to("internal") + refuse),
             ("forward", _to("internal") + drop),
             ("forward", _from("sealed") + _to("bridges") + refuse),
-            ("forward", nft.meta("iifname") + nft.decide("egress")),
+            ("forward", ex.meta("iifname") + ex.decide("egress")),
             ("forward", _to("bridges") + _sent_on() + accept),
             ("forward", _from("bridges") + _to("bridges") + refuse),
             ("forward", _to("bridges") + drop),
             # What is forwarded only since we let the uplink: not for others.
             ("forward", _from("uplinks") + _state(_NEW) + _sent_on(yes=False) + drop),
-            ("postrouting", _from("bridges") + _to("bridges", absent=True) + nft.masquerade()),
-            ("postrouting", _within() + _sent_on() + nft.masquerade()),
+            ("postrouting", _from("bridges") + _to("bridges", absent=True) + ex.masquerade()),
+            ("postrouting", _within() + _sent_on() + ex.masquerade()),
             # From the host itself, or where bridges call the rules (br_netfilter), which tell no link that it came by.
             (
                 "postrouting",
-                nft.meta("iifname") + nft.compare(bytes(16)) + _to("bridges") + _sent_on() + nft.masquerade(),
+                ex.meta("iifname") + ex.compare(bytes(16)) + _to("bridges") + _sent_on() + ex.masquerade(),
             ),
-            ("postrouting", is_version(4) + loopback(0) + _to("bridges") + nft.masquerade()),
+            ("postrouting", is_version(4) + loopback(0) + _to("bridges") + ex.masquerade()),
         )
     ]
     return found
@@ -153,12 +154,12 @@ def _refusal() -> list[Message]:
     found = []
     for version in (4, 6):
         size = PLACES[version][2] // 4
-        key = nft.meta("iifname", 0) + destination(version, 4) + service(4 + size)
+        key = ex.meta("iifname", 0) + destination(version, 4) + service(4 + size)
         for number in (6, 17):
-            head = _from("sealed") + is_version(version) + nft.meta("l4proto") + nft.compare(bytes([number]))
-            tried = nft.remember(f"denied{version}", timeout=_REMEMBERED)
+            head = _from("sealed") + is_version(version) + ex.meta("l4proto") + ex.compare(bytes([number]))
+            tried = ex.remember(f"denied{version}", timeout=_REMEMBERED)
             found.append(nft.add_rule(TABLE, "refuse", head + key + tried))
-    return [*found, nft.add_rule(TABLE, "refuse", nft.reject())]
+    return [*found, nft.add_rule(TABLE, "refuse", ex.reject())]
 
 
 def change(messages: Iterable[Message]) -> None:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from pycontainer.errors import KernelError
+from pycontainer.network import expression as ex
 from pycontainer.network import firewall, nft
 from pycontainer.network.egress import Egress
 from pycontainer.network.firewall import PLACES, TABLE, destination, interface_key, is_version
@@ -28,17 +29,17 @@ def _chain(link: str) -> str:
 def open_gate(link: str, egress: Egress) -> None:
     """Make the rules of a container, before its link is up; until they are there nothing passes."""
     chain = _chain(link)
-    accept = nft.verdict("accept")
+    accept = ex.verdict("accept")
     messages = [nft.add_chain(TABLE, chain)]
     for subnet, port in egress.subnets:
         messages += _allow(chain, subnet, port)
     for version in (4, 6):
         size = PLACES[version][2] // 4
-        load = is_version(version) + nft.meta("iifname", 0) + destination(version, 4)
-        messages.append(nft.add_rule(TABLE, chain, load + nft.lookup(f"open{version}") + accept))
+        load = is_version(version) + ex.meta("iifname", 0) + destination(version, 4)
+        messages.append(nft.add_rule(TABLE, chain, load + ex.lookup(f"open{version}") + accept))
         exact = firewall.service(4 + size)
-        messages.append(nft.add_rule(TABLE, chain, load + exact + nft.lookup(f"service{version}") + accept))
-    messages.append(nft.add_rule(TABLE, chain, nft.jump("refuse")))
+        messages.append(nft.add_rule(TABLE, chain, load + exact + ex.lookup(f"service{version}") + accept))
+    messages.append(nft.add_rule(TABLE, chain, ex.jump("refuse")))
     key = interface_key(link)
     messages += [nft.add_elements(TABLE, name, nft.Element(key=key)) for name in ("bridges", "sealed")]
     messages.append(nft.add_elements(TABLE, "egress", nft.Element(key=key, goto=chain)))
@@ -51,15 +52,15 @@ def _allow(chain: str, subnet: str, port: int) -> list[Message]:
     head = (
         is_version(version)
         + destination(version, 0)
-        + nft.masked(parsed.netmask.packed)
-        + nft.compare(parsed.network_address.packed)
+        + ex.masked(parsed.netmask.packed)
+        + ex.compare(parsed.network_address.packed)
     )
-    accept = nft.verdict("accept")
+    accept = ex.verdict("accept")
     if not port:
         return [nft.add_rule(TABLE, chain, head + accept)]
-    there = nft.payload("transport", 2, 2) + nft.compare(struct.pack("!H", port))
+    there = ex.payload("transport", 2, 2) + ex.compare(struct.pack("!H", port))
     return [
-        nft.add_rule(TABLE, chain, head + nft.meta("l4proto") + nft.compare(bytes([number])) + there + accept)
+        nft.add_rule(TABLE, chain, head + ex.meta("l4proto") + ex.compare(bytes([number])) + there + accept)
         for number in _PROTOCOLS
     ]
 

@@ -20,6 +20,7 @@ from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import wait_usage
 from pycontainer.kernel.netns import RESOLVER_ADDRESS, NetworkNamespace
 from pycontainer.kernel.spawn import Spawn
+from pycontainer.network import expression as ex
 from pycontainer.network import nft
 from pycontainer.network.firewall import DSTNAT, destination, is_version
 from pycontainer.network.netlink import NETFILTER, Netlink
@@ -45,11 +46,11 @@ def redirect(netns: NetworkNamespace) -> None:
             nft.add_rule(
                 "pycontainer",
                 "output",
-                is_version(4) + destination(4, 0) + nft.compare(address),
-                nft.meta("l4proto") + nft.compare(bytes([protocol])),
-                nft.payload("transport", 2, 2) + nft.compare(_PORT),
-                nft.load(address, 0) + nft.load(port.to_bytes(2, "big"), 1),
-                nft.destination_nat(nft.IPV4, 0, 1),
+                is_version(4) + destination(4, 0) + ex.compare(address),
+                ex.meta("l4proto") + ex.compare(bytes([protocol])),
+                ex.payload("transport", 2, 2) + ex.compare(_PORT),
+                ex.load(address, 0) + ex.load(port.to_bytes(2, "big"), 1),
+                ex.destination_nat(nft.IPV4, 0, 1),
             )
         )
     nft.commit(Netlink(NETFILTER, netns.rules), messages)

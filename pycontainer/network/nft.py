@@ -1,7 +1,6 @@
-"""Messages about nf_tables and expressions of its rules (linux/netfilter/nf_tables.h), and their transactions.
+"""Messages about nf_tables (linux/netfilter/nf_tables.h), and their transactions.
 
-A transaction is a batch between two marks: the kernel takes all of it or nothing.  Registers are of 32 bits, and the
-parts of a concatenated key begin at a whole one.
+A transaction is a batch between two marks: the kernel takes all of it or nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from pycontainer.errors import KernelError, NotSupported
+from pycontainer.network.expression import DATA_VALUE, GOTO, LIST_ELEM, verdict_data
 from pycontainer.network.netlink import (
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -27,7 +27,6 @@ from pycontainer.network.netlink import (
     each_attribute,
     nested,
     text,
-    u8,
 )
 
 INET, IPV4, IPV6 = 1, 2, 10
@@ -37,10 +36,6 @@ _GETGEN = 16
 _OWNER = 2
 _BEGIN, _END = 16, 17
 _SUBSYSTEM = 10
-_LIST_ELEM = 1
-_EXPR_NAME, _EXPR_DATA = 1, 2
-_DATA_VALUE, _DATA_VERDICT = 1, 2
-_FIRST_REGISTER = 8  # NFT_REG32_00
 
 # Set flags, and how nft(8) calls types when it lists them.
 INTERVAL, MAP, TIMEOUT, DYNAMIC = 4, 8, 0x10, 0x20
@@ -49,8 +44,6 @@ VERDICT_TYPE = 0xFFFFFF00
 DROP = 0
 #: For nft(8): how it shows keys that are names.
 _HOST_ORDER = struct.pack("=BBI", 0, 4, 1)
-_VERDICTS = {"drop": 0, "accept": 1, "return": -5}
-_JUMP, _GOTO = -3, -4
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 
 
@@ -146,16 +139,16 @@ class Element:
 
     def encode(self) -> bytes:
         """The bytes of it."""
-        parts = [nested(1, attribute(_DATA_VALUE, self.key))]
+        parts = [nested(1, attribute(DATA_VALUE, self.key))]
         if self.data:
-            parts.append(nested(2, attribute(_DATA_VALUE, self.data)))
+            parts.append(nested(2, attribute(DATA_VALUE, self.data)))
         if self.goto:
-            parts.append(nested(2, _verdict(_GOTO, self.goto)))
+            parts.append(nested(2, verdict_data(GOTO, self.goto)))
         if self.timeout:
             parts.append(be64(4, self.timeout))
         if self.interval_end:
             parts.append(be32(3, 1))
-        return nested(_LIST_ELEM, *parts)
+        return nested(LIST_ELEM, *parts)
 
 
 def add_elements(table: str, name: str, *elements: Element, exclusive: bool = False) -> Message:
@@ -178,7 +171,7 @@ def elements(netfilter: Netlink, table: str, name: str) -> Iterator[bytes]:
     question = _message(_ELEMENT, _GET, NLM_F_DUMP, body, f"list the nft set {name}")
     for _, answer in netfilter.dump(question):
         for _, element in each_attribute(attributes(answer[4:]).get(3, b"")):
-            key = attributes(attributes(element).get(1, b"")).get(_DATA_VALUE)
+            key = attributes(attributes(element).get(1, b"")).get(DATA_VALUE)
             if key is not None:
                 yield key
 
@@ -227,124 +220,6 @@ def chains(netfilter: Netlink, family: int) -> Iterator[tuple[str, str, int | No
             told[3].rstrip(b"\0").decode(errors="replace"),
             None if policy is None else int.from_bytes(policy, "big"),
         )
-
-
-def _expression(name: str, *data: bytes) -> bytes:
-    return nested(_LIST_ELEM, text(_EXPR_NAME, name), nested(_EXPR_DATA, *data))
-
-
-def _register(number: int) -> int:
-    return _FIRST_REGISTER + number
-
-
-META = {"iifname": 6, "oifname": 7, "nfproto": 15, "l4proto": 16}
-
-
-def meta(key: str, register: int = 0) -> bytes:
-    """Load what is known of the packet beside its bytes."""
-    return _expression("meta", be32(1, _register(register)), be32(2, META[key]))
-
-
-def payload(base: str, offset: int, length: int, register: int = 0) -> bytes:
-    """Load bytes of the packet, from the ``network`` or ``transport`` header on."""
-    number = {"network": 1, "transport": 2}[base]
-    return _expression(
-        "payload", be32(1, _register(register)), be32(2, number), be32(3, offset), be32(4, length)
-    )
-
-
-def compare(value: bytes, register: int = 0, *, unequal: bool = False) -> bytes:
-    """Go on only when a register has this value."""
-    return _expression(
-        "cmp", be32(1, _register(register)), be32(2, int(unequal)), nested(3, attribute(_DATA_VALUE, value))
-    )
-
-
-def masked(mask: bytes, register: int = 0) -> bytes:
-    """Keep only the bits of the mask."""
-    return _expression(
-        "bitwise",
-        be32(1, _register(register)),
-        be32(2, _register(register)),
-        be32(3, len(mask)),
-        nested(4, attribute(_DATA_VALUE, mask)),
-        nested(5, attribute(_DATA_VALUE, bytes(len(mask)))),
-    )
-
-
-def lookup(name: str, register: int = 0, *, into: int | None = None, absent: bool = False) -> bytes:
-    """Go on only when the key is in a set (or not: ``absent``); with ``into`` the map's value is loaded."""
-    parts = [text(1, name), be32(2, _register(register))]
-    if into is not None:
-        parts.append(be32(3, _register(into)))
-    if absent:
-        parts.append(be32(5, 1))
-    return _expression("lookup", *parts)
-
-
-def decide(name: str, register: int = 0) -> bytes:
-    """Do what a map of verdicts says of the key."""
-    return _expression("lookup", text(1, name), be32(2, _register(register)), be32(3, 0))
-
-
-def track(key: str, register: int = 0) -> bytes:
-    """Load the state or the status of the packet's connection."""
-    return _expression("ct", be32(1, _register(register)), be32(2, {"state": 0, "status": 2}[key]))
-
-
-def destination_is_ours(register: int = 0) -> bytes:
-    """Go on only when the packet is for an address of this host."""
-    load = _expression("fib", be32(1, _register(register)), be32(2, 3), be32(3, 2))
-    return load + compare(struct.pack("=I", 2), register)
-
-
-def _verdict(code: int, chain: str = "") -> bytes:
-    parts = [be32(1, code & 0xFFFFFFFF)] + ([text(2, chain)] if chain else [])
-    return nested(_DATA_VERDICT, *parts)
-
-
-def verdict(name: str) -> bytes:
-    """``accept``, ``drop`` or ``return``."""
-    return _expression("immediate", be32(1, 0), nested(2, _verdict(_VERDICTS[name])))
-
-
-def jump(chain: str) -> bytes:
-    """Go on in another chain, and come back."""
-    return _expression("immediate", be32(1, 0), nested(2, _verdict(_JUMP, chain)))
-
-
-def reject() -> bytes:
-    """Refuse at once: "administratively prohibited" of ICMP or ICMPv6."""
-    return _expression("reject", be32(1, 2), u8(2, 3))
-
-
-def reset() -> bytes:
-    """Refuse a connection of TCP at once."""
-    return _expression("reject", be32(1, 1))
-
-
-def destination_nat(family: int, address: int, port: int) -> bytes:
-    """Send the packet on to the address and port in registers."""
-    parts = (be32(1, 1), be32(2, family), be32(3, _register(address)), be32(5, _register(port)))
-    return _expression("nat", *parts)
-
-
-def load(value: bytes, register: int) -> bytes:
-    """Load a constant."""
-    return _expression("immediate", be32(1, _register(register)), nested(2, attribute(_DATA_VALUE, value)))
-
-
-def masquerade() -> bytes:
-    """Give the packet the address of the link that it leaves by."""
-    return _expression("masq")
-
-
-def remember(name: str, register: int = 0, *, timeout: int = 0) -> bytes:
-    """Add the key to a set, from the packet's path."""
-    parts = [text(1, name), be32(3, 0), be32(4, _register(register))]
-    if timeout:
-        parts.append(be64(6, timeout))
-    return _expression("dynset", *parts)
 
 
 # -- transactions ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import errno
 from collections.abc import Iterator
 
 from pycontainer.errors import KernelError
+from pycontainer.network import expression as ex
 from pycontainer.network import nft
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
 
@@ -64,7 +65,7 @@ def _rule(family: int, chain: str, key: str) -> Message:
     return nft.insert_rule(
         _TABLE,
         chain,
-        nft.meta(key) + nft.compare(_PREFIX) + nft.verdict("accept"),
+        ex.meta(key) + ex.compare(_PREFIX) + ex.verdict("accept"),
         family=family,
         userdata=_MARK,
     )

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 
 from pycontainer.errors import KernelError
+from pycontainer.network import expression as ex
 from pycontainer.network import nft
 from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback, service
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
@@ -22,12 +23,12 @@ from pycontainer.network.netlink import NETFILTER, Message, Netlink
 
 def _send_on(table: str, chain: str, version: int, *, loopback_too: bool) -> list[Message]:
     size = PLACES[version][2] // 4
-    head = is_version(version) + nft.destination_is_ours()
+    head = is_version(version) + ex.destination_is_ours()
     if version == 4 and not loopback_too:
         head += loopback(1, unequal=True)
-    send = nft.destination_nat(FAMILIES[version], 0, size)
-    exact = destination(version, 0) + service(size) + nft.lookup(f"ports{version}", into=0) + send
-    anywhere = service(0) + nft.lookup(f"any{version}", into=0) + send
+    send = ex.destination_nat(FAMILIES[version], 0, size)
+    exact = destination(version, 0) + service(size) + ex.lookup(f"ports{version}", into=0) + send
+    anywhere = service(0) + ex.lookup(f"any{version}", into=0) + send
     return [nft.add_rule(table, chain, head + exact), nft.add_rule(table, chain, head + anywhere)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,13 +19,14 @@ from pycontainer.network import endpoint, gate, link, names, ports, traffic
 from pycontainer.network.address import Address
 from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.endpoint import Endpoint, Member
-from pycontainer.network.naming import Asker, Naming, redirect
+from pycontainer.network.naming import Asker, redirect
 from pycontainer.network.netlink import ROUTE, Message, Netlink
 from pycontainer.network.network import EGRESS, Definition
-from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
-from pycontainer.network.publish import Publisher
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
+
+if TYPE_CHECKING:
+    from pycontainer.network.stacks import Stacks
 
 _HOST_NAME = "host.docker.internal"
 
@@ -41,42 +42,8 @@ class Who:
     ids: tuple[int, int]
 
 
-class Stacks:
-    """Makes the stacks of one host process's containers. Thread-safe; the constructor touches nothing."""
-
-    def __init__(self, networks: Networks, owner: str, folder: str) -> None:
-        self.networks = networks
-        self.owner = owner
-        self.folders = names.Folders(folder)
-        self.naming = Naming(networks.ledger.path)
-        self.publisher = Publisher(owner)
-        self._swept = False
-
-    def open(self, wish: Wish, who: Who) -> Stack:
-        """A stack as wished for, ready to be joined.
-
-        Raises :class:`InvalidArgument`, :class:`NotSupported` and :class:`KernelError`, with nothing left behind.
-        """
-        if not self._swept:
-            self.networks.sweep()
-            self._swept = True
-        definitions = [self.networks.find(each.network) for each in wish.places]
-        made = Stack(self, wish, who)
-        try:
-            made.open(definitions)
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    def close(self) -> None:
-        """End the resolver and remove the table of ports; the stacks must have been closed."""
-        self.naming.close()
-        self.publisher.close()
-
-
 class Stack:
-    """What one container has of networks. Got from :meth:`Stacks.open`; :meth:`close` is idempotent."""
+    """What one container has of networks. Got from ``Stacks.open``; :meth:`close` is idempotent."""
 
     def __init__(self, stacks: Stacks, wish: Wish, who: Who) -> None:
         self._stacks = stacks

@@ -140,7 +140,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.kernel.steward": {
         "pickle.loads": "both ends are this code, over memory that nobody else has: no byte is foreign code"
     },
-    "pycontainer.network.networks": {"os.register_at_fork": "a forked copy of the host opens records of its own"},
+    "pycontainer.network.networks": {
+        "os.register_at_fork": "a forked copy of the host opens records of its own"
+    },
     "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},
 }

@@ -1,0 +1,44 @@
+"""Makes the network stacks of one host process's containers, and keeps what they share."""
+
+from __future__ import annotations
+
+from pycontainer.network import names
+from pycontainer.network.naming import Naming
+from pycontainer.network.networks import Networks
+from pycontainer.network.publish import Publisher
+from pycontainer.network.stack import Stack, Who
+from pycontainer.network.wish import Wish
+
+
+class Stacks:
+    """Makes the stacks of one host process's containers. Thread-safe; the constructor touches nothing."""
+
+    def __init__(self, networks: Networks, owner: str, folder: str) -> None:
+        self.networks = networks
+        self.owner = owner
+        self.folders = names.Folders(folder)
+        self.naming = Naming(networks.ledger.path)
+        self.publisher = Publisher(owner)
+        self._swept = False
+
+    def open(self, wish: Wish, who: Who) -> Stack:
+        """A stack as wished for, ready to be joined.
+
+        Raises :class:`InvalidArgument`, :class:`NotSupported` and :class:`KernelError`, with nothing left behind.
+        """
+        if not self._swept:
+            self.networks.sweep()
+            self._swept = True
+        definitions = [self.networks.find(each.network) for each in wish.places]
+        made = Stack(self, wish, who)
+        try:
+            made.open(definitions)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def close(self) -> None:
+        """End the resolver and remove the table of ports; the stacks must have been closed."""
+        self.naming.close()
+        self.publisher.close()
