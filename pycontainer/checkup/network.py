@@ -38,7 +38,7 @@ def _add_link(host: Host, kind: str) -> str:
 @PROBES.add(
     "veth",
     tries="made a pair of veth devices in a new network namespace",
-    needed_for="nothing yet; networks between containers and to the host",
+    needed_for="networks between containers and to the host",
     fix="modprobe veth",
 )
 def _veth(host: Host) -> str:
@@ -48,7 +48,7 @@ def _veth(host: Host) -> str:
 @PROBES.add(
     "bridge",
     tries="made a bridge in a new network namespace",
-    needed_for="nothing yet; networks of several containers",
+    needed_for="networks of several containers",
     fix="modprobe bridge",
 )
 def _bridge(host: Host) -> str:
@@ -58,7 +58,7 @@ def _bridge(host: Host) -> str:
 @PROBES.add(
     "nftables",
     tries="asked nf_tables for its generation in a new network namespace",
-    needed_for="nothing yet; published ports, and rules of who reaches whom",
+    needed_for="published ports, and rules of who reaches whom",
     fix="modprobe nf_tables nft_nat nft_masq",
 )
 def _nftables(host: Host) -> str:
