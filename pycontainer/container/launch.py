@@ -133,7 +133,9 @@ def launch(
         if spec.network.mode == "container":
             with networked.opened(workspace, spec.network.target) as (netns, stack):
                 return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
-        netns = stack.namespace.fd if stack is not None else None
+        if stack is not None:
+            netns = stack.namespace.fd
+            seat = seat.meanwhile(stack.prepare)
         return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
     except BaseException:
         if stack is not None:

@@ -69,19 +69,23 @@ def close_gate(link: str) -> None:
     """Take the rules away. Idempotent."""
     key = interface_key(link)
     with Netlink(NETFILTER) as netfilter:
-        # Those that were opened for a time are found by the link; the kernel forgets what is missed.
+        # Those that were opened for a time are found by the link; what is over meanwhile the kernel has forgotten.
+        timed = []
         for name in ("open4", "open6", "service4", "service6", "denied4", "denied6"):
             mine = [each for each in _keys(netfilter, name) if each.startswith(key)]
-            if mine:
-                firewall.forget(netfilter, [nft.delete_elements(TABLE, name, *mine)])
-        names = ("egress", "sealed", "bridges")
-        firewall.forget(
-            netfilter,
-            [
-                *(nft.delete_elements(TABLE, name, key) for name in names),
-                nft.delete_chain(TABLE, _chain(link)),
-            ],
-        )
+            timed += [nft.delete_elements(TABLE, name, *mine)] if mine else []
+        rest: list[Message] = [
+            *(nft.delete_elements(TABLE, name, key) for name in ("egress", "sealed", "bridges")),
+            nft.delete_chain(TABLE, _chain(link)),
+        ]
+        try:
+            nft.commit(netfilter, [*timed, *rest])
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            for each in ([message] for message in timed):
+                firewall.forget(netfilter, each)
+            firewall.forget(netfilter, rest)
         firewall.remove_if_unused(netfilter)
 
 

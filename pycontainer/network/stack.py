@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
-from pycontainer.kernel import netns
 from pycontainer.kernel.netns import NetworkNamespace
 from pycontainer.network import endpoint, gate, link, names, ports, traffic
 from pycontainer.network.address import Address
 from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.endpoint import Endpoint, Member
-from pycontainer.network.naming import Asker, redirect
+from pycontainer.network.naming import Asker
 from pycontainer.network.netlink import ROUTE, Message, Netlink
 from pycontainer.network.network import EGRESS, Definition
 from pycontainer.network.ports import Published
@@ -59,6 +58,10 @@ class Stack:
         self._users = 1
         self._undo: list[Message] = []
 
+    def prepare(self) -> None:
+        """Make the namespace of the next container that is like this one, while there is nothing else to do."""
+        self._stacks.spare.prepare(self._who.userns, self._who.ids, resolver=self._with_resolver)
+
     @property
     def namespace(self) -> NetworkNamespace:
         """The namespace. Raises :class:`StateError` when it was let go."""
@@ -71,8 +74,7 @@ class Stack:
         # On the default network names are the host's business, as in Docker; unless only the host can ask there.
         servers = self._wish.dns or names.host_configuration()["nameserver"]
         self._with_resolver = not all(each.is_default for each in definitions) or names.only_loopback(servers)
-        self._netns = netns.create(self._who.userns, ids=self._who.ids, resolver=self._with_resolver)
-        redirect(self._netns)
+        self._netns = self._stacks.spare.take(self._who.userns, self._who.ids, resolver=self._with_resolver)
         for place, definition in zip(self._wish.places, definitions, strict=True):
             self._take(place, definition)
         self._publish()

@@ -6,6 +6,7 @@ from pycontainer.network import names
 from pycontainer.network.naming import Naming
 from pycontainer.network.networks import Networks
 from pycontainer.network.publish import Publisher
+from pycontainer.network.spare import Spare
 from pycontainer.network.stack import Stack, Who
 from pycontainer.network.wish import Wish
 
@@ -19,6 +20,7 @@ class Stacks:
         self.folders = names.Folders(folder)
         self.naming = Naming(networks.ledger.path)
         self.publisher = Publisher(owner)
+        self.spare = Spare()
         self._swept = False
 
     def open(self, wish: Wish, who: Who) -> Stack:
@@ -41,4 +43,5 @@ class Stacks:
     def close(self) -> None:
         """End the resolver and remove the table of ports; the stacks must have been closed."""
         self.naming.close()
+        self.spare.close()
         self.publisher.close()
