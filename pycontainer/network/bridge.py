@@ -70,8 +70,13 @@ def _deletions(network: Definition) -> list[Message]:
 
 def remove(ledger: Ledger, network: Definition) -> None:
     """Take the bridge and its rules away; nothing happens where there is none."""
-    firewall.close_network(network)
     with Netlink(ROUTE) as route:
+        try:
+            firewall.close_network(network)
+        except KernelError as error:
+            if error.errno == errno.EPERM and link.find(route, network.link) is None:
+                return  # who may make nothing has made nothing
+            raise explained(error) from None
         for error, message in route.try_all(_deletions(network)):
             if error != errno.ENODEV:
                 raise KernelError(error, message.what)
@@ -83,7 +88,7 @@ def explained(error: KernelError) -> Exception:
     if error.errno == errno.EPERM:
         return NotSupported(
             f"only root of this network namespace may {error.step}",
-            "run as root, or in a user and network namespace of your own (unshare -Urn)",
+            "run as root, or in namespaces of your own: unshare --user --map-root-user --net",
         )
     if error.errno == errno.EOPNOTSUPP:
         return NotSupported(

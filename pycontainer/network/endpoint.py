@@ -71,6 +71,12 @@ def take(
     )
     try:
         _attach(ledger, made, netns, gateway=gateway, egress=egress)
+    except KernelError as error:
+        if error.errno == errno.EPERM:
+            _drop(ledger, made)  # who may make nothing has nothing to remove
+        else:
+            release(ledger, made)
+        raise bridge.explained(error) from None
     except BaseException:
         release(ledger, made)
         raise
@@ -226,6 +232,10 @@ def forget(ledger: Ledger, endpoint: Endpoint) -> None:
     """As :func:`release` of one whose namespace is gone: the links go with that."""
     if endpoint.network.driver == EGRESS:
         gate.close_gate(endpoint.link)
+    _drop(ledger, endpoint)
+
+
+def _drop(ledger: Ledger, endpoint: Endpoint) -> None:
     ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
 
 
