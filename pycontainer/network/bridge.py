@@ -77,9 +77,9 @@ def remove(ledger: Ledger, network: Definition) -> None:
             if error.errno == errno.EPERM and link.find(route, network.link) is None:
                 return  # who may make nothing has made nothing
             raise explained(error) from None
-        for error, message in route.try_all(_deletions(network)):
-            if error != errno.ENODEV:
-                raise KernelError(error, message.what)
+        for number, message in route.try_all(_deletions(network)):
+            if number != errno.ENODEV:
+                raise KernelError(number, message.what)
     forwarding.disable(ledger)
 
 
