@@ -62,6 +62,8 @@ class Benchmark:
     name: str
     description: str
     measure: Callable[[Settings], Outcome]
+    #: Takes minutes and room on the disk: done only when it is named.
+    long: bool = False
 
 
 def ratio_targets(ours: Samples, other: Samples, bound: float, text: str) -> list[Target]:

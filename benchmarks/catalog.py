@@ -7,6 +7,7 @@ from benchmarks.cases.calls import CALLS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.filter import FILTER
+from benchmarks.cases.images import COMMIT, FORK, PULL
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
@@ -26,4 +27,7 @@ CATALOG: tuple[Benchmark, ...] = (
     CYCLES,
     IMPORTS,
     CALLS,
+    PULL,
+    COMMIT,
+    FORK,
 )

@@ -13,9 +13,16 @@ _VERSIONS = {
     "bwrap": ["bwrap", "--version"],
     "crun": ["crun", "--version"],
     "docker": ["docker", "--version"],
+    "docker-registry": ["docker-registry", "--version"],
+    "dockerd": ["dockerd", "--version"],
+    "igzip": ["igzip", "--version"],
     "podman": ["podman", "--version"],
     "runc": ["runc", "--version"],
+    "skopeo": ["skopeo", "--version"],
+    "tar": ["tar", "--version"],
+    "umoci": ["umoci", "--version"],
     "unshare": ["unshare", "--version"],
+    "zstd": ["zstd", "--version"],
 }
 
 

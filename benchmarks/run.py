@@ -26,7 +26,7 @@ _QUICK = Settings(rounds=20, starts=250)
 def main(argv: list[str]) -> int:
     """0 when every target is met, 1 when one is missed, 2 when something could not be measured."""
     options = _parser().parse_args(argv)
-    chosen = [each for each in CATALOG if not options.only or each.name in options.only]
+    chosen = [each for each in CATALOG if _wanted(each, options)]
     settings = _settings(options)
     facts = host_facts()
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, Linux {facts['kernel']}, Python {facts['python']}")
@@ -48,11 +48,17 @@ def main(argv: list[str]) -> int:
     return 2 if failed else min(missed, 1)
 
 
+def _wanted(benchmark: Benchmark, options: argparse.Namespace) -> bool:
+    if options.only:
+        return benchmark.name in options.only
+    return not benchmark.long
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="What the library costs, measured beside programs that do the same.",
-        epilog="\n".join(f"{each.name:20}{each.description}" for each in CATALOG),
+        epilog="\n".join(map(_line, CATALOG)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [each.name for each in CATALOG]
@@ -62,12 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default 300)")
     parser.add_argument("--starts", type=int, metavar="N", help="starts of storm and cycles (default 10000)")
     parser.add_argument(
-        "--quick", action="store_true", help="20 rounds, 250 starts; recorded only with --output"
+        "--quick",
+        action="store_true",
+        help="20 rounds, 250 starts; recorded only with --output",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="the record (default benchmarks/results/latest.json)"
     )
     return parser
+
+
+def _line(benchmark: Benchmark) -> str:
+    rest = " (when named with --only)" if benchmark.long else ""
+    return f"{benchmark.name:20}{benchmark.description}{rest}"
 
 
 def _settings(options: argparse.Namespace) -> Settings:

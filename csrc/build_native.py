@@ -65,7 +65,7 @@ ffibuilder.set_source(
     '#include "native.h"\n#include "reaper_protocol.h"\n'
     + "".join(f"#include <{header}>\n" for header in CONSTANTS)
     + "static const char *const pc_version = PC_VERSION;\n",
-    sources=[f"csrc/{name}.c" for name in ("spawn", "child", "operations", "calls", "kernfs")],
+    sources=[f"csrc/{name}.c" for name in ("spawn", "child", "operations", "calls", "kernfs", "newfiles")],
     include_dirs=["csrc"],
     define_macros=[("PC_VERSION", '"0.1.0"')],
     depends=[f"csrc/{name}" for name in ("native.h", "child.h", "rawsys.h", "reaper_protocol.h")],

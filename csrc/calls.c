@@ -55,6 +55,11 @@ int64_t pc_file_system(int fd)
     return ret < 0 ? ret : (int64_t)found.f_type;
 }
 
+int pc_syncfs(int fd)
+{
+    return (int)pc_raw1(__NR_syncfs, fd);
+}
+
 int pc_is_empty(int dir)
 {
     /* Room for "." and "..", and one more. */

@@ -223,6 +223,8 @@ int pc_renameat2(int old_dir, const char *old_path, int new_dir, const char *new
 int pc_stamp(int root, const char *path, int64_t *stamp);
 /* Which file system a file is on (statfs(2), f_type), or -errno. */
 int64_t pc_file_system(int fd);
+/* syncfs(2): write out all of the file system of fd; 0 or a negative error number. */
+int pc_syncfs(int fd);
 /* Is nothing in this directory? 1, 0, or -errno. */
 int pc_is_empty(int dir);
 /* 1: ended, 0: still runs (WNOHANG). Of a process that others reaped, how it ended but not what it used. */
@@ -234,6 +236,22 @@ int pc_set_file_ids(uint32_t uid, uint32_t gid);
 /* Open, read or write once, close: small files of the kernel's own. The length, or -errno. */
 int pc_read_file(int dir, const char *path, char *buffer, uint32_t size);
 int pc_write_file(int dir, const char *path, const char *data, uint32_t size);
+
+/* Whose a new file is ((uint32_t)-1: as it is made), and the rest of what inode(7) keeps of it. */
+struct pc_attributes {
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t mode;
+    uint32_t nanoseconds;
+    int64_t seconds;
+};
+
+/* Makes a regular file of `size` bytes from data + start, which must not exist. 0, or -errno: -EEXIST with nothing
+   done, of others it may be there. */
+int pc_make_file(int dir, const char *name, const char *data, uint64_t start, uint64_t size,
+                 const struct pc_attributes *attributes);
+/* Makes a symbolic link, which must not exist; likewise. */
+int pc_make_link(int dir, const char *name, const char *target, const struct pc_attributes *attributes);
 
 /* One directory of a cgroup. The lists are texts, each with its '\0', and an empty one at their end. */
 struct pc_group_part {

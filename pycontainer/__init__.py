@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from pycontainer.checkup import HostFeatures as HostFeatures
     from pycontainer.checkup import doctor as doctor
     from pycontainer.container.mounts import Bind as Bind
+    from pycontainer.container.mounts import ImageMount as ImageMount
     from pycontainer.container.mounts import Tmpfs as Tmpfs
+    from pycontainer.container.mounts import VolumeMount as VolumeMount
     from pycontainer.container.result import Result as Result
     from pycontainer.container.result import Usage as Usage
     from pycontainer.container.security import Security as Security
+    from pycontainer.container.snapshot import Snapshot as Snapshot
     from pycontainer.container.stdio import DEVNULL as DEVNULL
     from pycontainer.container.stdio import PIPE as PIPE
     from pycontainer.container.stdio import STDOUT as STDOUT
@@ -38,11 +41,19 @@ if TYPE_CHECKING:
     from pycontainer.errors import KernelError as KernelError
     from pycontainer.errors import NotSupported as NotSupported
     from pycontainer.errors import PyContainerError as PyContainerError
+    from pycontainer.errors import RateLimited as RateLimited
+    from pycontainer.errors import RegistryDenied as RegistryDenied
+    from pycontainer.errors import RegistryError as RegistryError
     from pycontainer.errors import StateError as StateError
     from pycontainer.errors import UnsafeArchive as UnsafeArchive
+    from pycontainer.errors import VolumeNotFound as VolumeNotFound
     from pycontainer.errors import WaitTimeout as WaitTimeout
     from pycontainer.image.config import ImageConfig as ImageConfig
     from pycontainer.image.image import Image as Image
+    from pycontainer.image.images import Images as Images
+    from pycontainer.image.platform import Platform as Platform
+    from pycontainer.image.progress import Progress as Progress
+    from pycontainer.image.reference import Reference as Reference
     from pycontainer.kernel.cgroup import Cgroup as Cgroup
     from pycontainer.kernel.cgroup import CgroupStat as CgroupStat
     from pycontainer.kernel.cgroup import DeviceRule as DeviceRule
@@ -56,22 +67,30 @@ if TYPE_CHECKING:
     from pycontainer.kernel.process import Process as Process
     from pycontainer.network.bandwidth import Bandwidth as Bandwidth
     from pycontainer.network.network import Network as Network
+    from pycontainer.volume import Volume as Volume
+    from pycontainer.volume import VolumeInfo as VolumeInfo
+    from pycontainer.volume import Volumes as Volumes
 
 #: Where each public name lives.
 _HOMES = {
     "checkup": ("Feature", "HostFeatures", "doctor"),
-    "container.mounts": ("Bind", "Tmpfs"),
+    "container.mounts": ("Bind", "ImageMount", "Tmpfs", "VolumeMount"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
+    "container.snapshot": ("Snapshot",),
     "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
     "engine": ("Container", "Engine", "default_engine", "run"),
     "errors": (
         "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
-        "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "StateError", "UnsafeArchive",
-        "WaitTimeout",
+        "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "RateLimited", "RegistryDenied",
+        "RegistryError", "StateError", "UnsafeArchive", "VolumeNotFound", "WaitTimeout",
     ),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
+    "image.images": ("Images",),
+    "image.platform": ("Platform",),
+    "image.progress": ("Progress",),
+    "image.reference": ("Reference",),
     "kernel.cgroup": ("Cgroup", "CgroupStat", "DeviceRule", "Limits", "Pressure"),
     "kernel.changes": ("Change",),
     "kernel.idmap": ("IdMap",),
@@ -80,6 +99,7 @@ _HOMES = {
     "kernel.process": ("Process",),
     "network.bandwidth": ("Bandwidth",),
     "network.network": ("Network",),
+    "volume": ("Volume", "VolumeInfo", "Volumes"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

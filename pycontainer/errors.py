@@ -8,6 +8,7 @@
     ├── KernelError (OSError)               the kernel refused a step
     │   ├── CommandNotFound (FileNotFoundError)      no such program in the container: exit status 127
     │   └── CommandNotExecutable (PermissionError)   it cannot be run: exit status 126
+    ├── VolumeNotFound (LookupError)        no volume of that name
     ├── StateError                          the verb does not fit the state of the object
     ├── WaitTimeout (TimeoutError)          a wait ended before what it waited for
     ├── ImageError                          an image's content is wrong
@@ -146,6 +147,10 @@ class StateError(PyContainerError):
 
     def __str__(self) -> str:
         return f"{self.what} is {self.state}: cannot {self.verb}"
+
+
+class VolumeNotFound(PyContainerError, LookupError):
+    """No volume of that name is there."""
 
 
 class WaitTimeout(PyContainerError, TimeoutError):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 
 from pycontainer import engine as sync
-from pycontainer.aio.access import Access
 from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
+from pycontainer.aio.filesystem import FileSystem
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.networking import Networking
 from pycontainer.aio.process import Process
@@ -28,7 +28,6 @@ from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.errors import StateError, WaitTimeout
 from pycontainer.image.image import Image
 from pycontainer.kernel import process as kernel
-from pycontainer.kernel.changes import Change
 from pycontainer.kernel.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class _Seen:
     pid: int | None
 
 
-class Container(Access, Networking):
+class Container(FileSystem, Networking):
     """A container with awaitable verbs, of the same names, arguments and errors as :class:`pycontainer.Container`.
 
     Attributes answer at once: during a verb of another task that changes the container they say what
@@ -56,7 +55,7 @@ class Container(Access, Networking):
     """
 
     def __init__(self, container: sync.Container) -> None:
-        self._container = container
+        super().__init__(container)
         self._before: _Seen | None = None
         self._holders = 0
 
@@ -255,13 +254,6 @@ class Container(Access, Networking):
             self._container.popen, command, env=env, workdir=workdir, user=user, tty=tty, **streams
         )
         return Creation(_popen(call, limit))
-
-    # -- changes --------------------------------------------------------------------------
-
-    async def changes(self) -> list[Change]:
-        """What differs from the image, in the order of paths (``docker diff``)."""
-        with self._held():
-            return await in_thread(self._container.changes)
 
 
 async def _create(call: Callable[[], sync.Container]) -> Container:

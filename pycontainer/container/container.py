@@ -7,8 +7,8 @@ the process ends, however it ends, the reaper ends the container and removes wha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycontainer.container.arguments import account, directory, environment, flag, words
@@ -18,17 +18,11 @@ from pycontainer.container.entry import Entered, Execution
 from pycontainer.container.filesystem import FileSystem
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
-from pycontainer.container.running import Running
 from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.text import Text
-from pycontainer.errors import InvalidArgument
-from pycontainer.kernel.changes import Change
-from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.process import Process
-from pycontainer.kernel.rooted import READ_LIMIT, Rooted
-from pycontainer.kernel.transfer import COPY_LIMIT
-from pycontainer.size import parse_size
+from pycontainer.kernel.rooted import Rooted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

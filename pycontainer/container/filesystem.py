@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import attrs
 
+from pycontainer.container.launch import without_places
 from pycontainer.container.networking import Networking
 from pycontainer.container.running import Running
-from pycontainer.container.snapshot import Seal, Snapshot, above, folded
+from pycontainer.container.snapshot import Seal, Snapshot, Stack, folded
 from pycontainer.errors import InvalidArgument
-from pycontainer.image.image import Image
 from pycontainer.kernel import idmap
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, Rooted
 from pycontainer.kernel.transfer import COPY_LIMIT
 from pycontainer.size import parse_size
+
+if TYPE_CHECKING:
+    from pycontainer.image.config import ImageConfig
+    from pycontainer.image.image import Image
 
 _Self = TypeVar("_Self", bound="FileSystem")
 
@@ -78,22 +84,22 @@ class FileSystem(Networking):
         with self._lock:
             self.allow("list changes")
             running = self._running
-            if running is None and not self._sealed:
+            if running is None and not self._stack.own:
                 return []
-            reach, marks = self._workspace.reach, self._marks()
-            lowers = self.spec.image.layers[: -len(self._sealed) or None]
-            shift = 0
-            if running is not None:
+            reach, marks, stack = self._workspace.reach, self._marks(), self._stack
+            lowers, shift = stack.layers, 0
+            if running is not None and not lowers:
                 lowers, shift = running.launched.lowers, running.launched.upper_shift
-                lowers = tuple(layer for layer in lowers if layer not in self._sealed)
+            lowers += tuple(seal.path for seal in stack.inherited)
             found: list[Change] = []
-            for path in (*self._sealed, f"{self._folder}/upper"):
+            for path in (*(seal.path for seal in stack.own), f"{self._folder}/upper"):
                 try:
                     upper = Fd(os.open(path, _DIRECTORY))
                 except FileNotFoundError:  # nothing was started since the last one was sealed
                     continue
                 with upper:
-                    found = folded(found, reach.changes(upper.fileno(), lowers[::-1], shift, marks))
+                    later = reach.changes(upper.fileno(), lowers[::-1], shift, marks)
+                    found = folded(found, without_places(later))
                 lowers += (path,)
             return found
 
@@ -104,50 +110,116 @@ class FileSystem(Networking):
         while what it has written is copied, which takes as long as there is to copy, and the room for it.  Raises
         :class:`StateError`, and :class:`NotSupported` for one that runs and cannot be paused.
         """
-        with self._lock:
+        with self._lock, ExitStack() as holding:
             self.allow("list changes")
             seal = Seal(self._workspace)
-            with_new_layer = seal.hold()
-            try:
-                image = above(self.spec.image, seal, self._lowers(), self._marks())
-                self._fill(seal, image)
-                snapshot = Snapshot(image, self._another)
-            finally:
-                with_new_layer.close()
-        return snapshot
+            holding.callback(seal.hold().close)
+            stack = attrs.evolve(self._stack, layers=self._lowers())
+            stack = stack.shallow(self._workspace, self._marks(), holding).above(seal)
+            if self.status in {"running", "paused"} or self.spec.size is not None:
+                self._copy_to(seal)
+            else:
+                self._give_to(seal, stack)
+            return Snapshot(stack.image(self._marks()), partial(self._another, stack.inheriting()))
 
     def fork(self: _Self, count: int = 1) -> list[_Self]:
         """That many containers with the files that this one has now, not yet started: see :meth:`snapshot`."""
         with self.snapshot() as snapshot:
             return snapshot.fork(count)
 
-    def _fill(self, seal: Seal, image: Image) -> None:
-        """Have the writable layer in the seal: itself, with ``image`` below a new one, or a copy of it."""
+    def commit(
+        self,
+        name: str | None = None,
+        *,
+        config: ImageConfig | None = None,
+        author: str = "",
+        message: str = "",
+    ) -> Image:
+        """An image of the files as they are now: the layers of its image, and one more for what was written.
+
+        It is in the store of the container's engine, by ``name`` if one is given, and costs what that layer
+        costs.  ``config`` takes the place of the image's.  What runs is paused meanwhile.  Volumes and other
+        mounts are no part of it.  With ``$SOURCE_DATE_EPOCH`` set, the same content has the same digest.
+
+        Raises :class:`InvalidArgument` for a container of the host's programs, :class:`NotSupported` for one that runs
+        and cannot be paused, :class:`KernelError`.
+        """
+        from pycontainer.image.commit import commit
+
+        with self._standing_still() as upper:
+            stored = self._stack.origin.stored
+            return commit(
+                self._workspace.images() if stored is None else stored.images,
+                self._stack.origin,
+                [*(seal.path for seal in self._stack.seals), *upper],
+                marks=self._marks(),
+                name=name,
+                config=config,
+                author=author,
+                message=message,
+                created_by=" ".join(self.spec.argv),
+            )
+
+    def export(self, target: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Write all files as one tar archive, as ``docker export`` does; to a path, which is replaced, or an open file.
+
+        What runs is paused meanwhile.  Mounts are no part of it.  Raises as :meth:`commit`.
+        """
+        from pycontainer.image.export import export
+
+        if self.spec.image.binds:
+            raise InvalidArgument("image", self.spec.image.name, "the programs of the host are not exported")
+        with self._standing_still() as upper:
+            layers = (*self._stack.layers, *(seal.path for seal in self._stack.seals), *upper)
+            export(layers, target, marks=self._marks())
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[list[str]]:
+        """What was written, as a list of the writable layer if there is one; nobody writes to it meanwhile."""
+        with self._lock:
+            self.allow("list changes")
+            running = self.status == "running"
+            if running:
+                self.pause()
+            try:
+                upper = f"{self._folder}/upper"
+                yield [upper] if os.path.isdir(upper) else []
+            finally:
+                if running:
+                    self.unpause()
+
+    def _give_to(self, seal: Seal, stack: Stack) -> None:
+        """Make the writable layer one below a new one; ``stack`` has it on top."""
         upper = f"{self._folder}/upper"
-        if self.status in {"running", "paused"} or self.spec.size is not None:
-            raise NotImplementedError
         if not os.path.exists(upper):
             os.mkdir(seal.path, 0o755)
             return
+        image = stack.image(self._marks())
+        hold = image.hold()
         os.rename(upper, seal.path)
-        hold, self._hold = self._hold, image.hold()
-        if hold is not None:
-            hold.close()
+        self._drop_image()
+        self._hold, self._stack = hold, stack
         self.spec = attrs.evolve(self.spec, image=image)
-        self._sealed += (seal.path,)
+
+    def _copy_to(self, seal: Seal) -> None:
+        from pycontainer.image.commit import copy_layer
+
+        with self._standing_still() as upper:
+            for path in upper:
+                copy_layer(path, seal.path, self._marks(), self._workspace.reach)
 
     def _lowers(self) -> tuple[str, ...]:
         """The layers of the image; of the host's own a tree that every user namespace can be shown."""
-        layers = self.spec.image.layers
-        if layers:
-            return layers
+        if self._stack.layers:
+            return self._stack.layers
         owner = (0, 0) if idmap.rules_host() else (os.geteuid(), os.getegid())
         return (self._workspace.skeleton(owner),)
 
-    def _marks(self) -> str:
+    def _marks(self) -> Namespace:
         return "user" if self.spec.security.own_users else "trusted"
 
-    def _another(self: _Self, image: Image) -> _Self:
-        made = type(self)(self._workspace, attrs.evolve(self.spec, image=image), None, self._known)
+    def _another(self: _Self, stack: Stack) -> _Self:
+        spec = attrs.evolve(self.spec, image=stack.image(self._marks()))
+        made = type(self)(self._workspace, spec, None, self._known, stack)
         self._known(made)
         return made

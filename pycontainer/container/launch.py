@@ -18,9 +18,11 @@ from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
+from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
 from pycontainer.kernel import features, landlock
+from pycontainer.kernel.changes import Change
 from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
@@ -29,6 +31,7 @@ from pycontainer.kernel.userns import Lease, Wanted
 if TYPE_CHECKING:
     from pycontainer.network.stack import Stack
 
+_PLACES = frozenset({"/dev", "/proc", "/sys"})
 #: What every container has of its own; the network and user namespaces depend on its specification.
 NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
 #: The host image's accounts are our own and never change.
@@ -39,13 +42,14 @@ _identify_on_host = lru_cache(maxsize=256)(identify)
 class Layer:
     """Where the writable layer is (a host folder, else memory) and which of its fds are wanted back.
 
-    One to ``throw_away`` is never synced to disk.
+    One to ``throw_away`` is never synced to disk.  ``mounts`` are the container's, with its volumes found.
     """
 
     upper: str | None = None
     send_upper: bool = False
     send_root: bool = False
     throw_away: bool = False
+    mounts: Mounts
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -92,6 +96,11 @@ class Launch:
         in_lowers = 0 if self.spec.image.layers else base
         return in_upper - in_lowers
 
+    def changes(self, upper: int) -> list[Change]:
+        """How the writable layer ``upper`` differs from those below it."""
+        reach = self.workspace.reach
+        return without_places(reach.changes(upper, self.lowers[::-1], self.upper_shift, self.marks))
+
     def close(self) -> None:
         """Close what was not taken and give the lease back; every process must be gone. Idempotent."""
         while self.received:
@@ -102,6 +111,11 @@ class Launch:
         lease, self.lease = self.lease, None
         if lease is not None:
             self.workspace.leases.give_back(lease, reusable=self.spec.security.is_private)
+
+
+def without_places(changes: list[Change]) -> list[Change]:
+    """The same without the directories that were made for the kernel's file systems."""
+    return [each for each in changes if each.path not in _PLACES or each.kind != "added"]
 
 
 def launch(
@@ -248,7 +262,7 @@ def _shape(
     return Shape(
         layers=lowers,
         binds=binds,
-        mounts=networked.with_names(spec, folder),
+        mounts=networked.with_names(layer.mounts, folder),
         owner=_root_of(map_) if idmapped else (0, 0),
         idmapped=idmapped,
         layers_idmapped=bool(spec.image.layers),

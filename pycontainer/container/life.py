@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.running import Running
+from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
+from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.signals import signal_number
@@ -47,20 +49,25 @@ class Life:
         spec: Spec,
         name: str | None,
         known: Callable[[Any], object] = lambda _: None,
+        stack: Stack | None = None,
     ) -> None:
-        """``known`` is called with every further container that is made from this one."""
+        """``known`` is called with every further container that is made from this one; ``stack`` is its image's."""
         self.id = os.urandom(32).hex()
         self.name = name or self.id[:12]
         self.spec = spec
         self._workspace = workspace
         self._known = known
         self._hold = spec.image.hold()
-        #: Writable layers that were sealed since it was made: the topmost of the image's now.
-        self._sealed: tuple[str, ...] = ()
+        self._stack = stack or Stack(origin=spec.image, layers=spec.image.layers)
         try:
             self._folder = workspace.make_folder(
                 self.id[:12], other_users=spec.security.own_users, size=spec.size
             )
+            try:
+                self._volumes = attach(workspace, spec, name=self.id[:12], who=f"container {self.name}")
+            except BaseException:
+                workspace.remove_folder(self.id[:12])
+                raise
         except BaseException:
             self._drop_image()
             raise
@@ -149,6 +156,7 @@ class Life:
                     hostname=self.id[:12],
                     folder=self._folder,
                     called=self.name,
+                    mounts=self._volumes.mounts,
                 )
             self._paused = False
 
@@ -240,6 +248,7 @@ class Life:
             self.allow("remove")
             self._let_go()
             self._workspace.remove_folder(self.id[:12])
+            self._volumes.close()
             self._drop_image()
             self._removed = True
 

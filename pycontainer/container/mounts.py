@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,6 +12,9 @@ from pycontainer.container.arguments import flag, several, text
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.native import lib
 from pycontainer.size import parse_size
+
+if TYPE_CHECKING:
+    from pycontainer.image.image import Image
 
 #: Docker's names for the propagation of mount events (mount_namespaces(7)), and the kernel's.
 PROPAGATION = {
@@ -100,27 +103,107 @@ class Tmpfs:
     mode: int = attrs.field(default=0o1777, kw_only=True, validator=_mode)
 
 
+def _volume(source: Any) -> Any:
+    if source is None:
+        return None
+    from pycontainer.volume import Volume, check_name
+
+    return source.name if isinstance(source, Volume) else check_name(source)
+
+
+def _subpath(_: object, __: Any, value: Any) -> None:
+    if value is None:
+        return
+    parts = text("subpath", value).split("/")
+    if "" in parts or "." in parts or ".." in parts:
+        raise InvalidArgument("subpath", value, "a path from the top, without '..', is needed: 'a/b'")
+
+
+@attrs.frozen
+class VolumeMount:
+    """A volume at ``target`` (``docker run -v name:/target``).
+
+    ``source`` is its name, or a :class:`Volume`; one that does not exist is made.  ``None``: a volume of the
+    container alone, which goes with it.  One that is empty is filled with what the image has at ``target``, before
+    anything uses it, unless ``nocopy``.  ``subpath`` shows a part of the volume, which must exist and have no links
+    in its path; then nothing is filled.
+
+    >>> VolumeMount("data", "/var/lib/data", read_only=True).source
+    'data'
+    """
+
+    source: str | None = attrs.field(converter=_volume)
+    target: str = attrs.field(converter=_path, validator=_absolute)
+    read_only: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    subpath: str | None = attrs.field(default=None, kw_only=True, converter=_path, validator=_subpath)
+    nocopy: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    declared: bool = attrs.field(default=False, kw_only=True, repr=False)
+    """Nobody asked for it but the image."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.source is None and self.subpath is not None:
+            raise InvalidArgument("subpath", self.subpath, "a volume without a name begins empty")
+
+
+def _image(image: Any) -> Any:
+    from pycontainer.image.image import Image
+
+    if isinstance(image, Image) or (isinstance(image, str) and image):
+        return image
+    raise InvalidArgument("image", image, "an Image, or its name, is needed")
+
+
+@attrs.frozen
+class ImageMount:
+    """The files of another image at ``target``, read-only (``docker run --mount type=image``).
+
+    ``subpath`` shows a part of them, which must have no links in its path.  The image stays while the container does.
+
+    >>> ImageMount("model:v1", "/model", subpath="weights").target
+    '/model'
+    """
+
+    image: str | Image = attrs.field(converter=_image)
+    target: str = attrs.field(converter=_path, validator=_absolute)
+    subpath: str | None = attrs.field(default=None, kw_only=True, converter=_path, validator=_subpath)
+
+    @property
+    def read_only(self) -> bool:
+        """It is, always."""
+        return True
+
+
 #: What ``mounts=`` accepts beside text.
-Mount = Bind | Tmpfs
+Mount = Bind | Tmpfs | VolumeMount | ImageMount
 
 
-def parse_mount(text: str) -> Bind:
-    """A mount as ``docker run -v`` writes it: ``source:target[:ro|rw]``. Raises :class:`InvalidArgument`."""
+def parse_mount(text: str) -> Bind | VolumeMount:
+    """A mount as ``docker run -v`` writes it: ``[source:]target[:ro|rw]``. Raises :class:`InvalidArgument`.
+
+    A source with a slash, or "." in front, is a path of the host, any other the name of a volume.
+    """
     parts = text.split(":")
+    if len(parts) == 1 and text.startswith("/"):
+        return VolumeMount(None, text)
     if len(parts) not in (2, 3) or not all(parts):
-        raise InvalidArgument("mounts", text, "'source:target' or 'source:target:ro' is needed")
-    flags = parts[2].split(",") if len(parts) == 3 else []
-    read_only, propagation = False, "rprivate"
-    for option in flags:
+        way_out = "'/source:/target', 'volume:/target', either with ':ro', or '/target' is needed"
+        raise InvalidArgument("mounts", text, way_out)
+    source, target = parts[:2]
+    is_path = "/" in source or source.startswith(".")
+    told: dict[str, Any] = {}
+    for option in parts[2].split(",") if len(parts) == 3 else ():
         if option in ("ro", "rw"):
-            read_only = option == "ro"
-        elif option in PROPAGATION:
-            propagation = option
+            told["read_only"] = option == "ro"
+        elif option in ("z", "Z"):
+            pass  # labels for SELinux: what is mounted here is not labelled
+        elif option == "nocopy" and not is_path:
+            told["nocopy"] = True
+        elif option in PROPAGATION and is_path:
+            told["propagation"] = option
         else:
-            raise InvalidArgument(
-                "mounts", text, f"unknown option {option!r}: ro, rw or a propagation is needed"
-            )
-    return Bind(parts[0], parts[1], read_only=read_only, propagation=propagation)
+            known = "ro, rw or a propagation" if is_path else "ro, rw or nocopy"
+            raise InvalidArgument("mounts", text, f"unknown option {option!r}: {known} is needed")
+    return Bind(source, target, **told) if is_path else VolumeMount(source, target, **told)
 
 
 def parse_tmpfs(argument: str) -> Tmpfs:
@@ -149,14 +232,16 @@ def check_mounts(
     found: list[tuple[Mount, bool]] = []
     every = [
         parse_mount(each) if isinstance(each, str) else each
-        for each in several("mounts", mounts, "Bind, Tmpfs or 'source:target[:ro]'")
+        for each in several("mounts", mounts, "Bind, Tmpfs, VolumeMount, ImageMount or 'source:target[:ro]'")
     ]
     every += [parse_tmpfs(each) for each in several("tmpfs", tmpfs, "'/path[:size=64m,mode=1777]'")]
     for mount in every:
-        if isinstance(mount, Tmpfs):
+        if isinstance(mount, (Tmpfs, VolumeMount, ImageMount)):
             found.append((mount, True))
         elif not isinstance(mount, Bind):
-            raise InvalidArgument("mounts", mount, "a Bind, a Tmpfs or 'source:target[:ro]' is needed")
+            raise InvalidArgument(
+                "mounts", mount, "a Bind, Tmpfs, VolumeMount, ImageMount or 'source:target[:ro]' is needed"
+            )
         elif not os.path.exists(mount.source):
             raise InvalidArgument("mounts", mount.source, "the source does not exist")
         else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pycontainer.container import slots
-from pycontainer.container.mounts import Bind, Mount
+from pycontainer.container.mounts import Bind
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument, NotSupported
 from pycontainer.kernel.idmap import rules_host
@@ -71,16 +71,16 @@ def joins(spec: Spec, *, in_userns: bool) -> tuple[tuple[int, int], ...]:
     return net + user if spec.network.mode == "container" else user + net
 
 
-def with_names(spec: Spec, folder: str | None) -> tuple[tuple[Mount, bool], ...]:
+def with_names(mounts: tuple[tuple[Mount, bool], ...], folder: str | None) -> tuple[tuple[Mount, bool], ...]:
     """The mounts with the files by which names are found, where the caller mounts nothing."""
     if folder is None:
-        return spec.mounts
+        return mounts
     from pycontainer.network.names import FILES
 
-    taken = {os.path.normpath(mount.target) for mount, _ in spec.mounts}
+    taken = {os.path.normpath(mount.target) for mount, _ in mounts}
     if "/etc" in taken:
-        return spec.mounts
+        return mounts
     found = [
         (Bind(f"{folder}/{name}", target), False) for name, target in FILES.items() if target not in taken
     ]
-    return (*spec.mounts, *found)
+    return (*mounts, *found)

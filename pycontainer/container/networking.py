@@ -55,15 +55,15 @@ class Networking(Life):
         """
         from pycontainer.network.parse import place
 
-        self._stack().connect(place(network, aliases=aliases, ip=ip, ip6=ip6))
+        self._networks().connect(place(network, aliases=aliases, ip=ip, ip6=ip6))
 
     def disconnect(self, network: Any) -> None:
         """Take it off a network while it runs; its connections over it break. Raises :class:`StateError`."""
         from pycontainer.network.parse import name_of
 
-        self._stack().disconnect(name_of(network))
+        self._networks().disconnect(name_of(network))
 
-    def _stack(self) -> Stack:
+    def _networks(self) -> Stack:
         stack = self.alive("change its networks").launched.stack
         if stack is None:
             raise NotSupported(

@@ -16,6 +16,7 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
+from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features, native
 from pycontainer.kernel.changes import Change
@@ -36,12 +37,20 @@ class OneShot(Command):
 
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
         name = os.urandom(6).hex()
+        hold = self._spec.image.hold()
+        if hold is not None:
+            self._closers.append(hold.close)
         upper = None
         if self._spec.security.own_users and not features.tmpfs_keeps_user_xattrs():
             upper = self._workspace.make_folder(name, other_users=True, size=self._spec.size)
             self._closers.append(partial(self._workspace.remove_folder, name))
         wants_upper = self._wants_changes or self._spec.size is not None
-        layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True)
+        # What the image declares a volume is thrown away with the rest, unless the rest cannot be written to.
+        volumes = attach(
+            self._workspace, self._spec, name=name, who=f"run {name}", declared=self._spec.read_only
+        )
+        self._closers.append(volumes.close)
+        layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True, mounts=volumes.mounts)
         cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
         if cgroup is not None:
             self._closers.append(cgroup.close)
@@ -72,8 +81,7 @@ class OneShot(Command):
                 return None
             if native.is_empty(upper):
                 return []  # what most runs change
-            reach = self._workspace.reach
-            return reach.changes(upper, launched.lowers[::-1], launched.upper_shift, launched.marks)
+            return launched.changes(upper)
         finally:
             os.close(upper)
 

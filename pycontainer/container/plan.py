@@ -24,7 +24,8 @@ from functools import lru_cache
 import attrs
 
 from pycontainer.container import devices, proc, sources, walls
-from pycontainer.container.mounts import Mount, Tmpfs
+from pycontainer.container.found import Found, Stack, Tree
+from pycontainer.container.mounts import Tmpfs
 from pycontainer.container.shape import Shape
 from pycontainer.container.slots import (
     DEV,
@@ -76,6 +77,8 @@ class _Planner:
         self.outer: list[Operation] = []
         self.inner: list[Operation] = []
         self.next_slot = FIRST_SOURCE
+        #: Layers that are to be stacked once there is a scratch directory, and the slot for the result.
+        self.stacks: list[tuple[Stack, list[int], int]] = []
         #: Where sources are opened: before the id map is entered when they are to get one.
         self.sources = self.outer if shape.idmapped else self.inner
 
@@ -94,6 +97,8 @@ class _Planner:
         self._devices()
         self._scratch()
         self._overlay(layers, upper)
+        for number, (stack, slots, out) in enumerate(self.stacks):
+            self.inner += sources.stack(stack, slots, out=out, shape=shape, number=number)
         for path, slot in binds:
             self._attach(slot, path)
         self._kernel_file_systems()
@@ -133,12 +138,18 @@ class _Planner:
             return None
         return self._source(self.shape.upper, idmap=self.shape.idmapped)
 
-    def _mount_source(self, mount: Mount) -> int:
+    def _mount_source(self, mount: Found) -> int:
         slot = self._slot()
+        idmapped = self.shape.idmapped
         if isinstance(mount, Tmpfs):
             self.inner += sources.tmpfs(mount, out=slot)
+        elif isinstance(mount, Stack):
+            layers = [self._source(path, idmap=idmapped) for path in mount.layers]
+            self.stacks.append((mount, layers, slot))
+        elif isinstance(mount, Tree):
+            self.sources += sources.tree(mount, out=slot, idmapped=idmapped, slot=self._slot)
         else:
-            self.sources += sources.bind(mount, out=slot, idmapped=self.shape.idmapped)
+            self.sources += sources.bind(mount, out=slot, idmapped=idmapped)
         return slot
 
     # -- the tree --------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Fds, Seat
+from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, Identity
@@ -68,6 +69,7 @@ class Running:
         hostname: str,
         folder: str,
         called: str,
+        mounts: Mounts,
     ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
         with ExitStack() as stack:
@@ -78,7 +80,7 @@ class Running:
                     # Version 2 counts and limits only those that are in a leaf (cgroups(7)).
                     home = cgroup.child("main")
                     stack.callback(home.close)
-            layer = Layer(upper=folder, send_root=True)
+            layer = Layer(upper=folder, send_root=True, mounts=mounts)
             launched = launch(
                 workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home), called=called
             )

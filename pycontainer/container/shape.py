@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from pycontainer.container.devices import Device
-from pycontainer.container.mounts import Mount
+from pycontainer.container.found import Found
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +21,7 @@ class Shape:
 
     layers: tuple[str, ...]
     binds: tuple[str, ...] = ()
-    mounts: tuple[tuple[Mount, bool], ...] = ()
+    mounts: tuple[tuple[Found, bool], ...] = ()
     owner: tuple[int, int] = (0, 0)
     idmapped: bool = False
     layers_idmapped: bool = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
@@ -17,13 +18,18 @@ import attrs
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.image.image import Image
-from pycontainer.kernel.changes import Change
+from pycontainer.kernel.changes import Change, Kind
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Namespace
+from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.container.life import Life
 
 _Kept = TypeVar("_Kept", bound="Life")
 
+#: So many sealed layers are made into one: each costs a start some system calls.
+_DEEP = 32
 #: How many containers are made at once; each has a folder and a user namespace.
 _MOST = 10_000
 
@@ -65,14 +71,69 @@ class Held:
             self._closers.pop()()
 
 
-def above(image: Image, seal: Seal, layers: tuple[str, ...], marks: str) -> Image:
-    """The image with a sealed layer on top of ``layers``, which are its own."""
+@attrs.frozen(kw_only=True)
+class Stack:
+    """The layers of a container: those of an image, and on top of them sealed ones, lowest first.
 
-    def hold() -> Held:
-        below = image.hold()
-        return Held([seal.hold().close, *([] if below is None else [below.close])])
+    ``inherited`` were sealed before the container was made, ``own`` since.
+    """
 
-    return attrs.evolve(image, layers=(*layers, seal.path), marks=marks, holder=hold)
+    origin: Image
+    layers: tuple[str, ...]
+    inherited: tuple[Seal, ...] = ()
+    own: tuple[Seal, ...] = ()
+
+    @property
+    def seals(self) -> tuple[Seal, ...]:
+        """All that were sealed."""
+        return self.inherited + self.own
+
+    def image(self, marks: Namespace) -> Image:
+        """All of it as an image, which holds what it needs."""
+        if not self.seals:
+            return self.origin
+
+        def hold() -> Held:
+            below = self.origin.hold()
+            closers = [] if below is None else [below.close]
+            return Held([*closers, *(seal.hold().close for seal in self.seals)])
+
+        paths = tuple(seal.path for seal in self.seals)
+        return attrs.evolve(self.origin, layers=self.layers + paths, marks=marks, holder=hold)
+
+    def above(self, seal: Seal) -> Stack:
+        """With one more on top."""
+        return attrs.evolve(self, own=(*self.own, seal))
+
+    def inheriting(self) -> Stack:
+        """That of a container which is made from it."""
+        return attrs.evolve(self, inherited=self.seals, own=())
+
+    def shallow(self, workspace: Workspace, marks: Namespace, holding: ExitStack) -> Stack:
+        """The same, with the sealed ones squashed when there are many: an overlay has at most 500 layers.
+
+        New ones are held by ``holding``.
+        """
+        if len(self.seals) < _DEEP:
+            return self
+        return attrs.evolve(
+            self,
+            inherited=_squashed(self.inherited, workspace, marks, holding),
+            own=_squashed(self.own, workspace, marks, holding),
+        )
+
+
+def _squashed(
+    seals: tuple[Seal, ...], workspace: Workspace, marks: Namespace, holding: ExitStack
+) -> tuple[Seal, ...]:
+    if len(seals) < 2:
+        return seals
+    one = Seal(workspace)
+    holding.callback(one.hold().close)
+    os.mkdir(one.path, 0o755)
+    with Fd(os.open(one.path, OPEN_DIRECTORY)) as target:
+        workspace.reach.squash([seal.path for seal in seals], target.fileno(), marks)
+    return (one,)
 
 
 class Snapshot(Generic[_Kept]):
@@ -85,7 +146,7 @@ class Snapshot(Generic[_Kept]):
     ...     first, second = snapshot.fork(2)
     """
 
-    def __init__(self, image: Image, make: Callable[[Image], _Kept]) -> None:
+    def __init__(self, image: Image, make: Callable[[], _Kept]) -> None:
         self.image = image
         self._make = make
         self._hold = image.hold()
@@ -102,7 +163,7 @@ class Snapshot(Generic[_Kept]):
         made: list[_Kept] = []
         try:
             for _ in range(count):
-                made.append(self._make(self.image))
+                made.append(self._make())  # noqa: PERF401  (those made are removed on a failure)
         except BaseException:
             for each in made:
                 each.remove()
@@ -143,7 +204,7 @@ def _below(path: str, directories: set[str]) -> bool:
 
 
 #: What comes of two changes, where it is not the later one.
-_KINDS = {
+_KINDS: dict[tuple[Kind | None, Kind], Kind] = {
     ("added", "modified"): "added",
     ("added", "metadata"): "added",
     ("modified", "metadata"): "modified",

@@ -23,7 +23,7 @@ from pycontainer.container.arguments import (
 )
 from pycontainer.container.bounds import Bounds, make_bounds
 from pycontainer.container.devices import Device, device_rules, parse_devices
-from pycontainer.container.mounts import Mount, Tmpfs, check_mounts
+from pycontainer.container.mounts import Mount, Tmpfs, VolumeMount, check_mounts
 from pycontainer.container.security import Security
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
@@ -109,7 +109,7 @@ def make_spec(
         env=_env(config, env),
         workdir=directory(workdir if workdir is not None else config.workdir or "/"),
         user=account(user) if user is not None else config.user or "",
-        mounts=_with_tmp(check_mounts(mounts, tmpfs, host_network=wish.mode == "host"), chosen),
+        mounts=_with_own(check_mounts(mounts, tmpfs, host_network=wish.mode == "host"), chosen, config),
         read_only=chosen.read_only_root if read_only is None else flag("read_only", read_only),
         tty=flag("tty", tty),
         init=flag("init", init),
@@ -161,7 +161,8 @@ def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
 
 def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What tells arguments apart, with their types: ``1`` equals ``True``, and only one of them is right."""
-    parts: list[Any] = [image]
+    # Equal images of two stores are held each in its own.
+    parts: list[Any] = [image, id(image.holder)]
     for name, value in (("command", command), *options.items()):
         kind = type(value)
         if kind in _PLAIN or (name in {"network", "bandwidth"} and hasattr(kind, "__attrs_attrs__")):
@@ -238,7 +239,17 @@ def _bounds(
     return bounds if rules is None else bounds.with_devices(rules, optional=best_effort)
 
 
-def _with_tmp(mounts: tuple[tuple[Mount, bool], ...], security: Security) -> tuple[tuple[Mount, bool], ...]:
-    if security.tmp is None or any(os.path.normpath(mount.target) == "/tmp" for mount, _ in mounts):
-        return mounts
-    return (*mounts, (Tmpfs("/tmp", size=security.tmp), True))
+def _with_own(
+    mounts: tuple[tuple[Mount, bool], ...], security: Security, config: ImageConfig
+) -> tuple[tuple[Mount, bool], ...]:
+    """The mounts with those that nobody asked for: a /tmp, and a volume for each directory that the image declares."""
+    taken = {os.path.normpath(mount.target) for mount, _ in mounts}
+    if security.tmp is not None and "/tmp" not in taken:
+        mounts += ((Tmpfs("/tmp", size=security.tmp), True),)
+        taken.add("/tmp")
+    for path in config.volumes:
+        target = os.path.normpath("/" + path.lstrip("/"))
+        if target not in taken:
+            mounts += ((VolumeMount(None, target, declared=True), True),)
+            taken.add(target)
+    return mounts

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pycontainer.container.found import Found
 from pycontainer.container.mounts import Mount, Tmpfs
 from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
@@ -50,5 +51,5 @@ def rules(container: Shape | Spec, ruleset: int, *, slot: Callable[[], int], sco
     return ops
 
 
-def _is_written(mount: Mount) -> bool:
+def _is_written(mount: Mount | Found) -> bool:
     return isinstance(mount, Tmpfs) or not mount.read_only

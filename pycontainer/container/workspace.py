@@ -20,18 +20,19 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
 from pycontainer.container.notes import boot_id, end_noted, remove_cgroups, started_at
-from pycontainer.container.reach import Reach
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup
 from pycontainer.kernel.quota import Project, bound
+from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
@@ -39,6 +40,7 @@ from pycontainer.kernel.userns import Leases
 
 if TYPE_CHECKING:
     from pycontainer.container.launch import Launch
+    from pycontainer.image.images import Images
     from pycontainer.network.stacks import Stacks
 
 _PREFIX = "pycontainer-"
@@ -49,8 +51,10 @@ _ABANDONED = 60
 class Workspace:
     """The folder and the caches of this process below an engine root. Thread-safe; made when first needed."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, images: Callable[[], Images]) -> None:
+        """``images`` gives the images of the engine, whose store is opened when first needed."""
         self.root = root
+        self.images = images
         self.pid = os.getpid()
         self.leases = Leases()
         self.exports = Exports()
@@ -91,6 +95,11 @@ class Workspace:
             if os.path.exists(path):
                 return name, held
             os.close(held)
+
+    @property
+    def alive(self) -> str:
+        """Below the root, the file that is locked until this process has ended, and its containers with it."""
+        return f"run/{self.name}/lock"
 
     @property
     def stacks(self) -> Stacks:

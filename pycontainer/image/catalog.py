@@ -7,21 +7,26 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, StateError
+from pycontainer.errors import ImageError, ImageNotFound, InvalidArgument, PyContainerError, StateError
 from pycontainer.home import make_private
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, parse_document
 from pycontainer.image.image import Image, Stored
+from pycontainer.image.intake import nowhere, take_in
 from pycontainer.image.manifest import Manifest, make_manifest, parse_manifest
+from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
+from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.layers import Marks
+from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.image.images import Images
-    from pycontainer.image.store import Collected, Store
+    from pycontainer.image.store import Collected, Store, Usage
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 #: How many names are remembered with what they stand for.
@@ -34,11 +39,12 @@ class Catalog:
     """The images of a store; base of ``Images``."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
         self._store: Store | None = None
         self._pid = 0
         self._lock = threading.Lock()
         self._known: dict[str, tuple[object, Image]] = {}
+        self._sweeping: list[threading.Thread] = []
 
     @property
     def store(self) -> Store:
@@ -48,8 +54,8 @@ class Catalog:
 
             with self._lock:
                 if self._store is None or self._pid != os.getpid():
-                    make_private(self._root)
-                    self._store, self._pid = Store(self._root), os.getpid()
+                    make_private(self.root)
+                    self._store, self._pid = Store(self.root), os.getpid()
         return self._store
 
     def get(self, name: str) -> Image:
@@ -71,18 +77,19 @@ class Catalog:
         if not isinstance(name, str) or not name:
             raise InvalidArgument("image", name, "a name is needed")
         digits = name.removeprefix("sha256:")
-        if name.startswith("sha256:") or (len(digits) >= _SHORTEST and not digits.strip("0123456789abcdef")):
-            found = [digest for digest in self.store.images() if digest[7:].startswith(digits)]
+        by_digest = name.startswith("sha256:")
+        if by_digest or (len(digits) >= _SHORTEST and not digits.strip("0123456789abcdef")):
+            found = [each.digest for each in self.store.images() if each.digest[7:].startswith(digits)]
             if len(found) == 1:
                 return self._image(found[0], self._name_of(found[0]))
             if len(found) > 1:
                 raise InvalidArgument("image", name, "several images match")
-            if name.startswith("sha256:"):
+            if by_digest:
                 raise ImageNotFound(f"{name}: no such image in the store")
         reference = Reference.parse(name)
         digest = self.store.resolve(str(reference))
-        if digest is None and reference.digest is not None:
-            digest = reference.digest if reference.digest in self.store.images() else None
+        if digest is None and reference.digest in {each.digest for each in self.store.images()}:
+            digest = reference.digest
         if digest is None:
             raise ImageNotFound(f"{name}: no such image in the store")
         return self._image(digest, reference.familiar)
@@ -90,36 +97,61 @@ class Catalog:
     def list(self) -> list[Image]:
         """All of them: by name, and those without one last."""
         names = self.store.names()
-        found = [self._image(digest, Reference.parse(name).familiar) for name, digest in sorted(names.items())]
-        return found + [self._image(digest, digest) for digest in self.store.images() if digest not in names.values()]
+        found = [(digest, Reference.parse(name).familiar) for name, digest in sorted(names.items())]
+        named = set(names.values())
+        found += [(each.digest, each.digest) for each in self.store.images() if each.digest not in named]
+        there = []
+        for digest, name in found:
+            with suppress(ImageNotFound):  # removed meanwhile
+                there.append(self._image(digest, name))
+        return there
+
+    def usage(self) -> dict[str, Usage]:
+        """What each image takes on the disk, in bytes, by its digest: its own, and shared with others."""
+        return self.store.usage()
 
     def _image(self, digest: str, name: str) -> Image:
         """The image of a manifest in the store."""
+        with self.store.hold(digest):
+            return self._held_image(digest, name)
+
+    def _held_image(self, digest: str, name: str) -> Image:
         store = self.store
         manifest = parse_manifest(store.read_blob(digest), None, f"the manifest of {name}")
         if not isinstance(manifest, Manifest):
             raise ImageError(f"{name} is an index in the store")
         document = parse_document(store.read_blob(manifest.config.digest), f"the configuration of {name}")
-        layers = []
-        for diff_id in document.diff_ids:
-            layer = store.layer(diff_id)
-            if layer is None:
-                raise ImageError(f"{name}: its layer {diff_id} is not there; pull it again")
-            layers.append(layer)
-        stored = Stored(images=self, manifest=manifest, document=document)
+        layers: list[str] = []
+        for layer, diff_id in document.layers(manifest, name):
+            path = self._layer(layer, diff_id)
+            if _hides_all(path):
+                layers = []  # overlayfs does not look at the roots of its layers
+            layers.append(path)
+        trees = tuple(layers)
+        stored = Stored(images=cast("Images", self), manifest=manifest, document=document, trees=trees)
         return Image(
             name=name,
-            layers=tuple(layers),
+            layers=trees,
             config=document.config,
             digest=digest,
             stored=stored,
             holder=partial(store.hold, digest),
         )
 
+    def _layer(self, layer: Descriptor, diff_id: str) -> str:
+        """The tree of a layer; unpacked once more where the machine went down before it was on disk."""
+        path = self.store.layer(diff_id)
+        if path is None:
+            with self.store.lease():
+                take_in(self.store, layer, diff_id, nowhere, Teller(None))
+            path = self.store.layer(diff_id)
+        if path is None:
+            raise ImageError(f"the layer {diff_id} is gone as soon as it is there")
+        return path
+
     def _name_of(self, digest: str) -> str:
-        return next(
-            (Reference.parse(name).familiar for name, each in self.store.names().items() if each == digest), digest
-        )
+        names = [name for name, each in self.store.names().items() if each == digest]
+        return Reference.parse(names[0]).familiar if names else digest
 
     def add(self, document: Document, layers: Sequence[Descriptor], name: Reference | None = None) -> Image:
         """An image of layers that are in the store; call it under the lease under which they came there."""
@@ -133,11 +165,21 @@ class Catalog:
             store.tag(str(name), manifest.digest)
         return self._image(manifest.digest, manifest.digest if name is None else name.familiar)
 
+    def close(self) -> None:
+        """Delete what was removed, and close what is open of the store; idempotent. It is opened again when needed."""
+        for thread in tuple(self._sweeping):
+            thread.join()
+        with self._lock:
+            store, self._store = self._store, None
+            self._known.clear()
+        if store is not None and self._pid == os.getpid():
+            store.close()
+
     # -- names -----------------------------------------------------------------------------
 
     def tag(self, image: str | Image, name: str) -> Image:
         """Give an image a further name; the image that had it keeps its others."""
-        found = self._own(image)
+        found, _ = self._own(image)
         reference = Reference.parse(name)
         if reference.digest is not None:
             raise InvalidArgument("name", name, "a digest is no name to give: leave '@...' out")
@@ -150,28 +192,51 @@ class Catalog:
         By digest, all its names, of which there may be several only with ``force``.  Raises
         :class:`ImageNotFound`, and :class:`StateError` while a container has it.
         """
-        found = self._own(image)
+        found, _ = self._own(image)
         name = image.name if isinstance(image, Image) else image
         names = [each for each, digest in self.store.names().items() if digest == found.digest]
-        by_name = not name.removeprefix("sha256:").startswith(found.digest[7:][: len(name.removeprefix("sha256:"))])
-        if by_name and len(names) > 1:
+        if len(names) > 1 and not found.digest.startswith(("sha256:" + name, name)):
             self.store.untag(str(Reference.parse(name)))
             return
         if len(names) > 1 and not force:
-            raise StateError(f"image {name}", f"known by {len(names)} names", "remove it by its digest without force")
+            raise StateError(
+                f"image {name}", f"known by {len(names)} names", "remove it by its digest without force"
+            )
         self.store.remove(found.digest)
+        self._sweep()
 
-    def prune(self, *, all: bool = False) -> Collected:
+    def prune(self, *, all: bool = False) -> Collected:  # noqa: A002  (as docker)
         """Remove images without a name, with ``all`` every one that no container has; and what no image needs."""
-        named = set(self.store.names().values())
-        for digest in self.store.images():
-            if all or digest not in named:
-                with suppress(StateError):
-                    self.store.remove(digest)
-        return self.store.collect()
-
-    def _own(self, image: str | Image) -> Image:
-        found = self.get(image) if isinstance(image, str) else image
-        if found.stored is None or found.stored.images is not self:
-            raise InvalidArgument("image", found.name, "an image of this engine's store is needed: load or pull it")
+        if all:
+            for each in self.store.images():
+                with suppress(StateError, ImageNotFound):
+                    self.store.remove(each.digest)
+        found = self.store.collect(unnamed=True, sweeping=False)
+        self._sweep()
         return found
+
+    def _sweep(self) -> None:
+        """Delete what was removed while the caller goes on; what is not deleted at the end of the process is later."""
+        thread = threading.Thread(
+            target=self._try_to_sweep, args=(self.store,), name="pycontainer-sweep", daemon=True
+        )
+        self._sweeping.append(thread)
+        thread.start()
+
+    def _try_to_sweep(self, store: Store) -> None:
+        with suppress(PyContainerError):
+            store.sweep()
+        self._sweeping.remove(threading.current_thread())
+
+    def _own(self, image: str | Image) -> tuple[Image, Stored]:
+        found = self.get(image) if isinstance(image, str) else image
+        if found.stored is None or found.stored.images.root != self.root:
+            raise InvalidArgument(
+                "image", found.name, "an image of this engine's store is needed: load or pull it"
+            )
+        return found, found.stored
+
+
+def _hides_all(layer: str) -> bool:
+    with Fd(os.open(layer, OPEN_DIRECTORY)) as root:
+        return Marks().opaque(root.fileno())

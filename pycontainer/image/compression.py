@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
+from pycontainer.errors import ImageError, UnsafeArchive
 from pycontainer.image.limits import Limits
+from pycontainer.image.tarheader import is_header
+from pycontainer.image.zstd import Frames, is_zstd
 
 #: Returns up to so many bytes, and none only at the end.
 Read = Callable[[int], bytes]
 
-_CHUNK = 1 << 16
-_OUTPUT = 1 << 18
+#: How many first bytes tell how something is compressed.
+HEAD = 512
+_CHUNK = 1 << 18
+_OUTPUT = 1 << 19
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _BZIP2 = b"BZh"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-#: pzstd and zstd:chunked may begin with a frame that decoders pass over: 0x184D2A50 to 0x184D2A5F.
-_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
-#: The window that ``zstd`` itself takes at most unless told otherwise: 128 MiB.
-_ZSTD_WINDOW = 27
-#: The zstandard package bounds no output, and a block of 4 bytes may stand for 128 KiB.
-_ZSTD_PIECE = 2048
 #: What xz may use: ``xz -9`` needs 65 MiB.
 _XZ_MEMORY = 256 << 20
 
 
 class _Decoder(Protocol):
-    """The decompressors of the standard library (lzma, bz2, compression.zstd): one member each."""
+    """The decompressors of the standard library (lzma, bz2): one member each."""
 
     @property
     def eof(self) -> bool: ...
@@ -44,7 +41,7 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class _Gzip:
+class _Zlib:
     """One gzip member, with the interface of the other decompressors; zlib checks its CRC and length."""
 
     def __init__(self) -> None:
@@ -66,6 +63,36 @@ class _Gzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
+def _gzip() -> tuple[Callable[[], _Decoder], Any]:
+    """What makes a decoder of one gzip member, and the error that it raises."""
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        return _Zlib, zlib.error
+    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.error
+
+
+def kind_of(head: bytes) -> Literal["gzip", "zstd", "xz", "bzip2", "none"]:
+    """How an archive is compressed, by its first ``HEAD`` bytes.
+
+    They begin with a name where it is not, and any file may have the name that looks like a compressor's mark.
+
+    >>> kind_of(b"")
+    'none'
+    """
+    if is_header(head):
+        return "none"
+    if head.startswith(_GZIP):
+        return "gzip"
+    if head.startswith(_XZ):
+        return "xz"
+    if head.startswith(_BZIP2):
+        return "bzip2"
+    if is_zstd(head):
+        return "zstd"
+    return "none"
+
+
 def decompressed(read: Read, limits: Limits) -> Read:
     """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
 
@@ -78,22 +105,23 @@ def decompressed(read: Read, limits: Limits) -> Read:
     b'text'
     """
     meter = _Meter(read, limits)
-    head = meter.peek(6)
-    if head.startswith(_GZIP):
-        return meter.bounded(_Members(meter.take, _Gzip, _GZIP, zlib.error).read)
-    if head.startswith(_XZ):
+    kind = kind_of(meter.peek(HEAD))
+    if kind == "gzip":
+        new, error = _gzip()
+        return meter.bounded(_Members(meter.take, new, _GZIP, error).read)
+    if kind == "xz":
         import lzma
 
         def decoder() -> _Decoder:
             return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
         return meter.bounded(_Members(meter.take, decoder, _XZ, lzma.LZMAError).read)
-    if head.startswith(_BZIP2):
+    if kind == "bzip2":
         import bz2
 
         return meter.bounded(_Members(meter.take, bz2.BZ2Decompressor, _BZIP2, OSError).read)
-    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):
-        return meter.bounded(_zstd(meter.take))
+    if kind == "zstd":
+        return meter.bounded(Frames(meter.take).read)
     return meter.bounded(meter.take)
 
 
@@ -189,59 +217,3 @@ class _Members:
         if not self._ahead.startswith(self._magic):
             raise ImageError("the archive's compressed data is followed by something else")
         return self._new()
-
-
-class _Zstd:
-    """One zstd frame, decoded by the zstandard package, with the interface of the other decompressors."""
-
-    def __init__(self, frame: Any) -> None:
-        self._frame = frame
-        self._input = b""
-        self._output = b""
-        self._position = 0
-
-    @property
-    def _pending(self) -> bool:
-        return self._position < len(self._output)
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._frame.eof) and not self._pending
-
-    @property
-    def needs_input(self) -> bool:
-        return not (self._pending or self._input or self._frame.eof)
-
-    @property
-    def unused_data(self) -> bytes:
-        return bytes(self._frame.unused_data) + self._input
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        self._input += data
-        if not self._pending:
-            piece, self._input = self._input[:_ZSTD_PIECE], self._input[_ZSTD_PIECE:]
-            self._output, self._position = self._frame.decompress(piece), 0
-        part = self._output[self._position : self._position + max_length]
-        self._position += len(part)
-        return part
-
-
-def _zstd(read: Read) -> Read:
-    new: Callable[[], _Decoder]
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore] # Python 3.14
-    except ImportError:
-        try:
-            import zstandard
-        except ImportError:
-            raise NotSupported(
-                "the archive is compressed with zstd, and this Python has no decoder for it",
-                "pip install 'pycontainer-linux[images]', or compress the archive with gzip",
-            ) from None
-        factory = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW)
-        new, error = lambda: _Zstd(factory.decompressobj()), zstandard.ZstdError
-    else:
-        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
-        new, error = lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError
-    # A frame that follows may be one to pass over: the decoder looks at the magic number.
-    return _Members(read, new, b"", error).read

@@ -197,7 +197,7 @@ def _diff_ids(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, dict):
         raise ImageError(f"{where} is no configuration of an image: it has no 'rootfs'")
     told = spelled(value, ("type", "diff_ids"), where)
-    if told.get("type") not in {None, "", "layers"}:
+    if told.get("type") not in (None, "", "layers"):
         raise ImageError(f"{where} has a file system that is not made of layers")
     found = told.get("diff_ids")
     if found is None:

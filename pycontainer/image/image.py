@@ -14,8 +14,8 @@ from pycontainer.image.config import ImageConfig
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.image.images import Images, RegistryOptions
     from pycontainer.image.document import Document, History
+    from pycontainer.image.images import Images, RegistryOptions
     from pycontainer.image.manifest import Manifest
     from pycontainer.image.platform import Platform
     from pycontainer.image.progress import Listener
@@ -29,16 +29,19 @@ _HOST_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx
 class Hold(Protocol):
     """Keeps something until it is closed."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of it; idempotent."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
 class Stored:
-    """Where an image of a store came from: the store's images, its manifest and its configuration."""
+    """Where an image of a store came from: the store's images, its manifest, its configuration, and its trees there."""
 
     images: Images
     manifest: Manifest
     document: Document
+    trees: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,11 +82,15 @@ class Image:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Image:
-        """Take an archive into the default engine's store; see :meth:`Images.load`."""
-        return _default_images().load(path)
+        """Take an archive into the default engine's store: the first of its images; see :meth:`Images.load` for all."""
+        return _default_images().load(path)[0]
 
     def push(
-        self, name: str | None = None, *, progress: Listener | None = None, **registry: Unpack[RegistryOptions]
+        self,
+        name: str | None = None,
+        *,
+        progress: Listener | None = None,
+        **registry: Unpack[RegistryOptions],
     ) -> str:
         """Send it to the registry that ``name``, by default its own, is of; see :meth:`Images.push`."""
         return self._in_store("push").images.push(self, name, progress=progress, **registry)
@@ -97,7 +104,10 @@ class Image:
         self._in_store("remove").images.remove(self, force=force)
 
     def save(
-        self, path: str | os.PathLike[str], *, format: Literal["oci", "docker"] = "oci"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (docker and podman call it so)
     ) -> None:
         """Write it to an archive; see :meth:`Images.save`."""
         self._in_store("save").images.save(self, path, format=format)
@@ -186,6 +196,20 @@ _HOST = Image(
     binds=tuple(path for path in _HOST_DIRECTORIES if os.path.isdir(path) and not os.path.islink(path)),
     config=ImageConfig(cmd=("/bin/sh",)),
 )
+
+
+def image_in_no_store(image: str | Image) -> Image | None:
+    """What ``host:`` and ``rootfs:/path`` name, and an :class:`Image` itself; ``None`` for a name in a store.
+
+    Raises :class:`InvalidArgument`, :class:`ImageNotFound`, :class:`ImageError`.
+    """
+    if isinstance(image, Image):
+        return image
+    if not isinstance(image, str):
+        raise InvalidArgument("image", image, "text or an Image is needed")
+    if image in {"host", "host:"}:
+        return _HOST
+    return Image.from_rootfs(image[7:]) if image.startswith("rootfs:") else None
 
 
 def _default_images() -> Images:

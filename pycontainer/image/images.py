@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from contextlib import suppress
+from functools import partial
+from typing import IO, TYPE_CHECKING, Literal, TypedDict
 
-from pycontainer.errors import ImageNotFound, InvalidArgument
+from pycontainer.errors import ImageError, ImageNotFound
 from pycontainer.home import default_root
 from pycontainer.image.catalog import Catalog
-from pycontainer.image.image import Image
+from pycontainer.image.descriptor import Descriptor
+from pycontainer.image.image import Image, image_in_no_store
+from pycontainer.image.intake import store_blob
+from pycontainer.image.manifest import Manifest, parse_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Listener, Teller
 from pycontainer.image.reference import Reference
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.image.registry import Registry
-    from pycontainer.image.store import Verified
+    from pycontainer.image.store import Report
 
 
 class RegistryOptions(TypedDict, total=False):
@@ -49,21 +55,54 @@ class Images(Catalog):
         ``oci-archive:/x.tar`` and ``docker-archive:/x.tar``, which are taken into the store first.
         Raises :class:`InvalidArgument`, :class:`ImageNotFound`, :class:`RegistryError`, :class:`ImageError`.
         """
-        if isinstance(image, Image):
-            return image
-        if not isinstance(image, str):
-            raise InvalidArgument("image", image, "text or an Image is needed")
-        if image in {"host", "host:"}:
-            return Image.from_host()
+        found = image_in_no_store(image)
+        if found is not None:
+            return found
+        assert isinstance(image, str)  # noqa: S101  all others are in no store
         transport, colon, rest = image.partition(":")
-        if colon and transport == "rootfs":
-            return Image.from_rootfs(rest, store=f"{self._root}/rootfs")
         if colon and transport in {"oci", "oci-archive", "docker-archive"} and rest.startswith(("/", ".")):
-            return self._of_archive(transport, rest)
+            from pycontainer.image.archive.transport import of_transport
+
+            return of_transport(self, transport, rest)
         try:
             return self.get(image)
         except ImageNotFound:
             return self.pull(image)
+
+    # -- archives --------------------------------------------------------------------------
+
+    def load(
+        self,
+        path: str | os.PathLike[str] | IO[bytes],
+        *,
+        platform: str | None = None,
+        progress: Listener | None = None,
+    ) -> builtins.list[Image]:
+        """Take all images of an archive into the store: an OCI layout, a tar archive of one, or what ``docker save`` wrote.
+
+        See :func:`pycontainer.image.archive.load`.
+        """
+        from pycontainer.image.archive import load
+
+        return load(self, path, platform=platform, progress=progress)
+
+    def save(
+        self,
+        images: str | Image | Sequence[str | Image],
+        path: str | os.PathLike[str] | IO[bytes],
+        *,
+        format: Literal["oci", "docker", "oci-dir"] = "oci",  # noqa: A002  (as other programs call it)
+        progress: Listener | None = None,
+    ) -> None:
+        """Write images, given by their names or as they are, to an archive, all of it or nothing.
+
+        See :func:`pycontainer.image.archive.save`.
+        """
+        from pycontainer.image.archive import save
+
+        given = [images] if isinstance(images, (str, Image)) else images
+        found = [self.get(each) if isinstance(each, str) else each for each in given]
+        save(self, found, path, format, progress=progress)
 
     # -- registries ------------------------------------------------------------------------
 
@@ -117,11 +156,16 @@ class Images(Catalog):
         """
         from pycontainer.image.push import push
 
-        found = self._own(image)
+        found, stored = self._own(image)
         reference = Reference.parse(name or found.name)
-        with self._registry(reference, registry) as host, _held(found):
+        with self._registry(reference, registry) as host, self.store.hold(found.digest):
             return push(
-                host, self.store, reference.repository, reference.tag or "latest", found, tell=Teller(progress)
+                host,
+                self.store,
+                reference.repository,
+                reference.tag or "latest",
+                stored.manifest,
+                tell=Teller(progress),
             )
 
     def _registry(self, reference: Reference, options: RegistryOptions) -> Registry:
@@ -132,19 +176,46 @@ class Images(Catalog):
             raise TypeError(f"unexpected keyword argument {unknown.pop()!r}")
         return Registry(reference.registry, **options)
 
-    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Verified:
-        """Hash everything again. With ``repair`` what is damaged is fetched again from where it came."""
-        raise NotImplementedError
+    def verify(self, *, repair: bool = False, **registry: Unpack[RegistryOptions]) -> Report:
+        """Hash every blob again, and look at everything else; see :meth:`Store.verify`.
+
+        With ``repair`` what is damaged or missing is fetched again from a registry that had it, spoken to as in
+        :meth:`pull`; what nobody has stays damaged.
+        """
+        return self.store.verify(partial(self._fetch_again, registry) if repair else None)
+
+    def _fetch_again(self, options: RegistryOptions, digest: str) -> None:
+        blob = self._described(digest)
+        for host, repository in sorted(self.store.sources(digest)):
+            with self._registry(Reference(registry=host, repository=repository), options) as registry:
+                if blob is None:
+                    self.store.add_blob(registry.manifest(repository, digest)[0])
+                else:
+                    store_blob(
+                        self.store,
+                        blob,
+                        lambda blob, offset: registry.blob(repository, blob, offset=offset),  # noqa: B023  called here
+                        Teller(None),
+                    )
+                return
+        raise ImageError(f"the blob {digest}: no registry is known that has it")
+
+    def _described(self, digest: str) -> Descriptor | None:
+        """What the manifests of the store say of a blob; ``None`` for one that no manifest names."""
+        for each in self.store.images():
+            with suppress(ImageError):
+                manifest = parse_manifest(self.store.read_blob(each.digest), None, "a manifest in the store")
+                if isinstance(manifest, Manifest):
+                    for blob in (manifest.config, *manifest.layers):
+                        if blob.digest == digest:
+                            return blob
+        return None
 
 
-_images: dict[str, Images] = {}
-
-
-def images_at(root: str) -> Images:
-    """The images below an engine's root: one object for a process."""
-    return _images.setdefault(root, Images(root))
+_default: dict[str, Images] = {}
 
 
 def default_images() -> Images:
     """The images of the default engine."""
-    return images_at(default_root())
+    root = default_root()
+    return _default.setdefault(root, Images(root))

@@ -1,40 +1,45 @@
-"""Layers on their way into the store: stored as they came and unpacked at the same time.
+"""Layers on their way into the store: stored as they came, and unpacked at the same time.
 
 ::
 
-    source --chunks--> the blob in the store (hashed, written)
-                   \\-> a bounded queue --> decompressed, hashed, unpacked by a thread
+    source --pieces--> hashed and written to the blob --> decompressed, hashed --> made into a tree
+                       `------------------ one thread ------------------'          another
 
-Both become visible, the blob first, when both are complete and verified.
+The tree and the blob get their names when both are complete and verified.  The blob is on disk then; the tree need not
+be, it can be made from the blob again.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
 from pycontainer.errors import ImageError
+from pycontainer.image.compression import Read
 from pycontainer.image.descriptor import Descriptor
-from pycontainer.image.layer import unpack_layer
+from pycontainer.image.layer import unpack_file, unpack_layer
 from pycontainer.image.progress import Teller
-from pycontainer.image.store import Store
+from pycontainer.image.store import BlobWriter, Store
+from pycontainer.kernel.idmap import has_range
 
 #: How many layers are taken in at once, as Docker does.
 _AT_ONCE = 3
-_CHUNK = 1 << 20
-#: How many chunks the source may be ahead of the unpacking.
-_AHEAD = 8
+_PIECE = 1 << 20
 
 
 class Stream(Protocol):
-    """Bytes of a blob: ``read`` gives some, and none at the end."""
+    """Bytes of a blob."""
 
-    def read(self, count: int, /) -> bytes: ...
-    def close(self) -> None: ...
+    def read(self, count: int, /) -> bytes:
+        """Some bytes, up to ``count``; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 #: Opens a blob at an offset.
@@ -46,151 +51,153 @@ def take_in_layers(
 ) -> None:
     """Have all layers in the store, packed and unpacked; those that are there are not asked for.
 
-    The first failure ends the others and is raised; what was complete stays.
+    ``layers`` pairs each with its diff_id.  The first failure ends the others and is raised; what was complete
+    stays.
     """
     # A layer may be there twice, or as the same content compressed in two ways.
     todo = {diff_id: layer for layer, diff_id in layers}
     stop = threading.Event()
-    if len(todo) == 1:
-        ((diff_id, layer),) = todo.items()
-        take_in(store, layer, diff_id, source, tell, stop)
-        return
     with ThreadPoolExecutor(_AT_ONCE, "pycontainer-intake") as pool:
-        work = [pool.submit(take_in, store, layer, diff_id, source, tell, stop) for diff_id, layer in todo.items()]
+        work = [
+            pool.submit(_take_in, store, layer, diff_id, source, tell, stop)
+            for diff_id, layer in todo.items()
+        ]
         try:
             done, _ = wait(work, return_when=FIRST_EXCEPTION)
+            for each in done:
+                each.result()
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-        failed = next((each.exception() for each in done if each.exception() is not None), None)
-        if failed is not None:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise failed
     for layer, _ in layers:
-        # The same content in another compression than the one that was unpacked.
-        if not store.has_blob(layer.digest):
-            store_blob(store, layer, source, tell)
+        store_blob(store, layer, source, tell)
 
 
 def store_blob(store: Store, blob: Descriptor, source: Source, tell: Teller) -> None:
     """Have a blob in the store that need not be unpacked."""
     if store.has_blob(blob.digest):
-        tell("there", blob.digest, blob.size, blob.size)
         return
-    with store.ingest(blob.digest, blob.size) as writer:
-        for _ in writer.existing():
-            pass
-        for chunk in _chunks(source, blob, writer.offset):
-            writer.write(chunk)
-            tell("download", blob.digest, writer.offset, blob.size)
-        writer.commit()
+
+    def attempt() -> None:
+        with _writing(store, blob) as writer:
+            for _ in _coming(writer, source, blob, tell):
+                pass
+            writer.commit()
+
+    _attempted(attempt)
     tell("done", blob.digest, blob.size, blob.size)
 
 
-def take_in(
+def take_in(store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller) -> None:
+    """Have one layer in the store, packed and unpacked."""
+    _take_in(store, layer, diff_id, source, tell, threading.Event())
+
+
+def _take_in(
     store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event
 ) -> None:
-    """Have one layer in the store, packed and unpacked."""
     if store.layer(diff_id) is not None:
-        store_blob(store, layer, source, tell)
+        tell("there", layer.digest, layer.size, layer.size)
         return
-    with ExitStack() as stack:
-        tree = stack.enter_context(store.new_layer(diff_id))
-        unpacking = stack.enter_context(_Unpacking(tree.fd, diff_id))
-        if store.has_blob(layer.digest):
-            tell("there", layer.digest, layer.size, layer.size)
-            with store.open_blob(layer.digest) as fd, open(fd.detach(), "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    unpacking.feed(chunk)
-            unpacking.finish()
-        else:
-            blob = stack.enter_context(store.ingest(layer.digest, layer.size))
-            for chunk in blob.existing():
-                unpacking.feed(chunk)
-            for chunk in _chunks(source, layer, blob.offset):
-                if stop.is_set():
-                    raise ImageError("another layer of the image failed")
-                blob.write(chunk)
-                unpacking.feed(chunk)
-                tell("download", layer.digest, blob.offset, layer.size)
-            unpacking.finish()
-            blob.commit()
-        tree.commit()
+    _attempted(lambda: _unpack(store, layer, diff_id, source, tell, stop))
     tell("done", layer.digest, layer.size, layer.size)
 
 
-def _chunks(source: Source, blob: Descriptor, offset: int) -> Iterator[bytes]:
-    if offset == blob.size:
+def _unpack(
+    store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event
+) -> None:
+    if has_range():
+        store_blob(store, layer, source, tell)
+        with store.new_layer(diff_id, settled=False) as writer, store.open_blob(layer.digest) as packed:
+            # In its user namespace, for the files of other users; so it begins when the download has ended.
+            made = store.steward().call(unpack_file, (packed.fileno(), writer.fd), expected=diff_id)
+            writer.commit(made.size)
         return
-    stream = source(blob, offset)
+    with ExitStack() as stack:
+        tree = stack.enter_context(store.new_layer(diff_id, settled=False))
+        if store.has_blob(layer.digest):
+            file = stack.enter_context(open(store.open_blob(layer.digest).detach(), "rb", buffering=0))
+            unpack_layer(file.read, tree.fd, expected=diff_id)
+        else:
+            blob = stack.enter_context(_writing(store, layer))
+            # Closed here, not when a traceback is gone: it holds what it reads from.
+            coming = stack.enter_context(closing(_coming(blob, source, layer, tell, stop)))
+            unpack_layer(_reader(coming), tree.fd, expected=diff_id)
+            for _ in coming:  # what no decompressor asked for belongs to the blob, too
+                pass
+            blob.commit()
+        tree.commit()
+
+
+class _Stopped(ImageError):
+    """Something else failed; what has come is right as far as is known."""
+
+
+class _BadStart(ImageError):
+    """It went wrong after the beginning that an earlier attempt had left, whoever's fault that is."""
+
+
+def _attempted(work: Callable[[], None]) -> None:
     try:
-        while chunk := stream.read(_CHUNK):
-            yield chunk
+        work()
+    except _BadStart:
+        # From the start: nobody can have an image refused by having left something wrong.
+        work()
+
+
+@contextmanager
+def _writing(store: Store, blob: Descriptor) -> Iterator[BlobWriter]:
+    """A writer for the body; what is wrong is not kept for the next attempt."""
+    with store.ingest(blob.digest, blob.size) as writer:
+        left = writer.offset
+        try:
+            yield writer
+        except _Stopped:
+            raise
+        except ImageError as error:
+            writer.discard()
+            if left:
+                raise _BadStart(str(error)) from error
+            raise
+
+
+def _coming(
+    writer: BlobWriter, source: Source, blob: Descriptor, tell: Teller, stop: threading.Event | None = None
+) -> Generator[bytes, None, None]:
+    """The pieces of a blob, each written before it is given: first those that a broken attempt has left."""
+    yield from writer.existing()
+    position = writer.offset
+    if position == blob.size:
+        return
+    stream = source(blob, position)
+    try:
+        while piece := stream.read(_PIECE):
+            if stop is not None and stop.is_set():
+                raise _Stopped("another layer of the image failed")
+            writer.write(piece)
+            position += len(piece)
+            tell("download", blob.digest, position, blob.size)
+            yield piece
     finally:
         stream.close()
 
 
-class _Unpacking:
-    """A thread that unpacks what it is fed; leaving the block without :meth:`finish` ends it."""
+def _reader(pieces: Iterator[bytes]) -> Read:
+    rest = memoryview(b"")
 
-    def __init__(self, tree: int, diff_id: str) -> None:
-        self._queue: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
-        self._failure: BaseException | None = None
-        self._rest = memoryview(b"")
-        self._ended = False
-        self._abandoned = False
-        self._thread = threading.Thread(target=self._run, args=(tree, diff_id), name="pycontainer-unpack")
+    def read(count: int) -> bytes:
+        nonlocal rest
+        if not rest:
+            rest = memoryview(next(pieces, b""))
+        part, rest = rest[:count], rest[count:]
+        return bytes(part)
 
-    def feed(self, chunk: bytes) -> None:
-        """Give it more; raises what it has failed with."""
-        while True:
-            if self._failure is not None:
-                raise self._failure
-            try:
-                self._queue.put(chunk, timeout=0.2)
-                return
-            except queue.Full:
-                continue
+    return read
 
-    def finish(self) -> None:
-        """Tell it that this was all, and wait for its end; raises what it has failed with."""
-        self._end()
-        if self._failure is not None:
-            raise self._failure
 
-    def _end(self) -> None:
-        if not self._ended:
-            self._ended = True
-            while self._thread.is_alive():
-                try:
-                    self._queue.put(None, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            self._thread.join()
-
-    def _run(self, tree: int, diff_id: str) -> None:
-        try:
-            unpack_layer(self._read, tree, expected=diff_id)
-        except BaseException as error:  # noqa: BLE001  (raised by who feeds)
-            self._failure = error
-
-    def _read(self, count: int) -> bytes:
-        if not self._rest:
-            chunk = None if self._abandoned else self._queue.get()
-            if chunk is None:
-                self._abandoned = True
-                return b""
-            self._rest = memoryview(chunk)
-        part = bytes(self._rest[:count])
-        self._rest = self._rest[count:]
-        return part
-
-    def __enter__(self) -> _Unpacking:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
+def nowhere(blob: Descriptor, offset: int) -> Stream:
+    """The source of blobs that must be in the store."""
+    raise ImageError(
+        f"the blob {blob.digest} is not in the store: pull the image again (needed from byte {offset})"
+    )

@@ -27,6 +27,21 @@ def read_object(raw: bytes, where: str) -> dict[str, Any]:
     is checked by one of them.  So are NaN, numbers that no double holds, half surrogate pairs, other encodings than
     UTF-8, what nests too deep, and more than ``LARGEST`` bytes.
     """
+    value = _read(raw, where)
+    if not isinstance(value, dict):
+        raise ImageError(f"{where} is no JSON object")
+    return value
+
+
+def read_list(raw: bytes, where: str) -> list[Any]:
+    """The JSON array that ``where`` is, read as :func:`read_object` reads objects."""
+    value = _read(raw, where)
+    if not isinstance(value, list):
+        raise ImageError(f"{where} is no JSON array")
+    return value
+
+
+def _read(raw: bytes, where: str) -> Any:
     if len(raw) > LARGEST:
         raise ImageError(f"{where} has {len(raw)} bytes: {LARGEST} are possible")
     try:
@@ -42,13 +57,20 @@ def read_object(raw: bytes, where: str) -> dict[str, Any]:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ImageError(f"{where} is no JSON document: {str(error)[:300]}") from None
-    if not isinstance(value, dict):
-        raise ImageError(f"{where} is no JSON object")
     return value
 
 
 def write_object(value: Mapping[str, Any]) -> bytes:
     """Canonical JSON: names sorted, nothing between them, UTF-8. Raises :class:`InvalidArgument` for what has none."""
+    return _written(value)
+
+
+def write_list(value: list[Any]) -> bytes:
+    """The same, of an array."""
+    return _written(value)
+
+
+def _written(value: object) -> bytes:
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()

@@ -23,7 +23,9 @@ _ARCHITECTURES = {
 }  # fmt: skip
 #: What is meant where no variant is said.
 _USUAL = {"arm64": "v8", "armel": "v6", "arm": "v7", "amd64": "v1"}
-_LEVEL = re.compile(r"v?([0-9]{1,3})(?:\.([0-9]{1,3}))?")
+_WORD = re.compile(r"[a-z0-9_.-]{1,100}")
+#: "v7", and as some write it: "7", "armv7l".
+_LEVEL = re.compile(r"(?:arm)?v?([0-9]{1,3})(?:\.([0-9]{1,3}))?l?")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,9 +45,7 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """From ``os/architecture[/variant]`` or an architecture alone. Raises :class:`InvalidArgument`."""
         parts = text.lower().split("/") if isinstance(text, str) else []
-        if not 1 <= len(parts) <= 3 or not all(
-            part.replace("-", "").replace("_", "").isalnum() for part in parts
-        ):
+        if not 1 <= len(parts) <= 3 or not all(map(_WORD.fullmatch, parts)):
             raise InvalidArgument("platform", text, "'linux/amd64' or 'linux/arm/v7' is needed")
         if len(parts) == 1:
             parts.insert(0, "linux")
@@ -89,7 +89,7 @@ class Platform:
 
     def fitness(self, other: Platform) -> tuple[int, int, int] | None:
         """How near ``other`` is among those that this one runs, more is nearer; ``None`` if it does not run."""
-        if "unknown" in {other.os, other.architecture} or self.os != other.os:
+        if "unknown" in {other.os, other.architecture} or self.os.lower() != (other.os or self.os).lower():
             return None
         (machine, most), (found, level) = self._machine(), other._machine()
         if machine != found:

@@ -36,6 +36,7 @@ class Teller:
     def __call__(
         self, step: Literal["there", "download", "upload", "done"], digest: str, done: int, total: int
     ) -> None:
+        """Tell of a step."""
         if self._listener is not None:
             with self._lock:
                 self._listener(Progress(step=step, digest=digest, done=done, total=total))

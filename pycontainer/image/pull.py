@@ -12,7 +12,7 @@ from pycontainer.errors import ImageError
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import parse_document
 from pycontainer.image.intake import store_blob, take_in_layers
-from pycontainer.image.manifest import Index, Manifest, parse_manifest
+from pycontainer.image.manifest import Manifest, parse_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
 from pycontainer.image.store import Store
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def pull(
-    registry: Registry, store: Store, repository: str, reference: str, *, platform: Platform | None, tell: Teller
+    registry: Registry,
+    store: Store,
+    repository: str,
+    reference: str,
+    *,
+    platform: Platform | None,
+    tell: Teller,
 ) -> str:
     """Bring an image and all it is made of into the store; ``reference`` is a tag or a digest.
 
@@ -37,15 +43,13 @@ def pull(
     config = manifest.config
 
     def source(blob: Descriptor, offset: int) -> Any:
-        return registry.blob(repository, blob, offset=offset)
+        return registry.blob(repository, blob, offset=offset, verify=False)  # the store does
 
     store_blob(store, config, source, tell)
     document = parse_document(store.read_blob(config.digest), f"the configuration of {repository}")
     take_in_layers(store, document.layers(manifest, repository), source, tell)
     blobs = {manifest.digest, config.digest, *(layer.digest for layer in manifest.layers)}
-    store.note_image(
-        manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)}
-    )
+    store.note_image(manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)})
     return manifest.digest
 
 
@@ -53,13 +57,11 @@ def _manifest(
     registry: Registry, store: Store, repository: str, reference: str, platform: Platform | None
 ) -> Manifest:
     """The manifest that the reference stands for, or the platform's of an index; in the store."""
-    found: Manifest | Index | None = None
     for _ in range(_DEPTH):
-        if found is not None:
-            reference = found.choose(platform).digest
         raw, media_type, _digest = registry.manifest(repository, reference)
         found = parse_manifest(raw, media_type, f"{registry.host}/{repository} {reference}")
         if isinstance(found, Manifest):
             store.add_blob(raw)
             return found
+        reference = found.choose(platform).digest
     raise ImageError(f"{registry.host}/{repository} {reference}: an index of indexes of indexes")

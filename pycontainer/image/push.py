@@ -30,19 +30,21 @@ def push(
     def send(blob: Descriptor) -> None:
         def open_at(offset: int) -> IO[bytes]:
             with store.open_blob(blob.digest) as fd:
-                file = open(fd.detach(), "rb")
+                file = open(fd.detach(), "rb")  # noqa: SIM115  (the registry closes it)
             file.seek(offset)
             return file
 
-        known = [each for host, each in store.sources(blob.digest) if host == registry.host and each != repository]
-        registry.push_blob(
+        known = [
+            each for host, each in store.sources(blob.digest) if host == registry.host and each != repository
+        ]
+        how = registry.push_blob(
             repository,
             blob,
             open_at,
             mount_from=known[0] if known else None,
             progress=lambda done: tell("upload", blob.digest, done, blob.size),
         )
-        tell("done", blob.digest, blob.size, blob.size)
+        tell("done" if how == "uploaded" else "there", blob.digest, blob.size, blob.size)
 
     with ThreadPoolExecutor(_AT_ONCE, "pycontainer-push") as pool:
         try:

@@ -11,7 +11,6 @@ A tree that lost its maker half-way is removed by the next unpacking.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -19,6 +18,7 @@ import time
 
 from pycontainer.errors import ImageError, ImageNotFound, KernelError
 from pycontainer.home import default_root, make_private
+from pycontainer.image.locked import make_locked, sweep
 from pycontainer.image.unpack import unpack
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.native import lib, renameat2
@@ -49,7 +49,8 @@ def unpacked(archive_path: str, store: str | os.PathLike[str] | None = None) -> 
         # The owners of the files differ with who unpacks.
         name = f"{digest[:32]}-{os.geteuid()}"
         if not os.path.isdir(f"{place}/{name}"):
-            _sweep(folder.fileno())
+            with named("remove what an unpacking left"):
+                sweep(folder.fileno(), _UNFINISHED, remove_tree)
             _unpack(archive.fileno(), archive_path, digest, folder.fileno(), name)
     return f"{place}/{name}"
 
@@ -98,7 +99,7 @@ def _digest(archive: int) -> str:
 
 
 def _unpack(archive: int, path: str, digest: str, folder: int, name: str) -> None:
-    temporary, tree = _make_unfinished(folder)
+    temporary, tree = make_locked(folder, _UNFINISHED)
     with tree:
         try:
             _fill(archive, path, digest, tree.fileno())
@@ -130,37 +131,3 @@ def _fill(archive: int, path: str, digest: str, tree: int) -> None:
         pass
     if seen.hexdigest() != digest:
         raise ImageError(f"{path} was changed while it was unpacked")
-
-
-def _make_unfinished(folder: int) -> tuple[str, Fd]:
-    """Make a directory and lock it. A sweep may remove it before it is locked: then once more."""
-    while True:
-        name = _UNFINISHED + os.urandom(8).hex()
-        os.mkdir(name, 0o700, dir_fd=folder)
-        tree = _locked(folder, name)
-        if tree is not None:
-            if os.fstat(tree.fileno()).st_nlink:
-                return name, tree
-            tree.close()
-
-
-def _locked(folder: int, name: str) -> Fd | None:
-    """Open and lock a directory, unless it is gone or somebody's."""
-    try:
-        tree = Fd(os.open(name, OPEN_DIRECTORY, dir_fd=folder))
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(tree.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        tree.close()
-        return None
-    return tree
-
-
-def _sweep(folder: int) -> None:
-    """Remove what processes left that ended while they unpacked."""
-    for name in os.listdir(folder):
-        if name.startswith(_UNFINISHED) and (tree := _locked(folder, name)) is not None:
-            with tree, named(f"remove {name}"):
-                remove_tree(folder, name)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from zlib import adler32
+
 import attrs
 
 from pycontainer.errors import ImageError
 from pycontainer.image.sparse import decimal
 
+_BLOCK = 512
 LARGEST_SIZE = (1 << 63) - 1
 _MAGIC_POSIX = b"ustar\x00"
 _LARGEST_ID = (1 << 32) - 2
@@ -31,6 +35,7 @@ class Header:
         return bounded(number(self.block[start:end]), what, 0, largest)
 
 
+@lru_cache(maxsize=4096)  # modes, owners and times are few
 def number(field: bytes) -> int:
     """Return a header's number: octal digits, or base 256 with the highest bit set (GNU); unbounded."""
     if field[0] & 0x80:
@@ -41,6 +46,30 @@ def number(field: bytes) -> int:
     if digits.strip(b"01234567"):
         raise ImageError(f"this is no tar archive, or it is damaged: {field!r} is no number")
     return int(digits or b"0", 8)
+
+
+def check_sum(block: bytes) -> None:
+    """Raise :class:`ImageError` unless a header's checksum is right: the sum of its bytes, its own field blank."""
+    if len(block) < _BLOCK:
+        raise ImageError("the archive is truncated")
+    told = number(block[148:156])
+    # Half of an adler32 is the sum of up to 256 bytes, and one: ten times as fast as Python's sum().
+    plain = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(block[148:156]) + 256
+    if told == plain:
+        return
+    rest = block[:148] + block[156:]
+    # Old tars summed signed bytes.
+    if told != plain - 256 * sum(byte > 127 for byte in rest):
+        raise ImageError("this is no tar archive, or it is damaged: a header's checksum is wrong")
+
+
+def is_header(block: bytes) -> bool:
+    """Are these bytes a header, as far as its checksum tells?"""
+    try:
+        check_sum(block)
+    except ImageError:
+        return False
+    return True
 
 
 def bounded(value: int, what: str, smallest: int, largest: int) -> int:
@@ -85,7 +114,7 @@ def parse_records(data: bytes) -> list[tuple[bytes, bytes]]:
         length = decimal(data[position:space]) if space > 0 else 0
         end = position + length
         key, equals, value = data[space + 1 : max(end - 1, 0)].partition(b"=")
-        if end > len(data) or end <= space or data[end - 1 : end] != b"\n" or not key or not equals:
+        if not position < space < end <= len(data) or data[end - 1 : end] != b"\n" or not key or not equals:
             raise ImageError("the archive has a damaged extended header")
         found.append((key, value))
         position = end

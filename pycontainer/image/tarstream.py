@@ -7,7 +7,7 @@ POSIX (pax(1)).  Only what the archive says is told here; what may be done with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
@@ -21,6 +21,7 @@ from pycontainer.image.tarheader import (
     LARGEST_SIZE,
     Header,
     bounded,
+    check_sum,
     name_in,
     number,
     owner,
@@ -31,12 +32,14 @@ from pycontainer.image.tarheader import (
 Kind = Literal["file", "directory", "symlink", "hardlink", "fifo", "character device", "block device"]
 
 _BLOCK = 512
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 _ZEROS = bytes(_BLOCK)
+_NUL = b"\0"
 _KINDS: dict[bytes, Kind] = {
     b"\0": "file", b"0": "file", b"7": "file", b"S": "file", b"1": "hardlink", b"2": "symlink",
     b"3": "character device", b"4": "block device", b"5": "directory", b"6": "fifo",
 }  # fmt: skip
+_DEVICES = {"character device", "block device"}
 _XATTR = b"SCHILY.xattr."
 #: What an extended header for all entries cannot mean, and what of the rest means something here.
 _NOT_GLOBAL = (b"path", b"linkpath", b"size", b"GNU.sparse.", _XATTR)
@@ -47,7 +50,8 @@ _GLOBAL = {b"uid", b"gid", b"mtime"}
 class Entry:
     """One entry: ``name`` and ``link`` as they are written, ``size`` with holes, ``mtime`` in nanoseconds.
 
-    ``segments`` are offset and length of the pieces of a file that the archive holds.
+    ``segments`` are offset and length of the pieces of a file that the archive holds; ``device`` is the
+    major and minor number of a device.
     """
 
     name: bytes
@@ -60,24 +64,39 @@ class Entry:
     link: bytes = b""
     segments: Segments = ()
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    device: tuple[int, int] = (0, 0)
 
 
 class TarStream:
     """The entries of an archive, in order; ``read`` gives its bytes, decompressed.
 
-    Raises :class:`ImageError` for what is no tar archive, damaged or truncated, :class:`UnsafeArchive`
-    beyond ``limits``.
+    ``marked``: its end is marked by a block of zeros, as tar(5) wants it; without it the end of the data may be
+    that of the archive, too, as some builders of images write it.  ``skip`` goes on by so many bytes without reading
+    them, or says that there are not as many.  Raises :class:`ImageError` for what is no tar archive, damaged or
+    truncated, :class:`UnsafeArchive` beyond ``limits``.
 
     >>> import io
     >>> [entry.name for entry in TarStream(io.BytesIO(bytes(1024)).read).entries()]
     []
     """
 
-    def __init__(self, read: Read, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        read: Read,
+        limits: Limits | None = None,
+        *,
+        marked: bool = True,
+        skip: Callable[[int], bool] | None = None,
+    ) -> None:
         self._read = read
+        self._skip = skip
         self._limits = limits or Limits()
+        self._marked = marked
+        self._chunk = b""  # what was read last, and how much of it was taken
+        self._taken = 0
         self._left = 0  # of the current entry's data, with what pads it to whole blocks
         self._padding = 0
+        self._optional = 0  # how much of what is left may be missing at the end
         self._headers = 0
 
     def entries(self) -> Iterator[Entry]:
@@ -112,18 +131,36 @@ class TarStream:
         if records or long:
             raise ImageError("the archive ends after a header that announces an entry")
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[memoryview]:
         """Go through the present entry's data: its segments, one after the other."""
         while self._left:
-            part = self._read(min(self._left, _CHUNK))
-            if not part:
-                raise _truncated()
+            if self._taken == len(self._chunk) and not self._more():
+                if self._left > self._optional:
+                    raise _truncated()
+                self._left = 0
+                return
+            part = memoryview(self._chunk)[self._taken : self._taken + self._left]
+            self._taken += len(part)
             self._left -= len(part)
             yield part
 
+    def held(self) -> tuple[bytes, int] | None:
+        """Take the present entry's data as a place in a buffer, if all of it is in memory already."""
+        start = self._taken
+        if start + self._left > len(self._chunk):
+            return None
+        self._taken += self._left
+        self._left = 0
+        return self._chunk, start
+
+    @property
+    def ahead(self) -> int:
+        """How many bytes have been read that are still to be given."""
+        return len(self._chunk) - self._taken
+
     def drain(self) -> None:
         """Read what follows the last entry, so that the end of the compressed data is checked, too."""
-        while self._read(_CHUNK):
+        while self._more():
             pass
 
     def _entry(
@@ -136,7 +173,7 @@ class TarStream:
         kind = _KINDS.get(header.type)
         if kind is None:
             raise ImageError(f"the archive has an entry of the unknown type {header.type!r}")
-        pax = everywhere | dict(records)
+        pax = everywhere | dict(records) if records else everywhere
         name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or long.get(b"L") or name_in(header)
         if kind == "file" and header.type != b"S" and name.endswith(b"/"):
             kind = "directory"  # how it was written before there was a type for it
@@ -163,7 +200,10 @@ class TarStream:
                 (self._checked(key[len(_XATTR) :], "attribute"), value)
                 for key, value in pax.items()
                 if key.startswith(_XATTR)
-            ),
+            )
+            if pax
+            else (),
+            device=_device(header) if kind in _DEVICES else (0, 0),
         )
 
     def _extent(
@@ -194,33 +234,37 @@ class TarStream:
     def _checked(self, text: bytes, what: str) -> bytes:
         if len(text) > self._limits.name:
             raise UnsafeArchive(f"the archive has a {what} of more than {self._limits.name} bytes")
-        if b"\0" in text:
+        if _NUL in text:
             raise UnsafeArchive(f"the archive has a {what} with a NUL in it: {text[:100]!r}")
         return text
 
     def _header(self) -> Header | None:
         """Return the next header, or ``None`` at the end mark: a block of zeros."""
+        if not self._marked and self._taken == len(self._chunk) and not self._more():
+            return None
         block = self._block()
         if block == _ZEROS:
             return None
         self._headers += 1
         if self._headers > self._limits.entries:
             raise UnsafeArchive(f"the archive has more than {self._limits.entries} headers")
-        told = number(block[148:156])
-        rest = block[:148] + b"        " + block[156:]
-        # Old tars summed signed bytes.
-        if told not in {sum(rest), sum(rest) - 256 * sum(byte > 127 for byte in rest)}:
-            raise ImageError("this is no tar archive, or it is damaged: a header's checksum is wrong")
-        size = bounded(number(block[124:136]), "size", 0, LARGEST_SIZE)
-        return Header(block=block, type=block[156:157], size=size)
+        check_sum(block)
+        size = number(block[124:136])
+        return Header(block=block, type=block[156:157], size=bounded(size, "size", 0, LARGEST_SIZE))
+
+    def _more(self) -> bool:
+        """Have the next bytes at hand, if there are any; those before must have been taken."""
+        self._chunk, self._taken = self._read(_CHUNK), 0
+        return bool(self._chunk)
 
     def _block(self) -> bytes:
-        block = self._read(_BLOCK)
+        start, self._taken = self._taken, self._taken + _BLOCK
+        block = self._chunk[start : self._taken]
         while len(block) < _BLOCK:
-            part = self._read(_BLOCK - len(block))
-            if not part:
+            if not self._more():
                 raise _truncated()
-            block += part
+            self._taken = _BLOCK - len(block)
+            block += self._chunk[: self._taken]
         return block
 
     def _data(self, size: int, largest: int, what: str) -> bytes:
@@ -234,9 +278,22 @@ class TarStream:
 
     def _pass_over(self) -> None:
         self._left += self._padding
-        self._padding = 0
-        for _ in self.content():
-            pass
+        # "umoci insert" ends its layers with the last file's last byte.
+        self._optional, self._padding = 0 if self._marked else self._padding, 0
+        if self.held() is None:
+            if self._skip is None:
+                for _ in self.content():
+                    pass
+            elif self._skip(self._left - self.ahead):
+                self._chunk, self._taken, self._left = b"", 0, 0
+            else:
+                raise _truncated()
+        self._optional = 0
+
+
+def _device(header: Header) -> tuple[int, int]:
+    largest = (1 << 32) - 1
+    return header.number(329, 337, "device", largest), header.number(337, 345, "device", largest)
 
 
 def _truncated() -> ImageError:

@@ -88,6 +88,21 @@ class IdMap:
         """The host's id of a group, or ``None`` where it has none."""
         return _outside(self.gids, gid)
 
+    def inside(self, uid: int, gid: int) -> tuple[int | None, int | None]:
+        """The namespace's numbers of a user and a group of the host, ``None`` where it has none.
+
+        >>> IdMap.single(1000, 100).inside(1000, 0)
+        (0, None)
+        """
+        return _inside(self.uids, uid), _inside(self.gids, gid)
+
+
+def _inside(extents: tuple[Extent, ...], number: int) -> int | None:
+    for extent in extents:
+        if extent.outside <= number < extent.outside + extent.count:
+            return extent.inside + number - extent.outside
+    return None
+
 
 def _outside(extents: tuple[Extent, ...], number: int) -> int | None:
     for extent in extents:
@@ -184,6 +199,11 @@ def rules_host() -> bool:
 def _sees_all_ids() -> bool:
     with open("/proc/self/uid_map") as file:
         return sum(int(line.split()[2]) for line in file) >= LAST
+
+
+def has_range() -> bool:
+    """Is the caller an ordinary user with subordinate ids, whose containers have files of other users?"""
+    return not rules_host() and not user_map().is_single
 
 
 def user_map(*, keep: bool = False) -> IdMap:

@@ -104,6 +104,11 @@ class Lowers:
             ]
             self._stack = stack.pop_all()
 
+    @property
+    def topmost(self) -> int:
+        """The open directory of the topmost layer that is merged here, until the next move."""
+        return self._merged[0].fd
+
     def lookup(self, name: str) -> Entry | None:
         """Return what the overlay shows of these layers at ``name`` here, or ``None``."""
         for walk in self._merged:

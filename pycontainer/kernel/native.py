@@ -15,7 +15,7 @@ from pycontainer.errors import KernelError
 
 __all__ = [
     "Exit", "bpf", "ffi", "file_system", "lib", "is_empty", "openat2", "pidfd_getfd", "quotactl", "read_file", "renameat2",
-    "set_file_ids", "stamp", "uncleared", "wait_usage", "write_file",
+    "set_file_ids", "stamp", "syncfs", "uncleared", "wait_usage", "write_file",
 ]  # fmt: skip
 
 
@@ -165,6 +165,16 @@ def file_system(fd: int) -> int:
     if found < 0:
         raise OSError(-found, os.strerror(-found))
     return found
+
+
+def syncfs(fd: int) -> None:
+    """Write out everything of the file system that ``fd`` is on (syncfs(2)); errors of the writing are told.
+
+    Raises :class:`KernelError`.
+    """
+    ret = lib.pc_syncfs(fd)
+    if ret < 0:
+        raise KernelError(-ret, "write the file system out")
 
 
 def is_empty(dir_fd: int) -> bool:

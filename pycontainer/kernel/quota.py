@@ -106,6 +106,12 @@ class Project:
             raise
         return made
 
+    def leave(self) -> None:
+        """Let go of the directory, which stays bounded: its id is seen to be in use for as long as it is there."""
+        lock, self._lock = self._lock, -1
+        os.close(self._fd)
+        os.close(lock)
+
     def resize(self, size: int) -> None:
         """Set another bound in bytes. One below what is in use only keeps more from being added."""
         _limit(self._fd, self.number, -(-size // _KIB))
@@ -145,6 +151,18 @@ def bound(path: str, size: int, *, in_userns: bool) -> Project:
         raise NotSupported(f"size={size} of a writable layer on disk: {error.what}", error.fix) from None
     finally:
         os.close(fd)
+
+
+def lift(fd: int) -> None:
+    """Lift the bound of a directory that is about to be removed, if it has one of ours. Raises :class:`KernelError`."""
+    data = bytearray(_ATTRIBUTES.size)
+    try:
+        fcntl.ioctl(fd, lib.FS_IOC_FSGETXATTR, data)
+    except OSError as error:
+        raise KernelError(error.errno or 0, "read the project id of a directory") from None
+    project = _ATTRIBUTES.unpack(data)[-1]
+    if FIRST <= project < FIRST + COUNT:
+        _limit(fd, project, 0)
 
 
 def _call(fd: int, command: int, project: int, data: bytearray) -> None:

@@ -37,7 +37,7 @@ OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _IN_ROOT = lib.RESOLVE_IN_ROOT | lib.RESOLVE_NO_MAGICLINKS
 #: openat2 answers EAGAIN when a rename anywhere raced a ".."; openat2(2) says: try again. So often at most.
-_ATTEMPTS = 64
+_ATTEMPTS = 1000
 #: The kernel's own bound on the links of one path (path_resolution(7)).
 _LINKS = 40
 _CHUNK = 1 << 20

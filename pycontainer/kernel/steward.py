@@ -3,7 +3,7 @@
 An ordinary user's container has users that stand for subordinate ids.  To the caller, their files are those
 of strangers; and even of its own it cannot enter a directory without permissions.  Root of a user namespace
 with the same map may (capabilities(7), ``CAP_DAC_OVERRIDE``).  A process with threads cannot enter one
-(setns(2)), so an interpreter of its own does: it is started for one function of a fixed table, in the host's
+(setns(2)), so an interpreter of its own does: it is started for one function of this package, in the host's
 mount namespace, and ends with it.  That takes tens of milliseconds: try directly first.
 """
 
@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pycontainer.errors import KernelError, NotSupported, PyContainerError
 from pycontainer.kernel import capabilities
@@ -27,9 +27,12 @@ from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.spawn import Capabilities, Spawn
+from pycontainer.kernel.squash import squash
 from pycontainer.kernel.transfer import COPY_LIMIT, copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import release
+
+_T = TypeVar("_T")
 
 #: The errors after which a steward may get further.
 DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -39,7 +42,7 @@ ANSWER_LIMIT = 1 << 30
 # -I -S: nothing but the given path decides what is imported.
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from pycontainer.kernel.steward import serve; serve()"
 _CAPABILITIES = frozenset(
-    {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID"}
+    {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP"}
 )
 _FIRST_FD = 3
 _ERRORS_SHOWN = 2000
@@ -65,6 +68,10 @@ class Steward:
         found = self._ask("changes", (upper,), tuple(lowers), shift, marks)
         return [Change(kind=kind, path=path) for kind, path in found]
 
+    def squash(self, target: int, layers: Sequence[str], marks: Namespace) -> None:
+        """As :func:`~pycontainer.kernel.squash.squash`, of what is in ``target`` nothing stays."""
+        self._ask("squash", (target,), tuple(layers), marks)
+
     def remove(self, dir_fd: int, name: str) -> None:
         """As :func:`~pycontainer.kernel.tree.remove_tree`."""
         self._ask("remove", (dir_fd,), name)
@@ -86,8 +93,15 @@ class Steward:
         """As :func:`~pycontainer.kernel.transfer.copy_out`."""
         self._ask("copy_out", (root,), encode("path", source), _absolute(target), limit)
 
-    def _ask(self, name: str, fds: tuple[int, ...], *arguments: Any) -> Any:
-        """Have a function of the table called, with the fds as its first arguments."""
+    def call(self, function: Callable[..., _T], fds: tuple[int, ...], *arguments: Any, **named: Any) -> _T:
+        """Call a function of a module of this package, with the fds as its first arguments."""
+        found: _T = self._ask(function, fds, *arguments, **named)
+        return found
+
+    def _ask(
+        self, name: str | Callable[..., Any], fds: tuple[int, ...], *arguments: Any, **named: Any
+    ) -> Any:
+        """Have a function called, one of the table or found by its module; the fds are its first arguments."""
         import pickle
 
         # Files in memory and no pipes: nobody has to pump them, and neither end waits for the other.
@@ -96,7 +110,7 @@ class Steward:
         ]
         try:
             numbers = tuple(range(_FIRST_FD, _FIRST_FD + len(fds)))
-            write_all(streams[0], pickle.dumps((name, (*numbers, *arguments))))
+            write_all(streams[0], pickle.dumps((name, (*numbers, *arguments), named)))
             os.lseek(streams[0], 0, os.SEEK_SET)
             self._run((*streams, *fds))
             answer = _content(streams[1], ANSWER_LIMIT)
@@ -230,6 +244,12 @@ def _changes(upper: int, lowers: Sequence[str], shift: int, marks: Namespace) ->
     return [(change.kind, change.path) for change in found]
 
 
+def _squash(target: int, layers: Sequence[str], marks: Namespace) -> None:
+    for name in os.listdir(target):
+        remove_tree(target, name)
+    squash(layers, target, marks)
+
+
 def _read(root: int, path: bytes, limit: int) -> bytes:
     return Rooted(root).read_bytes(path, limit=limit)
 
@@ -249,6 +269,7 @@ def _copy_out(root: int, source: bytes, target: bytes, limit: int) -> None:
 _TABLE: dict[str, Callable[..., Any]] = {
     "changes": _changes,
     "remove": remove_tree,
+    "squash": _squash,
     "read": _read,
     "write": _write,
     "copy_in": _copy_in,
@@ -260,9 +281,10 @@ def serve() -> None:
     """Call the function that standard input names, and write to standard output what comes of it."""
     import pickle
 
-    name, arguments = pickle.loads(_content(0, ANSWER_LIMIT))  # noqa: S301  from Steward
+    name, arguments, named = pickle.loads(_content(0, ANSWER_LIMIT))  # noqa: S301  from Steward
+    function = _TABLE[name] if isinstance(name, str) else name
     try:
-        answer = (False, _TABLE[name](*arguments))
+        answer = (False, function(*arguments, **named))
     except PyContainerError as error:
         answer = (True, error)
     write_all(1, pickle.dumps(answer))

@@ -277,9 +277,9 @@ def test_an_unknown_argument_is_an_error():
         pc.run("host:", ["true"], memroy=1)
 
 
-def test_unknown_images_are_refused_with_what_is_accepted():
-    with pytest.raises(pc.PyContainerError, match="host:"):
-        pc.run("nothing-like:this", ["true"])
+def test_unknown_images_are_refused_with_where_they_were_looked_for():
+    with pytest.raises(pc.RegistryError, match="localhost:1"):
+        pc.run("localhost:1/nothing-like:this", ["true"])
 
 
 def test_the_host_process_is_left_alone(tmp_path):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 import pycontainer as pc
+from pycontainer import aio
 
 
 @pytest.fixture
 def stopped():
     """A container that has written something, and has ended."""
-    with pc.Container.create("host:", ["sh", "-c", "echo one > /srv/file; rm -r /opt; mkdir /opt; echo x > /opt/new"]) as made:
+    with pc.Container.create(
+        "host:", ["sh", "-c", "echo one > /srv/file; rm -r /opt; mkdir /opt; echo x > /opt/new"]
+    ) as made:
         made.start()
         assert made.wait(30) == 0
         yield made
@@ -114,6 +118,24 @@ def test_one_that_runs_is_copied_while_it_stands_still():
             (fork,) = snapshot.fork()
             with fork:
                 fork.start()
-                assert text(fork, "cat /srv/file; ls /opt; test /srv/file -ef /srv/same; test -p /srv/fifo") == "one\n"
+                assert (
+                    text(fork, "cat /srv/file; ls /opt; test /srv/file -ef /srv/same; test -p /srv/fifo")
+                    == "one\n"
+                )
                 text(fork, "echo three > /srv/file")
         assert text(made, "cat /srv/file /srv/same") == "two\ntwo\n"
+
+
+def test_from_an_event_loop(tmp_path):
+    async def story() -> list[str]:
+        async with aio.Container.create("host:", ["sh", "-c", "echo one > /srv/file"]) as first:
+            await first.start()
+            assert await first.wait(30) == 0
+            async with await first.snapshot() as snapshot:
+                (second,) = await snapshot.fork()
+                (third,) = await second.fork()
+                async with second, third:
+                    found = await aio.run(snapshot.image, ["cat", "/srv/file"], text=True)
+                    return [found.stdout, second.status, third.status]
+
+    assert asyncio.run(story()) == ["one\n", "created", "created"]

@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 
 from tests.support.tarball import END, header, pax, resum
 
+#: Names that mean something in a layer, and those that only look so.
+MARKS = st.sampled_from(
+    [b".wh.a", b".wh.b", b".wh..wh..opq", b".wh.", b".wh..", b".wh...", b".wh..wh.plnk", b".wh..wh.aufs", b".wh.\xff"]
+)  # fmt: skip
 #: Stands for the absolute path of what lies outside, which a test knows; see ``aimed``.
 OUTSIDE = b"@" * 40
 PARTS = st.sampled_from(
     [b"a", b"b", b"c", b"..", b".", b"", b"outside", b"file", b"n" * 255, b"n" * 256, b"\xff\n\x1b"]
 )
-PATHS = st.lists(PARTS, max_size=5).map(b"/".join)
+PATHS = st.lists(st.one_of(PARTS, PARTS, PARTS, MARKS), max_size=5).map(b"/".join)
 PLACES = st.one_of(
     PATHS,
     PATHS.map(lambda path: b"/" + path),
@@ -161,7 +165,10 @@ def plain(draw: st.DrawFn) -> bytes:
 
 
 #: So few names that entries meet: links lead to others, and others go through links.
-SHORT = st.lists(st.sampled_from([b"a", b"b", b"c", b"."]), min_size=1, max_size=3).map(b"/".join)
+SHORT = st.one_of(
+    st.lists(st.sampled_from([b"a", b"b", b"c", b"."]), min_size=1, max_size=3).map(b"/".join),
+    st.tuples(st.sampled_from([b"a/", b"b/", b""]), MARKS).map(b"".join),
+)
 SANE = [
     (b"SCHILY.xattr.user.a", b"b"), (b"mtime", b"1.5"), (b"path", b"a/b"), (b"linkpath", b"../outside"), (b"uid", b"1000"),
     (b"linkpath", b"/a/b/c"), (b"path", b"/" + b"c/" * 300),

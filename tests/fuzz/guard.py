@@ -148,9 +148,9 @@ class Outside:
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[tuple[Path, Outside]]:
+def scratch(above_it: str | None = None) -> Iterator[tuple[Path, Outside]]:
     """An empty directory ``root`` and, beside it, what must stay as it is; both are gone afterwards."""
-    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=above_it))
     try:
         (place / "root").mkdir()
         outside = Outside(place / "outside")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pycontainer.errors import ImageError, KernelError, NotSupported
 from pycontainer.image.compression import decompressed
+from pycontainer.image.layer import unpack_layer
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import TarStream
 from pycontainer.image.unpack import unpack
@@ -71,21 +72,19 @@ def test_damaged_compressed_data_is_read_or_refused(data: bytes) -> None:
 @given(
     data=st.one_of(archives.LINKED, archives.LINKED, archives.HOSTILE, archives.DAMAGED),
     owners=st.booleans(),
-    devices=st.sampled_from(["skip", "refuse"]),
+    how=st.sampled_from(["skip", "refuse", "layer", "layer"]),
 )
-def test_nothing_is_unpacked_outside(data: bytes, owners: bool, devices: str) -> None:
+def test_nothing_is_unpacked_outside(data: bytes, owners: bool, how: str) -> None:
     with scratch() as (root, outside):
         data = archives.aimed(data, os.fsencode(outside.place))
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with guarded(ImageError, KernelError):
-                unpack(
-                    io.BytesIO(data).read,
-                    fd,
-                    limits=LIMITS,
-                    keep_owners=owners and os.geteuid() == 0,
-                    devices=devices,  # type: ignore[arg-type]
-                )
+                read, keep = io.BytesIO(data).read, owners and os.geteuid() == 0
+                if how == "layer":
+                    unpack_layer(read, fd, limits=LIMITS, keep_owners=keep)
+                else:
+                    unpack(read, fd, limits=LIMITS, keep_owners=keep, devices=how)  # type: ignore[arg-type]
             outside.check()
             assert not holds_secret(root)
             for name in os.listdir(fd):

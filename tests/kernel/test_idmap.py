@@ -147,6 +147,9 @@ def test_a_map_answers_for_users_and_groups_apart() -> None:
     map_ = IdMap((Extent(0, 1000, 1), Extent(1, 5000, 10)), (Extent(0, 100, 1),))
     assert [map_.host_uid(number) for number in (0, 1, 10, 11)] == [1000, 5000, 5009, None]
     assert [map_.host_gid(number) for number in (0, 1)] == [100, None]
+    assert [map_.inside(number, number) for number in (1000, 100, 5009, 5010)] == [
+        (0, None), (None, 0), (10, None), (None, None),
+    ]  # fmt: skip
     assert not map_.is_single
     assert str(map_.uids[1]) == "1 5000 10"
     assert IdMap.single(7, 8, inside=(3, 4)) == IdMap((Extent(3, 7, 1),), (Extent(4, 8, 1),))

@@ -246,6 +246,12 @@ def containers() -> State:
     return state
 
 
+def volumes() -> State:
+    """Return the volumes of the engine under test, and what is half-made among them."""
+    root = os.environ.get("PYCONTAINER_ROOT")
+    return {str(path): "" for path in Path(root, "volumes").glob("*")} if root else {}
+
+
 KINDS: dict[str, Callable[[], State]] = {
     "cwd": cwd,
     "environment": environment,
@@ -260,6 +266,7 @@ KINDS: dict[str, Callable[[], State]] = {
     "cgroups": cgroups,
     "links": links,
     "containers": containers,
+    "volumes": volumes,
 }
 
 

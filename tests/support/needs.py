@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support import registry
+
 
 class Missing(Exception):
     """The host lacks it; the message says what was tried and what came of it."""
@@ -224,11 +226,34 @@ def _prjquota() -> None:
         _attempt("unshare", "--mount", "sh", "-ec", script, "sh", place)
 
 
+def _registry() -> None:
+    """A real registry, installed or to be had from the distribution, and certificates for it."""
+    _attempt("openssl", "version")
+    try:
+        _attempt(registry.program(), "--version")
+    except registry.NoRegistry as error:
+        raise Missing(str(error)) from None
+
+
+def _debootstrap() -> None:
+    """It has no option that does nothing; it wants its directory of suites."""
+    if shutil.which("debootstrap") is None:
+        raise Missing("there is no program debootstrap")
+    if not Path("/usr/share/debootstrap/scripts").is_dir():
+        raise Missing("there is no /usr/share/debootstrap/scripts")
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
 
     return run
+
+
+def _postgres() -> None:
+    """The programs of a PostgreSQL server, where Debian puts them."""
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        raise Missing("there is no /usr/lib/postgresql/*/bin/postgres")
 
 
 PROBES: dict[str, Callable[[], None]] = {
@@ -245,13 +270,20 @@ PROBES: dict[str, Callable[[], None]] = {
     "bridge_network": _bridge_network,
     "kvm": _kvm,
     "prjquota": _prjquota,
+    "postgres": _postgres,
     "psi": _psi,
+    "registry": _registry,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,
     "busctl": _program("busctl", "--version"),
     "dbus_session": _program("dbus-run-session", "--version"),
     "busybox": _program("busybox", "true"),
     "cc": _program("cc", "--version"),
+    "podman": _program("podman", "--version"),
+    "runc": _program("runc", "--version"),
+    "skopeo": _program("skopeo", "--version"),
+    "umoci": _program("umoci", "--version"),
+    "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),
 }
 

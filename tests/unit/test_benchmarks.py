@@ -123,6 +123,21 @@ def test_a_benchmark_replaces_its_entry_of_the_record_alone(
     assert "MISS too slow: 2.00 (at most 1)" in capsys.readouterr().out
 
 
+def test_what_takes_long_is_done_when_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(settings: Settings) -> Outcome:
+        return Outcome(tables=[])
+
+    short, long = (
+        Benchmark(name=name, description="x", measure=measure, long=name == "long")
+        for name in ("short", "long")
+    )
+    monkeypatch.setattr(run, "CATALOG", (short, long))
+    for number, (options, names) in enumerate([([], {"short"}), (["--only", "long"], {"long"})]):
+        record = tmp_path / f"{number}.json"
+        assert run.main(["--output", str(record), *options]) == 0
+        assert set(json.loads(record.read_text())) == names
+
+
 def test_the_picture_is_svg_with_a_bar_for_each() -> None:
     times = [
         {"name": "pycontainer", "min_ms": 1.0, "median_ms": 2.0},

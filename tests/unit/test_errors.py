@@ -59,6 +59,7 @@ SAMPLES = [
     errors.CommandNotFound(errno.ENOENT, "exec nope"),
     errors.CommandNotExecutable(errno.EACCES, "exec /etc/passwd"),
     errors.StateError("container db", "exited", "pause"),
+    errors.VolumeNotFound("data: no such volume"),
     errors.WaitTimeout("port 5432 did not open within 3 s"),
     errors.ImageError("layer 2 is cut short"),
     errors.ImageNotFound("debian:99"),

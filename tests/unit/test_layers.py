@@ -49,6 +49,7 @@ HOMES = {
     "multiprocessing": set[str](),  # forks
     "http": {"pycontainer.image.registry", "pycontainer.api"},
     "urllib.request": {"pycontainer.image.registry"},
+    "urllib3": {"pycontainer.image.registry.transport"},
     "ssl": {"pycontainer.image.registry", "pycontainer.api"},
     "asyncio": {"pycontainer.aio", "pycontainer.api"},
 }
@@ -143,7 +144,18 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.network.networks": {
         "os.register_at_fork": "a forked copy of the host opens records of its own"
     },
-    "pycontainer.engine": {"os.register_at_fork": "the leases of the default engine are the parent's"},
+    "pycontainer.image.relay": {
+        "threading.Thread": "it ends with the call that starts it, which one thread of a forked copy does not go on with"
+    },
+    "pycontainer.image.forks": {
+        "os.register_at_fork": "a forked copy of the host must let go of its parent's locks and database"
+    },
+    "pycontainer.image.catalog": {
+        "threading.Thread": "it deletes what nobody has a name for; what it does not finish the next process does"
+    },
+    "pycontainer.engine.default": {
+        "os.register_at_fork": "the leases of the default engine are the parent's"
+    },
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},
 }
 

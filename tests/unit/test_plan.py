@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pycontainer.container.found import Stack, Tree
 from pycontainer.container.mounts import Bind, Tmpfs
 from pycontainer.container.plan import plan
 from pycontainer.container.security import DEVICES, MASKED, READ_ONLY
@@ -22,6 +23,10 @@ SHAPES = {
         device_names=DEVICES,
         masked=MASKED,
         read_only_paths=READ_ONLY,
+        mounts=(
+            (Tree(source="/volumes/a/tree/data", target="/data"), True),
+            (Stack(layers=("/one", "/two"), target="/image", subpath="part"), True),
+        ),
         send_upper=True,
     ),
     "user": Shape(
@@ -48,6 +53,8 @@ SHAPES = {
             (Bind("/src", "/data", read_only=True), True),
             (Bind("/src/file", "/etc/file"), False),
             (Tmpfs("/scratch", size="1M"), True),
+            (Tree(source="/volumes/b", target="/part", subpath="a/b", read_only=True), False),
+            (Stack(layers=("/one", "/two"), target="/image"), True),
         ),
         read_only=True,
         terminal=True,

@@ -13,7 +13,7 @@ import pytest
 from pycontainer.container import attributes, bounds
 from pycontainer.container.command import Exchange
 from pycontainer.container.container import Container
-from pycontainer.container.mounts import Bind, Tmpfs, parse_mount
+from pycontainer.container.mounts import Bind, Tmpfs, VolumeMount, parse_mount
 from pycontainer.container.options import KNOWN, ContainerOptions, ExchangeOptions, LimitOptions
 from pycontainer.container.security import Security
 from pycontainer.container.spec import DEFAULT_PATH, make_spec, spec_of
@@ -108,7 +108,25 @@ def test_nonsense_sizes(text):
 def test_mounts_as_docker_writes_them():
     assert parse_mount("/a:/b") == Bind("/a", "/b")
     assert parse_mount("/a:/b:ro,rslave") == Bind("/a", "/b", read_only=True, propagation="rslave")
-    for text in ("/a", "/a:", ":/b", "/a:/b:rx", "/a:b", "/a:/b:ro:z", "/a:/../b", "/a:/"):
+    assert parse_mount("/a:/b:Z,ro") == Bind("/a", "/b", read_only=True)
+    assert parse_mount("./a:/b").source == f"{os.getcwd()}/a"
+    assert parse_mount("a.b:/c") == VolumeMount("a.b", "/c")
+    assert parse_mount("data:/c:ro,z,nocopy") == VolumeMount("data", "/c", read_only=True, nocopy=True)
+    assert parse_mount("/c") == VolumeMount(None, "/c")
+    for text in (
+        "a",
+        "data:c",
+        "data:/c:rshared",
+        "_x:/c",
+        "d:/c",
+        "/a:",
+        ":/b",
+        "/a:/b:rx",
+        "/a:b",
+        "/a:/b:ro:z",
+        "/a:/../b",
+        "/a:/",
+    ):
         with pytest.raises(InvalidArgument):
             parse_mount(text)
 

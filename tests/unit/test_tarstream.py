@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
 from pycontainer.image.compression import decompressed
 from pycontainer.image.limits import Limits
+from pycontainer.image.tarheader import parse_records
 from pycontainer.image.tarstream import Entry, TarStream
 from tests.support.tarball import END, entry, header, pax, resum
 
@@ -92,6 +93,13 @@ def test_compressed_data_that_ends_early_or_is_followed_by_other_data_is_refused
     assert read_all(packed + bytes(512))
 
 
+@pytest.mark.parametrize(
+    "name", [b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"]
+)
+def test_a_name_may_look_like_the_mark_of_a_compressor(name):
+    assert one(entry(name, data=b"x")).name == name
+
+
 def test_a_frame_that_zstd_passes_over_may_come_first():
     skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
     assert read_all(skippable + COMPRESSIONS["zstd"](honest(tarfile.PAX_FORMAT)))
@@ -109,7 +117,7 @@ def test_members_of_no_bytes_and_members_in_one_piece_are_read():
 def test_without_a_decoder_for_zstd_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
     monkeypatch.setitem(sys.modules, "compression", None)
-    with pytest.raises(NotSupported, match=r"pycontainer-linux\[zstd\]"):
+    with pytest.raises(NotSupported, match=r"pycontainer-linux\[images\]"):
         read_all(COMPRESSIONS["zstd"](END))
 
 
@@ -119,6 +127,23 @@ def test_truncated_archives_are_refused_wherever_they_end():
         with pytest.raises(ImageError):
             read_all(data[:length])
     assert len(read_all(data + bytes(512))) == 2
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["passed over", "taken"])
+@pytest.mark.parametrize("piece", [1, 100, 512, 1 << 20])
+def test_a_layer_may_end_with_its_last_byte_and_not_before(taken, piece):
+    data = entry(b"a", data=b"x") + entry(b"b", data=b"y" * 600) + header(b"c", size=700) + b"z" * 700
+
+    def names(end):
+        file = io.BytesIO(data[:end])
+        stream = TarStream(lambda count: file.read(min(count, piece)), marked=False)
+        return [(each.name, taken and len(b"".join(stream.content()))) for each in stream.entries()]
+
+    assert [name for name, _ in names(len(data))] == [b"a", b"b", b"c"]
+    for end in (len(data) - 1, len(data) - 700, len(data) - 1000, 1536 + 599, 512, 511):
+        with pytest.raises(ImageError, match="truncated"):
+            names(end)
+    assert names(512 + 1) == names(1024) == [(b"a", taken and 1)]
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x7fELF" * 500, header(b"a")[:-1] + b"x" + END])
@@ -305,3 +330,19 @@ def test_any_bytes_give_entries_or_an_image_error(changes, mended):
             assert b"\0" not in found.name + found.link
     except ImageError:
         pass
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"x", b"6 a=b\nx", b"6 a=b\nlonger than any number", b"6 a=b\n 6 c=d\n", b"0 a=b\n", b"5 a=b\n", b"7 a=b\n", b"6 a=b ",
+        b"6 a=b\n0 a=b\n", b"-6 a=b\n", b"4 =b\n", b"5 ab\n", b"99999999 a=b\n",
+    ],
+)  # fmt: skip
+def test_records_of_an_extended_header_end(data: bytes) -> None:
+    """A second record without a length was the first one over again, for ever."""
+    if data:
+        with pytest.raises(ImageError):
+            parse_records(data)
+    else:
+        assert parse_records(data) == []

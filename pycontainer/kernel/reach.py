@@ -17,6 +17,7 @@ from pycontainer.kernel.changes import Change, overlay_changes
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, PathLike, Rooted
+from pycontainer.kernel.squash import squash
 from pycontainer.kernel.steward import DENIED, Steward, can_read
 from pycontainer.kernel.transfer import copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
@@ -54,6 +55,12 @@ class Reach:
         return self._try(
             lambda: overlay_changes(upper, lowers, upper_base=shift, namespace=marks),
             lambda steward: steward.changes(upper, lowers, shift, marks),
+        )
+
+    def squash(self, layers: Sequence[str], target: int, marks: Namespace) -> None:
+        """Make layers into one."""
+        self._try(
+            lambda: squash(layers, target, marks), lambda steward: steward.squash(target, layers, marks)
         )
 
     def remove(self, dir_fd: int, name: str) -> None:

@@ -1,0 +1,106 @@
+"""Work on a stream in a thread of its own, while the caller's thread makes the stream.
+
+Decompressing and hashing leave the interpreter free, and so do the system calls that make files: with both at
+once an archive is unpacked in the time of the longer one.  What is ahead is bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from pycontainer.image.compression import Read
+
+#: How many pieces may be ahead of the work; each is as large as what ``read`` returns.
+_AHEAD = 8
+_PIECE = 1 << 19
+
+
+def relayed(read: Read, work: Callable[[Read], None]) -> None:
+    """Call ``work`` with a reader of what ``read`` gives, the former in a thread of its own.
+
+    ``read`` is called by the caller's thread alone, to its end or until ``work`` fails; ``work`` has ended when
+    this returns.  An error of either is raised here, that of ``read`` first.
+
+    >>> import io
+    >>> relayed(io.BytesIO(b"text").read, lambda read: print(read(100)))
+    b'text'
+    """
+    relay = _Relay()
+    thread = threading.Thread(target=relay.run, args=(work,), name="unpack", daemon=True)
+    thread.start()
+    try:
+        while (part := read(_PIECE)) and relay.put(part):
+            pass
+        relay.put(b"")
+        thread.join()
+    except BaseException:
+        relay.abandon()
+        raise
+    finally:
+        thread.join()
+    if relay.error is not None:
+        try:
+            raise relay.error
+        finally:
+            relay.error = None  # it knows the frame that knows the relay
+
+
+class _Abandoned(Exception):
+    """Nothing will follow: the work is to end."""
+
+
+class _Relay:
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self._pieces: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._ended = False  # the work
+        self._abandoned = False
+        self._rest = b""
+
+    def put(self, piece: bytes) -> bool:
+        """Hand a piece over, an empty one at the end; ``False`` when nobody wants it any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._pieces) < _AHEAD or self._ended)
+            self._pieces.append(piece)
+            self._changed.notify_all()
+            return not self._ended
+
+    def abandon(self) -> None:
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def read(self, count: int) -> bytes:
+        piece = self._rest or self._take()
+        if not piece:
+            return b""
+        self._rest = piece[count:]
+        return piece[:count]
+
+    def _take(self) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pieces or self._abandoned)
+            if self._abandoned:
+                raise _Abandoned
+            # The empty one stays: the end is the end, however often one reads there.
+            piece = self._pieces[0]
+            if piece:
+                self._pieces.popleft()
+                self._changed.notify_all()
+            return piece
+
+    def run(self, work: Callable[[Read], None]) -> None:
+        try:
+            work(self.read)
+        except _Abandoned:
+            pass
+        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+            self.error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._pieces.clear()
+                self._changed.notify_all()
