@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pycontainer.container import slots
+from pycontainer.container.found import Found
 from pycontainer.container.mounts import Bind
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument, NotSupported
@@ -71,7 +72,7 @@ def joins(spec: Spec, *, in_userns: bool) -> tuple[tuple[int, int], ...]:
     return net + user if spec.network.mode == "container" else user + net
 
 
-def with_names(mounts: tuple[tuple[Mount, bool], ...], folder: str | None) -> tuple[tuple[Mount, bool], ...]:
+def with_names(mounts: tuple[tuple[Found, bool], ...], folder: str | None) -> tuple[tuple[Found, bool], ...]:
     """The mounts with the files by which names are found, where the caller mounts nothing."""
     if folder is None:
         return mounts
