@@ -185,18 +185,15 @@ class Images(Catalog):
         return self.store.verify(partial(self._fetch_again, registry) if repair else None)
 
     def _fetch_again(self, options: RegistryOptions, digest: str) -> None:
+        from pycontainer.image.pull import source_in
+
         blob = self._described(digest)
         for host, repository in sorted(self.store.sources(digest)):
             with self._registry(Reference(registry=host, repository=repository), options) as registry:
                 if blob is None:
                     self.store.add_blob(registry.manifest(repository, digest)[0])
                 else:
-                    store_blob(
-                        self.store,
-                        blob,
-                        lambda blob, offset: registry.blob(repository, blob, offset=offset),  # noqa: B023  called here
-                        Teller(None),
-                    )
+                    store_blob(self.store, blob, source_in(registry, repository), Teller(None))
                 return
         raise ImageError(f"the blob {digest}: no registry is known that has it")
 

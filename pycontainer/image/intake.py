@@ -59,8 +59,7 @@ def take_in_layers(
     stop = threading.Event()
     with ThreadPoolExecutor(_AT_ONCE, "pycontainer-intake") as pool:
         work = [
-            pool.submit(_take_in, store, layer, diff_id, source, tell, stop)
-            for diff_id, layer in todo.items()
+            pool.submit(take_in, store, layer, diff_id, source, tell, stop) for diff_id, layer in todo.items()
         ]
         try:
             done, _ = wait(work, return_when=FIRST_EXCEPTION)
@@ -89,14 +88,15 @@ def store_blob(store: Store, blob: Descriptor, source: Source, tell: Teller) -> 
     tell("done", blob.digest, blob.size, blob.size)
 
 
-def take_in(store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller) -> None:
-    """Have one layer in the store, packed and unpacked."""
-    _take_in(store, layer, diff_id, source, tell, threading.Event())
-
-
-def _take_in(
-    store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event
+def take_in(
+    store: Store,
+    layer: Descriptor,
+    diff_id: str,
+    source: Source,
+    tell: Teller,
+    stop: threading.Event | None = None,
 ) -> None:
+    """Have one layer in the store, packed and unpacked; given up when ``stop`` is set."""
     if store.layer(diff_id) is not None:
         tell("there", layer.digest, layer.size, layer.size)
         return
@@ -105,7 +105,7 @@ def _take_in(
 
 
 def _unpack(
-    store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event
+    store: Store, layer: Descriptor, diff_id: str, source: Source, tell: Teller, stop: threading.Event | None
 ) -> None:
     if has_range():
         store_blob(store, layer, source, tell)

@@ -6,12 +6,11 @@ the name is given last.  What was complete stays when a pull fails, and is not f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pycontainer.errors import ImageError
-from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import parse_document
-from pycontainer.image.intake import store_blob, take_in_layers
+from pycontainer.image.intake import Source, store_blob, take_in_layers
 from pycontainer.image.manifest import Manifest, parse_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Teller
@@ -41,16 +40,18 @@ def pull(
     """
     manifest = _manifest(registry, store, repository, reference, platform)
     config = manifest.config
-
-    def source(blob: Descriptor, offset: int) -> Any:
-        return registry.blob(repository, blob, offset=offset, verify=False)  # the store does
-
+    source = source_in(registry, repository)
     store_blob(store, config, source, tell)
     document = parse_document(store.read_blob(config.digest), f"the configuration of {repository}")
     take_in_layers(store, document.layers(manifest, repository), source, tell)
     blobs = {manifest.digest, config.digest, *(layer.digest for layer in manifest.layers)}
     store.note_image(manifest.digest, blobs, set(document.diff_ids), sources={(registry.host, repository)})
     return manifest.digest
+
+
+def source_in(registry: Registry, repository: str) -> Source:
+    """Where the blobs of a repository come from, for a store, which verifies them."""
+    return lambda blob, offset: registry.blob(repository, blob, offset=offset, verify=False)
 
 
 def _manifest(

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pycontainer.errors import KernelError, NotSupported, PyContainerError
 from pycontainer.kernel import capabilities
-from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.changes import Change, Kind, overlay_changes
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.fd import write_all
@@ -65,43 +65,35 @@ class Steward:
 
     def changes(self, upper: int, lowers: Sequence[str], shift: int, marks: Namespace) -> list[Change]:
         """As :func:`~pycontainer.kernel.changes.overlay_changes`."""
-        found = self._ask("changes", (upper,), tuple(lowers), shift, marks)
+        found = self.call(_changes, (upper,), tuple(lowers), shift, marks)
         return [Change(kind=kind, path=path) for kind, path in found]
 
     def squash(self, target: int, layers: Sequence[str], marks: Namespace) -> None:
         """As :func:`~pycontainer.kernel.squash.squash`, of what is in ``target`` nothing stays."""
-        self._ask("squash", (target,), tuple(layers), marks)
+        self.call(_squash, (target,), tuple(layers), marks)
 
     def remove(self, dir_fd: int, name: str) -> None:
         """As :func:`~pycontainer.kernel.tree.remove_tree`."""
-        self._ask("remove", (dir_fd,), name)
+        self.call(remove_tree, (dir_fd,), name)
 
     def read(self, root: int, path: PathLike, limit: int = READ_LIMIT) -> bytes:
         """As :meth:`~pycontainer.kernel.rooted.Rooted.read_bytes`."""
-        content: bytes = self._ask("read", (root,), encode("path", path), limit)
-        return content
+        return self.call(_read, (root,), encode("path", path), limit)
 
     def write(self, root: int, path: PathLike, data: bytes, mode: int | None) -> None:
         """As :meth:`~pycontainer.kernel.rooted.Rooted.write_bytes`."""
-        self._ask("write", (root,), encode("path", path), bytes(data), mode)
+        self.call(_write, (root,), encode("path", path), bytes(data), mode)
 
     def copy_in(self, root: int, source: PathLike, target: PathLike) -> None:
         """As :func:`~pycontainer.kernel.transfer.copy_in`."""
-        self._ask("copy_in", (root,), _absolute(source), encode("path", target))
+        self.call(_copy_in, (root,), _absolute(source), encode("path", target))
 
     def copy_out(self, root: int, source: PathLike, target: PathLike, limit: int = COPY_LIMIT) -> None:
         """As :func:`~pycontainer.kernel.transfer.copy_out`."""
-        self._ask("copy_out", (root,), encode("path", source), _absolute(target), limit)
+        self.call(_copy_out, (root,), encode("path", source), _absolute(target), limit)
 
     def call(self, function: Callable[..., _T], fds: tuple[int, ...], *arguments: Any, **named: Any) -> _T:
         """Call a function of a module of this package, with the fds as its first arguments."""
-        found: _T = self._ask(function, fds, *arguments, **named)
-        return found
-
-    def _ask(
-        self, name: str | Callable[..., Any], fds: tuple[int, ...], *arguments: Any, **named: Any
-    ) -> Any:
-        """Have a function called, one of the table or found by its module; the fds are its first arguments."""
         import pickle
 
         # Files in memory and no pipes: nobody has to pump them, and neither end waits for the other.
@@ -110,7 +102,7 @@ class Steward:
         ]
         try:
             numbers = tuple(range(_FIRST_FD, _FIRST_FD + len(fds)))
-            write_all(streams[0], pickle.dumps((name, (*numbers, *arguments), named)))
+            write_all(streams[0], pickle.dumps((function, (*numbers, *arguments), named)))
             os.lseek(streams[0], 0, os.SEEK_SET)
             self._run((*streams, *fds))
             answer = _content(streams[1], ANSWER_LIMIT)
@@ -128,7 +120,8 @@ class Steward:
         failed, value = pickle.loads(answer)  # noqa: S301
         if failed:
             raise value
-        return value
+        found: _T = value
+        return found
 
     def _run(self, fds: tuple[int, ...]) -> None:
         """Run the interpreter to its end; the fds are its own from 0 on."""
@@ -239,7 +232,7 @@ def _content(fd: int, limit: int) -> bytes:
 # -- in the process that is started ----------------------------------------------------------------
 
 
-def _changes(upper: int, lowers: Sequence[str], shift: int, marks: Namespace) -> list[tuple[str, str]]:
+def _changes(upper: int, lowers: Sequence[str], shift: int, marks: Namespace) -> list[tuple[Kind, str]]:
     found = overlay_changes(upper, lowers, upper_base=shift, namespace=marks)
     return [(change.kind, change.path) for change in found]
 
@@ -266,23 +259,11 @@ def _copy_out(root: int, source: bytes, target: bytes, limit: int) -> None:
     copy_out(Rooted(root), source, target, limit=limit)
 
 
-_TABLE: dict[str, Callable[..., Any]] = {
-    "changes": _changes,
-    "remove": remove_tree,
-    "squash": _squash,
-    "read": _read,
-    "write": _write,
-    "copy_in": _copy_in,
-    "copy_out": _copy_out,
-}
-
-
 def serve() -> None:
     """Call the function that standard input names, and write to standard output what comes of it."""
     import pickle
 
-    name, arguments, named = pickle.loads(_content(0, ANSWER_LIMIT))  # noqa: S301  from Steward
-    function = _TABLE[name] if isinstance(name, str) else name
+    function, arguments, named = pickle.loads(_content(0, ANSWER_LIMIT))  # noqa: S301  from Steward
     try:
         answer = (False, function(*arguments, **named))
     except PyContainerError as error:

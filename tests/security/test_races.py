@@ -69,7 +69,7 @@ def swapping(probe: Path, one: Path, other: Path) -> Iterator[Callable[[], None]
     finally:
         for each in process:
             said = each.communicate()[0]
-    assert int(said) > 100
+    assert int(said) > 0  # how often; that attempts met both is counted by them
 
 
 def tried(name: str, rounds: int, attempt: Callable[[int], object], *, both: bool = True) -> None:
@@ -114,7 +114,7 @@ def swapped_inside(probe: Path, away: str, **options: object) -> Iterator[pc.Con
             assert swapper.stdout.readline() == "ready\n"
             yield container
             swapper.stdin.close()
-            assert int(swapper.stdout.read()) > 10
+            assert int(swapper.stdout.read()) > 0
 
 
 @ROUNDS
@@ -167,7 +167,7 @@ def test_files_that_are_links_the_next_moment(probe, outside, tmp_path, rounds):
 
             tried("the last name of read, write, put, get", rounds, attempt)
             swapper.stdin.close()
-            assert int(swapper.stdout.read()) > 10
+            assert int(swapper.stdout.read()) > 0
     for path in back.iterdir():
         assert path.is_symlink() or path.read_bytes() in {b"inside\n", b"written"}
 
@@ -281,7 +281,7 @@ def test_the_target_of_a_mount_in_a_directory_that_others_write_to(probe, outsid
 
             tried("mount target in a shared directory", rounds, attempt)
             swapper.stdin.close()
-            assert int(swapper.stdout.read()) > 10
+            assert int(swapper.stdout.read()) > 0
     assert os.listdir(source) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -252,6 +253,7 @@ class TestHolds:
                             failures.append(path)
                 except ImageNotFound:
                     pass
+                time.sleep(0.001)  # else one of them always has it
 
         manifest = stores.put(store, "an image")
         threads = [threading.Thread(target=hold) for _ in range(2)]

@@ -71,31 +71,30 @@ class Place:
         """Have version 2 controllers for what is made in here; those that cannot be had, with the reason."""
         if not controllers:
             return {}
-        if self.tree is None:
+        tree = self.tree  # looked at once: another thread may close it meanwhile
+        if tree is None:
             fix = "mount it, or boot without cgroup_disable="
             return {
                 name: NotSupported(f"the controller {name} is mounted nowhere", fix) for name in controllers
             }
         try:
-            enabled = self.tree.read("cgroup.subtree_control").decode().split()
+            enabled = tree.read("cgroup.subtree_control").decode().split()
             lacking = [name for name in controllers if name not in enabled]
             if not lacking:
                 return {}
-            there = self.tree.read("cgroup.controllers").decode().split()
+            there = tree.read("cgroup.controllers").decode().split()
             above = [name for name in lacking if name not in there]
             if above:
                 self._enable_above(above)
-                there = self.tree.read("cgroup.controllers").decode().split()
+                there = tree.read("cgroup.controllers").decode().split()
         except OSError as error:
-            raise KernelError(
-                error.errno or 0, f"enable controllers in the cgroup {self.tree.path}"
-            ) from None
+            raise KernelError(error.errno or 0, f"enable controllers in the cgroup {tree.path}") from None
         absent = [name for name in lacking if name not in there]
         refused: dict[str, int] = {}
         if len(absent) < len(lacking):
-            refused = self._enable_here(self.tree, [name for name in lacking if name in there])
-        reasons = {name: self._absence(self.tree, name) for name in absent}
-        reasons.update((name, self._refusal(self.tree, name, number)) for name, number in refused.items())
+            refused = self._enable_here(tree, [name for name in lacking if name in there])
+        reasons = {name: self._absence(tree, name) for name in absent}
+        reasons.update((name, self._refusal(tree, name, number)) for name, number in refused.items())
         return reasons
 
     def _enable_above(self, controllers: Collection[str]) -> None:

@@ -187,7 +187,11 @@ static void by_write(int pid)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     readlink(path, target, sizeof target - 1);
     int again = open(path, O_WRONLY | O_CLOEXEC);
-    say("write %s %s", again < 0 ? strerrorname_np(errno) : "reached", target);
+    int error = errno;
+    /* Its owner may open a file in memory that nobody executes at this moment; the seal is what nobody gets past. */
+    int seals = again < 0 ? -1 : fcntl(again, F_GET_SEALS);
+    const char *open_for_writing = seals >= 0 && (seals & F_SEAL_WRITE) != 0 ? "sealed" : "reached";
+    say("write %s %s", again < 0 ? strerrorname_np(error) : open_for_writing, target);
     close(again);
     close(fd);
 }
@@ -320,7 +324,9 @@ int probe_join(int argc, char **argv)
         }
         say("seen");
         int was_early = 0;
-        for (int more = 1; more >= 0 && (kill(pid, 0) == 0 || errno != ESRCH);) {
+        /* What was killed while it was traced is there until its tracer has taken its status. */
+        for (int more = 1; more >= 0 && !finished() && (kill(pid, 0) == 0 || errno != ESRCH);
+             waitpid(pid, NULL, __WALL | WNOHANG)) {
             more -= is_ours(pid);
             if (more == 1) {
                 say("early");
