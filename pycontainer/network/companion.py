@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,20 +17,24 @@ from contextlib import suppress
 from typing import Any
 
 from pycontainer.errors import NotSupported
+from pycontainer.kernel import capabilities
 from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import wait_usage
-from pycontainer.kernel.spawn import Spawn
+from pycontainer.kernel.spawn import Capabilities, Spawn
 
 #: Its end of the socket, and how large a packet is at most.
 CONTROL = 3
 LIMIT = 65535
+#: How long it is waited for, in seconds.
+_PATIENCE = 5.0
 # -I -S: nothing but the given path decides what is imported.
 _PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from {} import serve; serve(path)"
 
 
 class Companion:
-    """The program that ``module`` is, told ``argument``; in the namespaces that it ``joins``, as root of the first.
+    """The program that ``module`` is, told ``argument``; with the rights of this process, or in the namespaces that it
+    ``joins``, the first of which is a user namespace, without any.
 
     Not thread-safe; the constructor touches nothing, :meth:`end` ends it.
     """
@@ -72,6 +77,7 @@ class Companion:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         path = (each for each in sys.path if each)
         words = (sys.executable, "-I", "-S", "-c", _PROGRAM.format(self._module), *path, self._argument)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
             _, pidfd = spawn_leashed(
                 Spawn(
@@ -82,12 +88,28 @@ class Companion:
                     stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
                     joins=tuple((2 + place, kind) for place, (_, kind) in enumerate(self._joins)),
                     ns_root=bool(self._joins),
+                    capabilities=Capabilities(bounding=0, permitted=0, last=capabilities.last())
+                    if self._joins
+                    else None,
+                    rlimits=((resource.RLIMIT_NOFILE, most, most),),
+                    no_new_privs=True,
                     workdir=b"/",
                 )
             )
         finally:
             os.close(null)
         return pidfd
+
+    def ask(self, told: dict[str, Any]) -> None:
+        """Send it something, and wait until it says that it is done with it; one that says nothing is ended."""
+        if self.tell(told) and self._socket is not None:
+            self._socket.settimeout(_PATIENCE)
+            try:
+                self._socket.recv(1)
+            except (ConnectionResetError, TimeoutError):
+                self.end()
+            else:
+                self._socket.settimeout(None)
 
     def end(self) -> None:
         """End it. Idempotent."""

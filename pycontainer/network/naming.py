@@ -17,6 +17,7 @@ from pycontainer.network import nft
 from pycontainer.network.companion import Companion
 from pycontainer.network.firewall import DSTNAT, destination, is_version
 from pycontainer.network.netlink import NETFILTER, Netlink
+from pycontainer.network.site import Site
 
 _PORT = (53).to_bytes(2, "big")
 
@@ -59,8 +60,9 @@ class Asker:
 class Naming:
     """The resolver of this process. Thread-safe; the constructor touches nothing, :meth:`close` ends it."""
 
-    def __init__(self, path: str) -> None:
-        self._program = Companion("pycontainer.network.resolver", path)
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._program = Companion("pycontainer.network.resolver", site.ledger.path)
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Asker, NetworkNamespace]] = {}
         self._logs: dict[str, int] = {}
@@ -106,9 +108,12 @@ class Naming:
     def _tell(self, asker: Asker, netns: NetworkNamespace) -> bool:
         if netns.udp is None or netns.tcp is None:
             return True
+        fds = (netns.udp.fileno(), netns.tcp.fileno())
         log = self._logs.get(asker.id)
-        fds = (netns.udp.fileno(), netns.tcp.fileno(), *(() if log is None else (log,)))
-        return self._program.tell(attrs.asdict(asker), fds)
+        if log is None:
+            return self._program.tell(attrs.asdict(asker), fds)
+        with self._site.socket(NETFILTER) as rules:
+            return self._program.tell(attrs.asdict(asker), (*fds, log, rules.fileno()))
 
     def _restart(self) -> None:
         """Start the program, with all that is known: somebody may have killed the one before."""

@@ -43,7 +43,7 @@ class Client:
         self.networks: list[str] = []
         self.servers: list[str] = []
         egress = told.get("egress")
-        self.permit = None if egress is None else Permit(egress, fds[2])  # type: ignore[arg-type]
+        self.permit = None if egress is None else Permit(egress, fds[2], fds[3])  # type: ignore[arg-type]
         self.update(told)
 
     def update(self, told: dict[str, object]) -> None:
@@ -98,7 +98,7 @@ class Resolver:
     # -- what the host's process says -------------------------------------------------------
 
     def _told(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, LIMIT, 3)
+        data, fds, _, _ = socket.recv_fds(self.control, LIMIT, 4)
         if not data:
             sys.exit(0)
         told = json.loads(data)

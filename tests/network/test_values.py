@@ -18,6 +18,7 @@ from pycontainer.network.naming import Asker, Naming
 from pycontainer.network.networks import check_name
 from pycontainer.network.parse import parse
 from pycontainer.network.ports import Port, parse_ports
+from pycontainer.network.site import Site
 
 
 def test_ports() -> None:
@@ -210,4 +211,4 @@ def test_what_is_no_answer(record: bytes) -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns", None)
     with pytest.raises(NotSupported, match=r"pip install 'pycontainer-linux\[network\]'"):
-        Naming("/nonexistent").add(Asker(id="x", networks=(), servers=()), None)  # type: ignore[arg-type]
+        Naming(Site("/nonexistent")).add(Asker(id="x", networks=(), servers=()), None)  # type: ignore[arg-type]
