@@ -20,7 +20,7 @@ from pycontainer.kernel.spawn import Spawn
 from pycontainer.network import address, link
 from pycontainer.network.netlink import ROUTE, Netlink
 
-_TAP = "outside"
+_TAP, _TUN = "outside", "/dev/net/tun"
 #: In 192.0.0.0/24, which is nobody's (RFC 6890), so that no network of a user's can be hidden behind it.
 _CIDR, _OWN, _GATEWAY = "192.0.0.0/24", "192.0.0.100", "192.0.0.2"
 _OWN6, _GATEWAY6 = "fd70:7963:6f6e:7461::100", "fd70:7963:6f6e:7461::2"
@@ -61,7 +61,12 @@ _PROGRAMS = {"pasta": pasta, "slirp4netns": slirp4netns}
 
 
 def find() -> tuple[str, str]:
-    """Name and path of the program. Raises :class:`NotSupported` when neither is installed."""
+    """Name and path of the program. Raises :class:`NotSupported` when neither is installed, or can do its work."""
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        raise NotSupported(
+            f"containers of an ordinary user reach the outside by {_TUN}, which this user may not open",
+            f"modprobe tun; chmod 666 {_TUN}; or make the network with internal=True",
+        )
     folders = [*os.environ.get("PATH", "").split(":"), *_FOLDERS]
     for name in _PROGRAMS:
         for folder in folders:
