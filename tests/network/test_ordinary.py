@@ -293,3 +293,23 @@ def test_killed_in_the_middle(ordinary: Surroundings, seed: int) -> None:
         assert time.monotonic() < deadline, (ours(), network.inspect()["containers"])
         time.sleep(0.05)
     network.remove()
+
+
+def test_a_container_on_the_network_of_another(inside: pc.Network) -> None:
+    with started(serve(80, address="127.0.0.1"), network="inside", name="web") as web:
+        assert (
+            pc.run("host:", ask("127.0.0.1", 80), network="container:web", text=True).stdout == "127.0.0.1\n"
+        )
+        with pc.Container.create("host:", ["sleep", "100"], network=f"container:{web.id}") as beside:
+            beside.start()
+            assert asked(beside, "127.0.0.1", 80) == "127.0.0.1"
+            web.remove(force=True)
+            assert len(inside.inspect()["containers"]) == 1
+            with started(serve(80), network="inside") as another:
+                mine = beside.exec(["readlink", "/proc/self/ns/user"], text=True).check().stdout
+                its = another.exec(["readlink", "/proc/self/ns/user"], text=True).check().stdout
+                assert mine != its
+    with started(serve(80, address="127.0.0.1"), name="alone") as alone:
+        assert pc.run("host:", ask("127.0.0.1", 80), network=f"container:{alone.id}").stdout == b"127.0.0.1\n"
+    with pytest.raises(pc.InvalidArgument, match="no container of this name"):
+        pc.run("host:", ["true"], network="container:web")
