@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,3 +314,65 @@ def test_a_container_on_the_network_of_another(inside: pc.Network) -> None:
         assert pc.run("host:", ask("127.0.0.1", 80), network=f"container:{alone.id}").stdout == b"127.0.0.1\n"
     with pytest.raises(pc.InvalidArgument, match="no container of this name"):
         pc.run("host:", ["true"], network="container:web")
+
+
+def other_process(script: str) -> str:
+    """What a script prints that runs as another process of this user."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import pycontainer as pc\n{script}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+LOOK_UP = ["python3", "-c", "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"]
+
+
+def test_names_of_another_process_are_not_told(inside: pc.Network) -> None:
+    """Their containers are not reached: its networks are in another namespace."""
+    with started(serve(80), network="inside", name="web"):
+        run = (
+            f"print(pc.run('host:', {LOOK_UP!r} + ['NAME'], network='inside', aliases=['own'], text=True).stdout)"
+        )
+        assert other_process(run.replace("NAME", "web")) == ""
+        assert other_process(run.replace("NAME", "own")) == "10.9.0.4"
+        assert len(inside.inspect()["containers"]) == 1
+
+
+def test_a_subnet_that_another_process_gave_to_another_network(inside: pc.Network) -> None:
+    with started(serve(80), network="inside", ports={80: None}) as web:
+        assert asked_here("127.0.0.1", web.host_port(80)) == "10.9.0.1"
+    other_process(
+        "pc.Network.get('inside').remove(); pc.Network.create('next', subnet='10.9.0.0/24', internal=True)"
+    )
+    with started(serve(80), network="next", ports={80: None}) as web:
+        assert asked_here("127.0.0.1", web.host_port(80)) == "10.9.0.1"
+
+
+@pytest.mark.needs("pasta", "tun")
+def test_many_containers_at_once_and_a_way_out_that_was_killed(ordinary: Surroundings) -> None:
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                done = pc.run("host:", ask(WORLD, 80), network="lab", ports={80: None}, text=True).check()
+                assert done.stdout.strip() == HOST
+        except BaseException as error:  # noqa: BLE001  told below
+            failed.append(error)
+
+    for _ in range(2):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert not failed, failed
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if b"pasta" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
