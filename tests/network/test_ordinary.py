@@ -334,9 +334,7 @@ LOOK_UP = ["python3", "-c", "import socket, sys; print(socket.gethostbyname(sys.
 def test_names_of_another_process_are_not_told(inside: pc.Network) -> None:
     """Their containers are not reached: its networks are in another namespace."""
     with started(serve(80), network="inside", name="web"):
-        run = (
-            f"print(pc.run('host:', {LOOK_UP!r} + ['NAME'], network='inside', aliases=['own'], text=True).stdout)"
-        )
+        run = f"print(pc.run('host:', {LOOK_UP!r} + ['NAME'], network='inside', aliases=['own'], text=True).stdout)"
         assert other_process(run.replace("NAME", "web")) == ""
         assert other_process(run.replace("NAME", "own")) == "10.9.0.4"
         assert len(inside.inspect()["containers"]) == 1
@@ -376,3 +374,4 @@ def test_many_containers_at_once_and_a_way_out_that_was_killed(ordinary: Surroun
         for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
             if b"pasta" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
+                os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
