@@ -11,9 +11,6 @@ from urllib.parse import quote
 from pycontainer.network import dns
 from pycontainer.network.address import Address
 
-#: Name, all names, addresses, name of the network.
-_Row = tuple[str, str, "str | None", "str | None", str]
-
 
 class Directory:
     """Reads the record anew for each question: what was said once may be wrong by now."""
@@ -22,41 +19,37 @@ class Directory:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def answer(self, question: dns.Question, networks: Sequence[str], among: str) -> bytes | None:
-        """The answer for one who is on these networks, of containers ``among`` a host process's where that is said.
-
-        ``None``: others may know.
-        """
+    def answer(self, question: dns.Question, networks: Sequence[str]) -> bytes | None:
+        """The answer for one who is on these networks; ``None``: others may know."""
         about = dns.reversed_address(question.name)
-        rows = self._rows(networks, among)
         if about is not None:
-            return self._name_of(question, about, rows)
-        found = self._addresses(question.name, rows)
+            return self._name_of(question, about, networks)
+        found = self._addresses(question.name, networks)
         if not found:
             return None
         random.shuffle(found)
         return question.addresses(found)
 
-    def _rows(self, networks: Sequence[str], among: str) -> list[_Row]:
+    def _rows(self, networks: Sequence[str]) -> list[tuple[str, str, str | None, str | None, str]]:
         if self._connection is None:
             self._connection = sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, timeout=5)
         marks = ",".join("?" * len(networks))
         return self._connection.execute(
             "SELECT e.name, e.names, e.address4, e.address6, n.name FROM endpoints e JOIN networks n ON n.id = e.network"
-            f" WHERE e.network IN ({marks}) AND ? IN ('', e.owner)",
-            [*networks, among],
+            f" WHERE e.network IN ({marks})",
+            list(networks),
         ).fetchall()
 
-    def _addresses(self, name: str, rows: Sequence[_Row]) -> list[str]:
+    def _addresses(self, name: str, networks: Sequence[str]) -> list[str]:
         found: list[str] = []
-        for _, names, address4, address6, network in rows:
+        for _, names, address4, address6, network in self._rows(networks):
             known = [each.lower() for each in json.loads(names)]
             if name in known or name in {f"{each}.{network.lower()}" for each in known}:
                 found += [each for each in (address4, address6) if each]
         return list(dict.fromkeys(found))
 
-    def _name_of(self, question: dns.Question, about: Address, rows: Sequence[_Row]) -> bytes | None:
-        for name, _, address4, address6, network in rows:
+    def _name_of(self, question: dns.Question, about: Address, networks: Sequence[str]) -> bytes | None:
+        for name, _, address4, address6, network in self._rows(networks):
             if str(about) in (address4, address6):
                 return question.pointer(f"{name}.{network}")
         if about.is_private:

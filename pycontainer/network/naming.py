@@ -49,16 +49,11 @@ def redirect(netns: NetworkNamespace) -> None:
 
 @attrs.frozen(kw_only=True)
 class Asker:
-    """A container as the resolver knows it.
-
-    ``servers`` are asked for names outside, and none: nothing is forwarded.  ``among`` is the host process whose
-    containers alone it reaches, if it does not reach all.
-    """
+    """A container as the resolver knows it; ``servers`` are asked for names outside, and none: nothing is forwarded."""
 
     id: str
     networks: tuple[str, ...]
     servers: tuple[str, ...]
-    among: str = ""
     egress: dict[str, Any] | None = None
 
 

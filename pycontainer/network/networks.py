@@ -120,7 +120,9 @@ class Networks:
                 names = ", ".join(sorted(name for (name,) in rows))
                 raise StateError(f"network {network.name}", f"in use by {names}", "remove")
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
-        bridge.remove(self.site, network)
+        with self.site.visit() as is_there:
+            if is_there:
+                bridge.remove(self.site, network)
 
     def prune(self) -> Sequence[str]:
         """Remove every network that no container is on; their names."""
@@ -139,11 +141,12 @@ class Networks:
         for owner in owners:
             if not self.ledger.is_alive(owner):
                 rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
-                for number, name in rows:
-                    if self.site.is_there:
-                        remove_link(self.site, name)
-                        gate.close_gate(self.site, name)
-                    self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+                with self.site.visit() as is_there:
+                    for number, name in rows:
+                        if is_there:
+                            remove_link(self.site, name)
+                            gate.close_gate(self.site, name)
+                        self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 
     def close(self) -> None:
         """Close the record; it is opened again when needed."""

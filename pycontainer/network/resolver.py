@@ -41,7 +41,6 @@ class Client:
         self.udp.setblocking(False)
         self.tcp.setblocking(False)
         self.networks: list[str] = []
-        self.among = str(told["among"])
         self.servers: list[str] = []
         egress = told.get("egress")
         self.permit = None if egress is None else Permit(egress, fds[2], fds[3])  # type: ignore[arg-type]
@@ -144,7 +143,7 @@ class Resolver:
         if not question.is_query:
             reply(question.answer(dns.NOT_IMPLEMENTED))
             return
-        answer = self.directory.answer(question, client.networks, client.among)
+        answer = self.directory.answer(question, client.networks)
         if answer is not None:
             reply(answer if tcp or len(answer) <= dns.PLAIN_LIMIT else question.truncated())
             return

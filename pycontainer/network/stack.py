@@ -93,7 +93,6 @@ class Stack:
             id=self._who.id,
             networks=tuple(each.id for each in networks if not each.is_default and each.driver != EGRESS),
             servers=() if closed else tuple(servers),
-            among=self._stacks.owner if self._site.is_apart else "",
             egress=self._egress(),
         )
 

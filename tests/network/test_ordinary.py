@@ -328,26 +328,56 @@ def other_process(script: str) -> str:
     return done.stdout.strip()
 
 
-LOOK_UP = ["python3", "-c", "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"]
+SERVER = """
+import sys
+import pycontainer as pc
+from tests.network.lab import serve, started
+with started(serve(80, address="::"), network=sys.argv[1], name="theirs"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_names_of_another_process_are_not_told(inside: pc.Network) -> None:
-    """Their containers are not reached: its networks are in another namespace."""
-    with started(serve(80), network="inside", name="web"):
-        run = f"print(pc.run('host:', {LOOK_UP!r} + ['NAME'], network='inside', aliases=['own'], text=True).stdout)"
-        assert other_process(run.replace("NAME", "web")) == ""
-        assert other_process(run.replace("NAME", "own")) == "10.9.0.4"
-        assert len(inside.inspect()["containers"]) == 1
-
-
-def test_a_subnet_that_another_process_gave_to_another_network(inside: pc.Network) -> None:
-    with started(serve(80), network="inside", ports={80: None}) as web:
-        assert asked_here("127.0.0.1", web.host_port(80)) == "10.9.0.1"
-    other_process(
-        "pc.Network.get('inside').remove(); pc.Network.create('next', subnet='10.9.0.0/24', internal=True)"
-    )
+def test_containers_of_another_process_are_reached(inside: pc.Network) -> None:
+    with started(serve(80, address="::"), network="inside", name="web") as web:
+        run = f"print(pc.run('host:', {ask('web', 80)!r}, network='inside', text=True).stdout)"
+        assert other_process(run) == "fd00:9::3"
+        with subprocess.Popen(
+            [sys.executable, "-c", SERVER, "inside"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"ready\n"
+            assert asked(web, "theirs", 80) == "fd00:9::2"
+            other.kill()
+        assert asked(web, "fd00:9::2", 80) == "fd00:9::2"
+    other_process("pc.Network.get('inside').remove()")
+    pc.Network.create("next", subnet="10.9.0.0/24", internal=True)
     with started(serve(80), network="next", ports={80: None}) as web:
         assert asked_here("127.0.0.1", web.host_port(80)) == "10.9.0.1"
+
+
+@pytest.mark.needs("pasta", "tun")
+@pytest.mark.parametrize("first", [True, False])
+def test_the_outside_does_not_end_with_another_process(ordinary: Surroundings, first: bool) -> None:
+    """Be it that one which made the namespace, or that which came to it."""
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    if not first:
+        pc.run("host:", ["true"], network="lab").check()
+    other = subprocess.Popen(
+        [sys.executable, "-c", SERVER, "lab"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"ready\n"
+    with started(serve(80), network="lab", ports={80: None}) as web:
+        assert asked(web, "theirs", 80).removeprefix("::ffff:") in web.addresses["lab"]
+        assert asked(web, WORLD, 80) == HOST
+        other.kill()
+        other.communicate()
+        deadline = time.monotonic() + 10
+        while asked(web, WORLD, 80, seconds=1) != HOST:
+            assert time.monotonic() < deadline
+        assert asked_here("127.0.0.1", web.host_port(80)) == str(pc.Network.get("lab").gateways[0])
 
 
 @pytest.mark.needs("pasta", "tun")
@@ -375,3 +405,29 @@ def test_many_containers_at_once_and_a_way_out_that_was_killed(ordinary: Surroun
             if b"pasta" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
                 os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.needs("pasta", "tun")
+def test_one_goes_on_while_others_come_and_are_killed(ordinary: Surroundings) -> None:
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    others: list[subprocess.Popen[bytes]] = []
+    for number in range(16):
+        script = CYCLE.replace('pc.Network.create("lab", internal=len(sys.argv) < 2)', "")
+        others.append(subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE))
+        done = pc.run("host:", ["true"], network="lab", ports={80: None})
+        assert done.exit_code == 0
+        time.sleep(number % 4 * 0.05)
+        if number % 2:
+            for each in others:
+                each.kill()
+                each.communicate()
+            others.clear()
+        if number % 5 == 4:
+            pc.default_engine().close()
+    deadline = time.monotonic() + 20
+    while pc.Network.get("lab").inspect()["containers"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    done = pc.run("host:", ask(WORLD, 80), network="lab", text=True)
+    assert done.stdout.strip() == HOST
