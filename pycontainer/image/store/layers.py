@@ -28,6 +28,7 @@ from pycontainer.image.store.trash import Batch
 from pycontainer.image.store.weight import weight
 from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.native import syncfs
 from pycontainer.kernel.reach import Reach
