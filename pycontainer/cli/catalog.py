@@ -41,6 +41,13 @@ COMMANDS = {
     "version": Entry("version", "VERSION", "Show the version information"),
     "image inspect": Entry("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images"),
     "image prune": Entry("images", "PRUNE", "Remove unused images"),
+    "network create": Entry("networks", "CREATE", "Create a network"),
+    "network inspect": Entry(
+        "inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"
+    ),
+    "network ls": Entry("networks", "LIST", "List networks"),
+    "network prune": Entry("networks", "PRUNE", "Remove all unused networks"),
+    "network rm": Entry("networks", "REMOVE", "Remove one or more networks"),
     "system df": Entry("system", "USAGE", "Show disk usage"),
     "system prune": Entry("system", "PRUNE", "Remove unused data"),
     "volume create": Entry("volumes", "CREATE", "Create a volume"),
@@ -66,6 +73,8 @@ ALIASES = {
     "image rm": "rmi",
     "image save": "save",
     "image tag": "tag",
+    "network list": "network ls",
+    "network remove": "network rm",
     "system info": "info",
     "volume list": "volume ls",
     "volume remove": "volume rm",
@@ -74,6 +83,7 @@ ALIASES = {
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
+    "network": "Manage networks",
     "system": "Manage the engine",
     "volume": "Manage volumes",
 }

@@ -131,6 +131,8 @@ def _things(kind: str, root: str | None) -> Iterator[str]:
         if os.path.isdir(engine.root):
             if kind == "image":
                 yield from (image.name for image in engine.images.list())
+            elif kind == "network":
+                yield from (network.name for network in engine.networks.list())
             elif kind == "volume":
                 yield from (volume.name for volume in engine.volumes.list())
     engine.close()

@@ -9,6 +9,7 @@ from pycontainer.errors import ImageError
 if TYPE_CHECKING:
     from pycontainer.image.image import Image
     from pycontainer.image.images import Images
+    from pycontainer.network.network import Network
     from pycontainer.volume import Volume
 
 
@@ -43,6 +44,34 @@ def of_image(images: Images, image: Image) -> dict[str, Any]:
             "digest": image.digest,
             "size": len(stored.manifest.raw),
         },
+    }
+
+
+def of_network(network: Network) -> dict[str, Any]:
+    """As ``docker network inspect``."""
+    from pycontainer.cli.text import rfc3339
+
+    told = network.inspect()
+    ranges = zip(told["subnets"], told["gateways"], strict=True)
+    return {
+        "Name": told["name"],
+        "Id": told["id"],
+        "Created": rfc3339(told["created"]),
+        "Scope": "local",
+        "Driver": told["driver"],
+        "EnableIPv6": len(told["subnets"]) > 1,
+        "IPAM": {"Config": [{"Subnet": subnet, "Gateway": gateway} for subnet, gateway in ranges]},
+        "Internal": told["internal"],
+        "Containers": {
+            each["id"]: {
+                "Name": each["name"],
+                "IPv4Address": each["ipv4"] or "",
+                "IPv6Address": each["ipv6"] or "",
+            }
+            for each in told["containers"]
+        },
+        "Options": {"link": told["link"], **told["options"]},
+        "Labels": told["labels"],
     }
 
 

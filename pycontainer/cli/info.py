@@ -39,6 +39,7 @@ def _told(call: Call) -> dict[str, Any]:
     images = engine.images.list() if there else []
     return {
         "Images": len({image.digest for image in images}),
+        "Networks": len(engine.networks.list()) if there else 0,
         "Volumes": len(engine.volumes.list()) if there else 0,
         "DockerRootDir": engine.root,
         "Driver": "overlay",
@@ -60,6 +61,7 @@ def _told(call: Call) -> dict[str, Any]:
 def _lines(told: dict[str, Any]) -> list[str]:
     names = {
         "Images": told["Images"],
+        "Networks": told["Networks"],
         "Volumes": told["Volumes"],
         "Version": told["ServerVersion"],
         "Root Dir": told["DockerRootDir"],

@@ -12,17 +12,30 @@ from pycontainer.cli.command import Call, Command
 from pycontainer.cli.failure import tell
 from pycontainer.cli.listing import write
 from pycontainer.cli.parser import Parser
-from pycontainer.errors import ImageNotFound, InvalidArgument, PyContainerError, VolumeNotFound
+from pycontainer.errors import ImageNotFound, InvalidArgument, VolumeNotFound
 
 if TYPE_CHECKING:
     from pycontainer.engine import Engine
 
-#: Finds something by its name, and tells of it as Docker does; :class:`LookupError` where there is none.
+#: Finds something by its name, and tells of it as Docker does.
 _Finder = Callable[["Engine", str], "dict[str, Any]"]
+
+
+class NotThereError(Exception):
+    """There is nothing of that name."""
 
 
 def _image(engine: Engine, name: str) -> dict[str, Any]:
     return documents.of_image(engine.images, engine.images.get(name))
+
+
+def _network(engine: Engine, name: str) -> dict[str, Any]:
+    from pycontainer.cli.networks import find
+
+    network = find(engine, name)
+    if network is None:
+        raise NotThereError(name)
+    return documents.of_network(network)
 
 
 def _volume(engine: Engine, name: str) -> dict[str, Any]:
@@ -30,7 +43,7 @@ def _volume(engine: Engine, name: str) -> dict[str, Any]:
 
 
 #: In the order in which a name is looked for.
-KINDS: dict[str, _Finder] = {"image": _image, "volume": _volume}
+KINDS: dict[str, _Finder] = {"image": _image, "network": _network, "volume": _volume}
 
 
 def _options(parser: Parser) -> None:
@@ -47,13 +60,13 @@ def _found(engine: Engine, name: str, kinds: list[str]) -> dict[str, Any]:
     for kind in kinds:
         try:
             return KINDS[kind](engine, name)
-        except (ImageNotFound, VolumeNotFound):
+        except (ImageNotFound, VolumeNotFound, NotThereError):
             continue
         except InvalidArgument:
             if len(kinds) == 1:
                 raise  # a name of another kind need not be one of this
     what = kinds[0] if len(kinds) == 1 else "object"
-    raise LookupError(f"no such {what}: {name}")
+    raise NotThereError(f"no such {what}: {name}")
 
 
 def _inspected(call: Call, kinds: list[str]) -> int:
@@ -61,16 +74,10 @@ def _inspected(call: Call, kinds: list[str]) -> int:
     for name in call.words:
         try:
             found.append(_found(call.engine, name, kinds))
-        except LookupError as error:
-            failure: BaseException | str = (
-                error if isinstance(error, PyContainerError) else str(error.args[0])
-            )
-            _show(found, call.given.format) if found and call.given.format else None
+        except NotThereError as error:
             sys.stdout.flush()
-            tell(failure)
+            tell(str(error))
             status = 1
-            if call.given.format:
-                found = []
     if found or not call.given.format:
         _show(found, call.given.format)
     return status
@@ -110,4 +117,5 @@ INSPECT = Command(
     "[OPTIONS] NAME|ID [NAME|ID...]", _of_any, _options_any, least=1, most=None, completes=("image",)
 )
 INSPECT_IMAGE = _of("image", "[OPTIONS] IMAGE [IMAGE...]")
+INSPECT_NETWORK = _of("network", "[OPTIONS] NETWORK [NETWORK...]")
 INSPECT_VOLUME = _of("volume", "[OPTIONS] VOLUME [VOLUME...]")

@@ -109,11 +109,6 @@ def entrypoint(text: str) -> list[str]:
     return [text] if text else []
 
 
-def network(text: str) -> str:
-    """A network by its name."""
-    return text
-
-
 def userns(text: str) -> str:
     """The modes of the library."""
     if text not in {"auto", "host", "keep-id"}:

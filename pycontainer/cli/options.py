@@ -56,7 +56,6 @@ OPTIONS = (
     Option("--memory-swap", "bytes", "Memory and swap together: '-1' for unlimited swap", "memory_swap", notation.memory),
     Option("--mount", "mount", "Attach a filesystem mount to the container"),
     Option("--name", "string", "Assign a name to the container", "name"),
-    Option("--network", "network", "Network of the container: 'none' or 'host'", "network", notation.network),
     Option("--oom-score-adj", "int", "Preference of the kernel when memory is short (-1000 to 1000)", "oom_score_adj", notation.whole("oom-score-adj")),
     Option("--pids-limit", "int", "Limit of processes and threads, -1 for unlimited", "pids", notation.pids),
     Option("--privileged", "flag", "Give extended privileges, within the container's user namespace", "privileged"),

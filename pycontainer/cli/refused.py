@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 _DETACHED = "containers end with the command that has started them"
-_NETWORK = "there are 'none' and 'host': --network host"
 _HEALTH = "nothing asks for the health of a container"
 _WINDOWS = "it is for Windows"
 
 #: Command -> option -> why.
 _WHY = {
     "run": {
-        "--add-host": f"{_NETWORK}; or mount a file on /etc/hosts",
         "--annotation": "there is no OCI runtime to hand it to; use --label",
         "--attach": "both outputs are shown; say -i for stdin",
         "-a": "both outputs are shown; say -i for stdin",
@@ -23,27 +21,16 @@ _WHY = {
         "--detach-keys": _DETACHED,
         "--device-cgroup-rule": "say --device for each of them",
         "--disable-content-trust": "an image is told by its digest: name@sha256:...",
-        "--dns": _NETWORK,
-        "--dns-option": _NETWORK,
-        "--dns-search": _NETWORK,
         "--domainname": "say it in --hostname: --hostname box.example",
-        "--expose": _NETWORK,
         "--gpus": "say --device for its devices, and --volume for its driver",
-        "--ip": _NETWORK,
-        "--ip6": _NETWORK,
         "--kernel-memory": "the kernel has it no more since Linux 5.11; --memory counts that memory, too",
-        "--link": "it is Docker's own past",
-        "--link-local-ip": _NETWORK,
+        "--link": "containers on one network find each other by name: --network",
+        "--link-local-ip": "the kernel chooses it",
         "--log-driver": "both outputs are shown; redirect them",
         "--log-opt": "both outputs are shown; redirect them",
-        "--mac-address": _NETWORK,
+        "--mac-address": "the kernel chooses it",
         "--memory-swappiness": "the kernel's version 2 of cgroups has none; see --memory-swap",
-        "--network-alias": _NETWORK,
         "--oom-kill-disable": "the kernel's version 2 of cgroups has none",
-        "--publish": _NETWORK,
-        "-p": _NETWORK,
-        "--publish-all": _NETWORK,
-        "-P": _NETWORK,
         "--restart": _DETACHED,
         "--runtime": "there is one",
         "--stop-timeout": "containers are stopped by signals to this command",
@@ -64,6 +51,16 @@ _WHY = {
     "push": {"--all-tags": "name the tags", "-a": "name the tags"},
     "import": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},
     "images": {"--tree": "an image is there for one platform"},
+    "network create": {
+        "--attachable": "every container may be on it",
+        "--aux-address": "take --ip-range, and give addresses outside of it by --ip",
+        "--config-from": "say it again",
+        "--config-only": "say it again",
+        "--ingress": "there is one host",
+        "--ipam-driver": "there is one",
+        "--ipam-opt": "there is one driver, without options",
+        "--scope": "a network is of an engine's root",
+    },
     "volume create": {"--cluster": "there is one host"},
 }  # fmt: skip
 #: Of every command.

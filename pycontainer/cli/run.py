@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from pycontainer.cli import options
+from pycontainer.cli import netoptions, options
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.obtain import obtain
 from pycontainer.cli.parser import Parser
@@ -15,6 +15,7 @@ from pycontainer.errors import InvalidArgument
 
 def _options(parser: Parser) -> None:
     options.add(parser)
+    netoptions.add(parser)
     parser.value("--cidfile", help="Write the container ID to the file")
     parser.flag("--interactive", "-i", help="Hand on stdin")
     parser.value("--platform", help="Use the image of this platform: os/arch[/variant]")
@@ -32,6 +33,7 @@ def _run(call: Call) -> int:
     if given.tty and given.interactive and not os.isatty(0):
         raise InvalidArgument("tty", True, "stdin is no terminal: leave -t out, or say it without -i")
     image = obtain(call.engine, call.words[0], pull=given.pull, platform=given.platform, quiet=given.quiet)
+    told |= netoptions.arguments(given, image.config.exposed_ports)
     from pycontainer.cli.foreground import attend
 
     with call.engine.containers.create(image, call.words[1:] or None, **told) as container:

@@ -82,11 +82,15 @@ def _prune(call: Call) -> None:
     what = ["all images that no container has" if given.all else "all images without a name"]
     if given.volumes:
         what.append("all volumes without a name that no container uses")
+    what.append("all networks that no container is on")
     warning = "\n".join(["WARNING! This will remove:", *(f"  - {each}" for each in what)])
     if not confirmed(warning, force=given.force):
         return
     if given.volumes:
         print("\n".join(volumes.pruned(call.engine, all_unused=False, filters=[])))
+    removed = call.engine.networks.prune()
+    if removed:
+        print("\n".join(["Deleted Networks:", *removed, ""]))
     print("\n".join(images.pruned(call.engine.images, all_unused=given.all)))
 
 

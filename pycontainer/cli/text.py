@@ -92,6 +92,13 @@ def seconds_of(moment: str | float | None) -> float | None:
     return found.timestamp()
 
 
+def rfc3339(seconds: float) -> str:
+    """A time as JSON has it."""
+    from datetime import datetime, timezone
+
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+
+
 def clock(moment: str | float | None) -> str:
     """A time as Docker's ``CreatedAt``: ``2026-01-01 00:00:00 +0000 UTC``."""
     from datetime import datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -95,10 +96,8 @@ def test_a_wrong_template_is_refused(template: str, why: str) -> None:
 
 @given(st.text(alphabet='{}.$|()"` ifendrageNm-=:,/*x', max_size=40))
 def test_no_template_does_anything_but_text_or_a_refusal(template: str) -> None:
-    try:
+    with suppress(InvalidArgument):
         assert isinstance(Template(template).render(VALUE), str)
-    except InvalidArgument:
-        pass
 
 
 @given(st.text())
@@ -188,5 +187,5 @@ def test_filters_are_told_apart_and_checked() -> None:
         "label": ["a", "b=c"],
         "name": ["x"],
     }
-    with pytest.raises(InvalidArgument, match="one of label=..., name=... is needed"):
+    with pytest.raises(InvalidArgument, match=r"one of label=\.\.\., name=\.\.\. is needed"):
         filters(["nope=1"], ("label", "name"))

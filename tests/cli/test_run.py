@@ -74,7 +74,8 @@ def test_a_limit_is_what_the_kernel_holds(
     """The container cannot see its own cgroup; so the host looks where its first process is."""
     with cli.start("run", "-i", *options, app, "cat") as process:
         try:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(b"up\n")
             process.stdin.flush()
             assert process.stdout.readline() == b"up\n"
@@ -188,7 +189,8 @@ def test_input_that_nobody_reads_is_no_failure(cli: CommandLine, app: str) -> No
 
 def test_who_reads_no_more_ends_the_program_by_its_output(cli: CommandLine, app: str) -> None:
     with cli.start("run", app, "sh", "-c", "while echo line; do :; done; echo told >&2; exit 9") as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == b"line\n"
         process.stdout.close()
         assert process.wait(PATIENCE) == 9

@@ -45,7 +45,8 @@ def test_options_of_a_volume(cli: CommandLine) -> None:
 @pytest.mark.needs("userns", "busybox")
 def test_a_volume_in_use_stays(cli: CommandLine, app: str) -> None:
     with cli.start("run", "-i", "-v", "data:/data", app, "sh", "-c", "echo up; cat") as process:
-        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdin is not None
         assert process.stdout.readline() == b"up\n"
         done = cli("volume", "rm", "data")
         assert done.status == 1

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import attrs
 
@@ -52,6 +51,7 @@ class CommandLine:
 
     engine: Path
     home: Path
+    program: tuple[str, ...] = PROGRAM
 
     @property
     def env(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class CommandLine:
     ) -> subprocess.CompletedProcess[bytes]:
         """The same with the bytes that it wrote."""
         return subprocess.run(
-            [*PROGRAM, *map(str, words)],
+            [*self.program, *map(str, words)],
             input=input.encode() if isinstance(input, str) else input,
             capture_output=True,
             env={**self.env, **(env or {})},
@@ -93,14 +93,19 @@ class CommandLine:
             check=False,
         )
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start it with pipes; the caller waits for it."""
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
-        return subprocess.Popen([*PROGRAM, *words], env=self.env, **pipes)
+        return subprocess.Popen(
+            [*self.program, *words],
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def on_terminal(self, *words: str, rows: int = 24, columns: int = 80) -> OnTerminal:
         """Start it on a terminal."""
-        return OnTerminal([*PROGRAM, *words], self.env, rows, columns)
+        return OnTerminal([*self.program, *words], self.env, rows, columns)
 
 
 class OnTerminal:

@@ -33,6 +33,7 @@ FLOORS = [
 #: (importer, imported) between units, with the reason.
 UPWARD = {
     ("__main__", "cli"): "python -m pycontainer is the command line",
+    ("cli", "__init__"): "the command line tells the version of the library",
 }
 #: The same, for imports below `if TYPE_CHECKING`.
 UPWARD_FOR_TYPES = {

@@ -26,7 +26,6 @@ from pycontainer.image.store.leases import Leases
 from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.image.store.weight import weight
-from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.kinds import status_of

@@ -1,0 +1,142 @@
+"""Networks and published ports, on a host of the test's own: a network namespace that a process holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from pycontainer.cli.netoptions import port
+from pycontainer.errors import InvalidArgument
+from tests.support.commandline import PROGRAM, CommandLine
+
+#: Says that it is there, and ends with its input.
+_HOLD = "import subprocess, sys; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True); print('up', flush=True); sys.stdin.read()"
+_SERVE = "import http.server as h; s = h.HTTPServer(('', 80), h.SimpleHTTPRequestHandler); print('up', flush=True); s.handle_request()"
+
+
+@pytest.fixture
+def lab(cli: CommandLine) -> Iterator[CommandLine]:
+    """The command line in a network namespace of its own, the same for all calls."""
+    holder = subprocess.Popen(
+        ["unshare", "--net", sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"up\n"
+    yield attrs.evolve(cli, program=("nsenter", f"--net=/proc/{holder.pid}/ns/net", *PROGRAM))
+    holder.stdin.close()
+    holder.stdout.close()
+    holder.wait()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("80", ("80/tcp", None)),
+        ("8080:80", ("80/tcp", 8080)),
+        ("53:53/udp", ("53/udp", 53)),
+        ("0.0.0.0:8080:80", ("80/tcp", ("0.0.0.0", 8080))),
+        ("127.0.0.1::80", ("80/tcp", ("127.0.0.1", None))),
+        ("[::]:8080:80", ("80/tcp", ("::", 8080))),
+        ("7000-7002:9000-9002", ("9000-9002/tcp", "7000-7002")),
+        ("9000-9002", ("9000-9002/tcp", None)),
+    ],
+)
+def test_a_published_port_in_dockers_notation(text: str, expected: object) -> None:
+    assert port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a:80", "80:", "1:2:3:4", "8000-8010:80"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        port(text)
+
+
+@pytest.mark.needs("root", "netns", "busybox")
+class TestNetworks:
+    """All that makes links."""
+
+    def test_a_network_from_its_making_to_its_removal(self, lab: CommandLine) -> None:
+        identity = (
+            lab("network", "create", "--subnet", "10.77.0.0/24", "--label", "team=a", "lab")
+            .good()
+            .out.strip()
+        )
+        assert len(identity) == 64
+        lab("network", "create", "--internal", "-o", "mtu=1400", "inner").good()
+        lines = lab("network", "ls").good().lines
+        assert lines[0].split() == ["NETWORK", "ID", "NAME", "DRIVER", "SCOPE"]
+        assert lines[2].split() == [identity[:12], "lab", "bridge", "local"]
+        assert lab("network", "ls", "-q", "-f", "label=team=a").lines == [identity[:12]]
+        assert lab("network", "ls", "-f", "name=inn", "--format", "{{.Name}} {{.Internal}}").lines == [
+            "inner true"
+        ]
+        (found,) = json.loads(lab("network", "inspect", identity[:6]).good().out)
+        assert found["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24", "Gateway": "10.77.0.1"}]
+        assert lab("inspect", "-f", "{{.Options.mtu}}{{.Name}}", "inner").good().out.endswith("inner\n")
+        done = lab("network", "rm", "nope", "lab")
+        assert (done.status, done.out) == (1, "lab\n")
+        assert "network 'nope': no such network" in done.err
+        assert lab("network", "prune", "-f").good().lines == ["Deleted Networks:", "inner"]
+
+    def test_options_are_what_the_program_finds(self, lab: CommandLine, app: str) -> None:
+        lab("network", "create", "--subnet", "10.77.0.0/24", "lab").good()
+        script = "cat /etc/hosts; ls /sys/class/net; cat /proc/net/fib_trie"
+        options = ("--network", "lab", "--ip", "10.77.0.9", "--add-host", "far:192.0.2.7")
+        out = lab("run", *options, app, "sh", "-c", script).good().out
+        assert "192.0.2.7\tfar" in out
+        assert "eth0\nlo\n" in out
+        assert "10.77.0.9" in out
+        out = lab("run", "--network", "name=lab,ip=10.77.0.10", app, "sh", "-c", script).good().out
+        assert "10.77.0.10" in out
+        out = (
+            lab("run", "--dns", "192.0.2.53", "--dns-search", "lab.example", app, "cat", "/etc/resolv.conf")
+            .good()
+            .out
+        )
+        assert "search lab.example" in out
+        lab("network", "rm", "lab", "bridge").good()
+
+    def test_a_port_is_reached_from_the_host(self, lab: CommandLine) -> None:
+        with lab.start("run", "-p", "8080:80", "host:", "python3", "-c", _SERVE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080', timeout=20).status)"
+            done = subprocess.run(
+                [*lab.program[:2], sys.executable, "-c", ask], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == "200\n"
+            assert process.wait(30) == 0
+        lab("network", "prune", "-f").good()
+
+    def test_members_are_told_and_keep_their_network(self, lab: CommandLine, app: str) -> None:
+        lab("network", "create", "lab").good()
+        command = ("run", "-i", "--name", "web", "--network", "lab", app, "sh", "-c", "echo up; cat")
+        with lab.start(*command) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            names = "{{range .Containers}}{{.Name}}{{end}}"
+            assert lab("network", "inspect", "-f", names, "lab").good().out == "web\n"
+            assert "in use by web" in lab("network", "rm", "lab").err
+            process.stdin.close()
+            process.wait()
+        lab("network", "rm", "lab").good()
+
+
+def test_what_needs_a_network_of_its_own_says_so(cli: CommandLine) -> None:
+    done = cli("run", "--network", "host", "-p", "80", "host:", "true")
+    assert done.status == 125
+    assert done.err.startswith("pycontainer: --publish ")
+
+
+def test_a_wrong_network_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+    assert "unknown key 'colour'" in cli("run", "--network", "name=x,colour=red", "host:").err
+    assert "no such network" in cli("run", "--network", "nope", "host:", "true").err
+    assert "one of mtu," in cli("network", "create", "-o", "colour=red", "x").err
