@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.cases.calls import CALLS
+from benchmarks.cases.commands import COMMANDS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.filter import FILTER
@@ -26,6 +27,7 @@ CATALOG: tuple[Benchmark, ...] = (
     STORM,
     CYCLES,
     IMPORTS,
+    COMMANDS,
     CALLS,
     PULL,
     COMMIT,

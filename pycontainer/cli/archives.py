@@ -23,7 +23,7 @@ def _save_options(parser: Parser) -> None:
 
 
 def _save(call: Call) -> None:
-    given, images = call.given, call.engine.images
+    given, images = call.given, call.images
     if given.format not in _FORMATS:
         raise InvalidArgument("format", given.format, f"one of {', '.join(_FORMATS)} is needed")
     if given.output is None and sys.stdout.isatty():
@@ -52,7 +52,7 @@ def _load(call: Call) -> None:
     with ExitStack() as stack:
         listener = None if given.quiet else bars(stack)
         source = sys.stdin.buffer if given.input in {None, "-"} else given.input
-        found = call.engine.images.load(source, platform=given.platform, progress=listener)
+        found = call.images.load(source, platform=given.platform, progress=listener)
     for image in found:
         nameless = image.name.startswith("sha256:")
         print(f"Loaded image ID: {image.name}" if nameless else f"Loaded image: {image.name}")
@@ -72,7 +72,7 @@ def _import(call: Call) -> None:
         raise InvalidArgument("file", source, f"pipe it in: curl {source} | pycontainer import -")
     if source != "-" and not os.path.exists(source):
         raise InvalidArgument("file", source, "there is no such file; '-' is stdin")
-    image = call.engine.images.import_rootfs(
+    image = call.images.import_rootfs(
         sys.stdin.buffer if source == "-" else source,
         name,
         message=call.given.message,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pycontainer.cli.parser import Parser
+from pycontainer.home import default_root
 
 if TYPE_CHECKING:
     from pycontainer.engine import Engine
+    from pycontainer.image.images import Images
+    from pycontainer.network.networks import Networks
+    from pycontainer.volume import Volumes
 
 
 class Command(NamedTuple):
@@ -30,29 +35,60 @@ class Command(NamedTuple):
 
 
 class Call:
-    """One call of a command: what was typed, and the engine that it is about, made when first needed."""
+    """One call of a command: what was typed, and the engine that it is about.
+
+    Its images, volumes and networks are had without the rest of the engine, whose code takes longer to load.
+    """
 
     def __init__(self, name: str, given: Namespace, words: list[str], root: str | None) -> None:
         self.name = name
         self.given = given
         self.words = words
-        self.root = root
+        self.root = default_root() if root is None else os.path.abspath(root)
         self._engine: Engine | None = None
+        self._images: Images | None = None
 
     @property
     def engine(self) -> Engine:
         """The engine of ``--root``, else the default one."""
         if self._engine is None:
-            from pycontainer.engine import Engine, default_engine
+            from pycontainer.engine import Engine
 
-            self._engine = default_engine() if self.root is None else Engine(self.root)
+            self._engine = Engine(self.root)
         return self._engine
+
+    @property
+    def images(self) -> Images:
+        """The images of the engine."""
+        if self._engine is not None:
+            return self._engine.images
+        if self._images is None:
+            from pycontainer.image.images import Images
+
+            self._images = Images(self.root)
+        return self._images
+
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes of the engine."""
+        from pycontainer.volume import volumes_at
+
+        return volumes_at(self.root)
+
+    @property
+    def networks(self) -> Networks:
+        """The networks of the engine."""
+        from pycontainer.network.networks import networks_at
+
+        return networks_at(self.root)
 
     def close(self) -> None:
         """Close what was opened; idempotent."""
         engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        images, self._images = self._images, None
+        for each in (engine, images):
+            if each is not None:
+                each.close()
 
     def each(self, names: Iterable[str], verb: Callable[[str], object]) -> int:
         """Do it with each of them; 1 when one failed, which is told, while the others are done all the same."""

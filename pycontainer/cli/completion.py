@@ -124,15 +124,15 @@ def _things(kind: str, root: str | None) -> Iterator[str]:
     if kind == "file":
         yield FILES
         return
-    from pycontainer.engine import Engine, default_engine
+    from argparse import Namespace
 
-    engine = default_engine() if root is None else Engine(root)
+    call = Call("__complete", Namespace(), [], root)
     with suppress(PyContainerError):
-        if os.path.isdir(engine.root):
+        if os.path.isdir(call.root):
             if kind == "image":
-                yield from (image.name for image in engine.images.list())
+                yield from (image.name for image in call.images.list())
             elif kind == "network":
-                yield from (network.name for network in engine.networks.list())
+                yield from (network.name for network in call.networks.list())
             elif kind == "volume":
-                yield from (volume.name for volume in engine.volumes.list())
-    engine.close()
+                yield from (volume.name for volume in call.volumes.list())
+    call.close()

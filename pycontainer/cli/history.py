@@ -32,7 +32,7 @@ def _options(parser: Parser) -> None:
 
 
 def _run(call: Call) -> None:
-    image = call.engine.images.get(call.words[0])
+    image = call.images.get(call.words[0])
     rows = list(_rows(image, whole=call.given.no_trunc, human=call.given.human))
     _LIST.show(rows[::-1], call.given)
 

@@ -38,7 +38,7 @@ def _options(parser: Parser) -> None:
 
 
 def _list(call: Call) -> None:
-    images, given = call.engine.images, call.given
+    images, given = call.images, call.given
     chosen = _chosen(images, listing.filters(given.filter, _FILTERS))
     if call.words:
         chosen = [each for each in chosen if _matches(each, call.words[0])]
@@ -127,7 +127,7 @@ IMAGES = Command("[OPTIONS] [REPOSITORY[:TAG]]", _list, _options, most=1, comple
 
 def _tag(call: Call) -> None:
     source, target = call.words
-    call.engine.images.tag(source, target)
+    call.images.tag(source, target)
 
 
 TAG = Command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", _tag, least=2, most=2, completes=("image",))
@@ -143,7 +143,7 @@ def _remove_options(parser: Parser) -> None:
 
 
 def _remove(call: Call) -> int:
-    images = call.engine.images
+    images = call.images
     force = call.given.force
 
     def remove(name: str) -> None:
@@ -187,7 +187,7 @@ def _prune_options(parser: Parser) -> None:
 def _prune(call: Call) -> None:
     what = "all images that no container has" if call.given.all else "all images without a name"
     if confirmed(f"WARNING! This will remove {what}.", force=call.given.force):
-        print("\n".join([*pruned(call.engine.images, all_unused=call.given.all)]))
+        print("\n".join([*pruned(call.images, all_unused=call.given.all)]))
 
 
 def pruned(images: Images, *, all_unused: bool) -> Iterator[str]:

@@ -33,15 +33,14 @@ def _run(call: Call) -> None:
 
 def _told(call: Call) -> dict[str, Any]:
     """By Docker's names, where it has one. An engine that nobody has used yet is not made for this."""
-    engine = call.engine
-    there = os.path.isdir(engine.root)
+    there = os.path.isdir(call.root)
     host = os.uname()
-    images = engine.images.list() if there else []
+    images = call.images.list() if there else []
     return {
         "Images": len({image.digest for image in images}),
-        "Networks": len(engine.networks.list()) if there else 0,
-        "Volumes": len(engine.volumes.list()) if there else 0,
-        "DockerRootDir": engine.root,
+        "Networks": len(call.networks.list()) if there else 0,
+        "Volumes": len(call.volumes.list()) if there else 0,
+        "DockerRootDir": call.root,
         "Driver": "overlay",
         "CgroupVersion": _cgroup_version(),
         "Rootless": os.geteuid() != 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pycontainer.cli import documents
 from pycontainer.cli.command import Call, Command
@@ -14,32 +14,29 @@ from pycontainer.cli.listing import write
 from pycontainer.cli.parser import Parser
 from pycontainer.errors import ImageNotFound, InvalidArgument, VolumeNotFound
 
-if TYPE_CHECKING:
-    from pycontainer.engine import Engine
-
 #: Finds something by its name, and tells of it as Docker does.
-_Finder = Callable[["Engine", str], "dict[str, Any]"]
+_Finder = Callable[[Call, str], dict[str, Any]]
 
 
 class NotThereError(Exception):
     """There is nothing of that name."""
 
 
-def _image(engine: Engine, name: str) -> dict[str, Any]:
-    return documents.of_image(engine.images, engine.images.get(name))
+def _image(call: Call, name: str) -> dict[str, Any]:
+    return documents.of_image(call.images, call.images.get(name))
 
 
-def _network(engine: Engine, name: str) -> dict[str, Any]:
+def _network(call: Call, name: str) -> dict[str, Any]:
     from pycontainer.cli.networks import find
 
-    network = find(engine, name)
+    network = find(call.networks, name)
     if network is None:
         raise NotThereError(name)
     return documents.of_network(network)
 
 
-def _volume(engine: Engine, name: str) -> dict[str, Any]:
-    return documents.of_volume(engine.volumes.get(name))
+def _volume(call: Call, name: str) -> dict[str, Any]:
+    return documents.of_volume(call.volumes.get(name))
 
 
 #: In the order in which a name is looked for.
@@ -56,10 +53,10 @@ def _options_any(parser: Parser) -> None:
     parser.value("--type", help=f"Look for this alone: {', '.join(KINDS)}")
 
 
-def _found(engine: Engine, name: str, kinds: list[str]) -> dict[str, Any]:
+def _found(call: Call, name: str, kinds: list[str]) -> dict[str, Any]:
     for kind in kinds:
         try:
-            return KINDS[kind](engine, name)
+            return KINDS[kind](call, name)
         except (ImageNotFound, VolumeNotFound, NotThereError):
             continue
         except InvalidArgument:
@@ -73,7 +70,7 @@ def _inspected(call: Call, kinds: list[str]) -> int:
     found, status = [], 0
     for name in call.words:
         try:
-            found.append(_found(call.engine, name, kinds))
+            found.append(_found(call, name, kinds))
         except NotThereError as error:
             sys.stdout.flush()
             tell(str(error))

@@ -15,8 +15,8 @@ from pycontainer.cli.text import clock, rfc3339
 from pycontainer.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from pycontainer.engine import Engine
     from pycontainer.network.network import Network
+    from pycontainer.network.networks import Networks
 
 _FILTERS = ("name", "id", "label", "driver")
 #: Options of a driver -> our argument; peers are several, with commas between.
@@ -63,7 +63,7 @@ def _create(call: Call) -> None:
     told = {name: value for name, value in told.items() if value is not None}
     if given.internal:
         told["internal"] = True
-    print(call.engine.networks.create(call.words[0], **labels(given.label, ()), **told).id)
+    print(call.networks.create(call.words[0], **labels(given.label, ()), **told).id)
 
 
 def _subnets(texts: list[str], *, ipv6: bool) -> dict[str, Any]:
@@ -99,9 +99,7 @@ def _list_options(parser: Parser) -> None:
 
 def _list(call: Call) -> None:
     wanted = listing.filters(call.given.filter, _FILTERS)
-    rows = [
-        _row(each, whole=call.given.no_trunc) for each in call.engine.networks.list() if _fits(each, wanted)
-    ]
+    rows = [_row(each, whole=call.given.no_trunc) for each in call.networks.list() if _fits(each, wanted)]
     _LIST.show(rows, call.given)
 
 
@@ -148,9 +146,9 @@ def _row(network: Network, *, whole: bool) -> Row:
 LIST = Command("[OPTIONS]", _list, _list_options)
 
 
-def find(engine: Engine, name: str) -> Network | None:
+def find(networks: Networks, name: str) -> Network | None:
     """The network of that name, or that unique start of an id; none is made for the question."""
-    every = engine.networks.list()
+    every = networks.list()
     found = [each for each in every if each.name == name] or [
         each for each in every if each.id.startswith(name)
     ]
@@ -163,7 +161,7 @@ def _remove_options(parser: Parser) -> None:
 
 def _remove(call: Call) -> int:
     def remove(name: str) -> None:
-        network = find(call.engine, name)
+        network = find(call.networks, name)
         if network is not None:
             network.remove()
         elif not call.given.force:
@@ -184,7 +182,7 @@ def _prune_options(parser: Parser) -> None:
 
 def _prune(call: Call) -> None:
     if confirmed("WARNING! This will remove all networks that no container is on.", force=call.given.force):
-        removed = call.engine.networks.prune()
+        removed = call.networks.prune()
         if removed:
             print("\n".join(["Deleted Networks:", *removed]))
 

@@ -11,6 +11,7 @@ from pycontainer.errors import ImageNotFound, InvalidArgument, NotSupported
 if TYPE_CHECKING:
     from pycontainer.engine import Engine
     from pycontainer.image.image import Image
+    from pycontainer.image.images import Images
     from pycontainer.image.progress import Listener
 
 #: When ``run`` asks the registry.
@@ -43,10 +44,10 @@ def obtain(engine: Engine, name: str, *, pull: str, platform: str | None, quiet:
                 raise ImageNotFound(f"{name}: it is here for {found.platform}, and not for {platform}")
         if not quiet:
             print(f"Unable to find image {with_tag(name)!r} locally", file=sys.stderr)
-    return fetch(engine, name, platform=platform, out=None if quiet else sys.stderr)
+    return fetch(engine.images, name, platform=platform, out=None if quiet else sys.stderr)
 
 
-def fetch(engine: Engine, name: str, *, platform: str | None, out: TextIO | None, **registry: Any) -> Image:
+def fetch(images: Images, name: str, *, platform: str | None, out: TextIO | None, **registry: Any) -> Image:
     """Pull an image, and tell of it on ``out`` as Docker does."""
     from pycontainer.image.reference import Reference
 
@@ -54,10 +55,10 @@ def fetch(engine: Engine, name: str, *, platform: str | None, out: TextIO | None
     if out is not None:
         what = reference.tag or reference.digest or "latest"
         print(f"{what}: Pulling from {reference.repository}", file=out, flush=True)
-    before = _digest(engine, name)
+    before = _digest(images, name)
     with ExitStack() as stack:
         listener = None if out is None else bars(stack)
-        found = engine.images.pull(name, platform=platform, progress=listener, **registry)
+        found = images.pull(name, platform=platform, progress=listener, **registry)
     if out is not None:
         news = "Image is up to date for" if before == found.digest else "Downloaded newer image for"
         print(f"Digest: {found.digest}\nStatus: {news} {with_tag(name)}", file=out, flush=True)
@@ -84,9 +85,9 @@ def with_tag(name: str) -> str:
     return reference.familiar if reference.tag or reference.digest else f"{reference.familiar}:latest"
 
 
-def _digest(engine: Engine, name: str) -> str | None:
+def _digest(images: Images, name: str) -> str | None:
     try:
-        return engine.images.get(name).digest
+        return images.get(name).digest
     except ImageNotFound:
         return None
 

@@ -12,7 +12,8 @@ from pycontainer.cli.parser import Parser
 from pycontainer.cli.text import size
 
 if TYPE_CHECKING:
-    from pycontainer.engine import Engine
+    from pycontainer.image.images import Images
+    from pycontainer.volume import Volumes
 
 _LIST = Listing(
     headings={
@@ -28,20 +29,20 @@ def _usage_options(parser: Parser) -> None:
 
 
 def _usage(call: Call) -> None:
-    _LIST.show([_images(call.engine), _volumes(call.engine)], call.given)
+    _LIST.show([_images(call.images), _volumes(call.volumes)], call.given)
 
 
-def _images(engine: Engine) -> Row:
+def _images(images: Images) -> Row:
     """What is shared counts once; what nobody holds could go, but for what others need of it."""
-    usage, store = engine.images.usage(), engine.images.store
+    usage, store = images.usage(), images.store
     active = [digest for digest in usage if store.holders(digest)]
     used = store.total()
     idle = sum(each.unique for digest, each in usage.items() if digest not in active) if active else used
     return _row("Images", len(usage), len(active), used, idle)
 
 
-def _volumes(engine: Engine) -> Row:
-    told = [volume.inspect() for volume in engine.volumes.list()]
+def _volumes(volumes: Volumes) -> Row:
+    told = [volume.inspect() for volume in volumes.list()]
     active = [each for each in told if each.users]
     idle = sum(each.used for each in told if not each.users)
     return _row("Local Volumes", len(told), len(active), sum(each.used for each in told), idle)
@@ -87,11 +88,11 @@ def _prune(call: Call) -> None:
     if not confirmed(warning, force=given.force):
         return
     if given.volumes:
-        print("\n".join(volumes.pruned(call.engine, all_unused=False, filters=[])))
-    removed = call.engine.networks.prune()
+        print("\n".join(volumes.pruned(call.volumes, all_unused=False, filters=[])))
+    removed = call.networks.prune()
     if removed:
         print("\n".join(["Deleted Networks:", *removed, ""]))
-    print("\n".join(images.pruned(call.engine.images, all_unused=given.all)))
+    print("\n".join(images.pruned(call.images, all_unused=given.all)))
 
 
 PRUNE = Command("[OPTIONS]", _prune, _prune_options)

@@ -29,7 +29,7 @@ def tls_option(parser: Parser) -> None:
 def _pull(call: Call) -> None:
     given, name = call.given, call.words[0]
     out = None if given.quiet else sys.stdout
-    fetch(call.engine, name, platform=given.platform, out=out, insecure=not given.tls_verify)
+    fetch(call.images, name, platform=given.platform, out=out, insecure=not given.tls_verify)
     from pycontainer.image.reference import Reference
 
     print(Reference.parse(name))
@@ -47,13 +47,13 @@ def _push(call: Call) -> None:
     from pycontainer.image.reference import Reference
 
     given, name = call.given, call.words[0]
-    image = call.engine.images.get(name)
+    image = call.images.get(name)
     reference = Reference.parse(image.name)
     told: dict[str, Any] = {"insecure": not given.tls_verify}
     if not given.quiet:
         print(f"The push refers to repository [{reference.name}]", flush=True)
     with ExitStack() as stack:
-        digest = call.engine.images.push(image, progress=None if given.quiet else bars(stack), **told)
+        digest = call.images.push(image, progress=None if given.quiet else bars(stack), **told)
     if given.quiet:
         print(with_tag(name))
     elif image.stored is not None:

@@ -14,8 +14,7 @@ from pycontainer.cli.parser import Parser
 from pycontainer.cli.text import size
 
 if TYPE_CHECKING:
-    from pycontainer.engine import Engine
-    from pycontainer.volume import Volume
+    from pycontainer.volume import Volume, Volumes
 
 _FILTERS = ("name", "label", "driver", "dangling")
 
@@ -32,7 +31,7 @@ def _create(call: Call) -> None:
     told: dict[str, Any] = labels(given.label, ())
     size_ = options.pop("size", None)
     name = call.words[0] if call.words else None
-    made = call.engine.volumes.create(name, driver=given.driver, size=size_, options=options or None, **told)
+    made = call.volumes.create(name, driver=given.driver, size=size_, options=options or None, **told)
     print(made.name)
 
 
@@ -52,11 +51,6 @@ def _list_options(parser: Parser) -> None:
     parser.each("--filter", "-f", metavar="filter", help=f"Choose by {', '.join(_FILTERS)}: label=team=a")
 
 
-def chosen(engine: Engine, texts: list[str]) -> list[Volume]:
-    """The volumes that fit the filters."""
-    return engine.volumes.list(_wanted(texts))
-
-
 def _wanted(texts: list[str]) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     for key, values in listing.filters(texts, _FILTERS).items():
@@ -68,7 +62,7 @@ def _wanted(texts: list[str]) -> dict[str, Any]:
 
 
 def _list(call: Call) -> None:
-    _LIST.show(map(_row, chosen(call.engine, call.given.filter)), call.given)
+    _LIST.show(map(_row, call.volumes.list(_wanted(call.given.filter))), call.given)
 
 
 def _row(volume: Volume) -> Row:
@@ -103,7 +97,7 @@ def _remove(call: Call) -> int:
 
     def remove(name: str) -> None:
         try:
-            call.engine.volumes.remove(name)
+            call.volumes.remove(name)
         except VolumeNotFound:
             if not call.given.force:
                 raise
@@ -126,14 +120,14 @@ def _prune_options(parser: Parser) -> None:
 def _prune(call: Call) -> None:
     what = "all volumes" if call.given.all else "volumes without a name"
     if confirmed(f"WARNING! This will remove {what} that no container uses.", force=call.given.force):
-        print("\n".join(pruned(call.engine, all_unused=call.given.all, filters=call.given.filter)))
+        print("\n".join(pruned(call.volumes, all_unused=call.given.all, filters=call.given.filter)))
 
 
-def pruned(engine: Engine, *, all_unused: bool, filters: list[str]) -> Iterator[str]:
+def pruned(volumes: Volumes, *, all_unused: bool, filters: list[str]) -> Iterator[str]:
     """Remove them; lines that tell what was removed, and how much room that gives."""
     wanted = {**_wanted(filters), "dangling": True}
-    used = {volume.name: volume.inspect().used for volume in engine.volumes.list(wanted)}
-    removed = engine.volumes.prune(all=all_unused, filters=wanted)
+    used = {volume.name: volume.inspect().used for volume in volumes.list(wanted)}
+    removed = volumes.prune(all=all_unused, filters=wanted)
     if removed:
         yield "Deleted Volumes:"
         yield from removed

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
@@ -54,6 +53,8 @@ def take_in_layers(
     ``layers`` pairs each with its diff_id.  The first failure ends the others and is raised; what was complete
     stays.
     """
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     # A layer may be there twice, or as the same content compressed in two ways.
     todo = {diff_id: layer for layer, diff_id in layers}
     stop = threading.Event()
