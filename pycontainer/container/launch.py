@@ -147,14 +147,14 @@ def _launch(
     layer: Layer,
     seat: Seat,
 ) -> Launch:
-    lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
+    lowers = spec.image.layers or (workspace.skeleton(owner_of(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
     key = (id(spec), map_, lowers, layer, identity, seat.shape)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape)
+        recipe = recipe_of(spec, map_, identity, lowers, layer, seat=seat.shape)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
@@ -178,7 +178,7 @@ def _launch(
     )
 
 
-def _recipe(
+def recipe_of(
     spec: Spec,
     map_: IdMap | None,
     identity: Identity,
@@ -186,7 +186,9 @@ def _recipe(
     layer: Layer,
     *,
     seat: tuple[bool, int],
+    leashed: bool = True,
 ) -> Recipe:
+    """How a container is started; not ``leashed``: its end is another one's care than this process's reaper's."""
     plan = plans.plan(_shape(spec, map_, lowers, layer))
     fields = confinement(spec, identity, map_)
     fields.update(
@@ -209,10 +211,11 @@ def _recipe(
         extra=spec.extra_fds,
         init=spec.init,
         seat=seat,
+        first=leashed,
     )
 
 
-def _owner(lease: Lease | None) -> tuple[int, int]:
+def owner_of(lease: Lease | None) -> tuple[int, int]:
     """Whose the host image's tree is: an ordinary user cannot give files away."""
     if not rules_host():
         return os.geteuid(), os.getegid()

@@ -168,13 +168,14 @@ class Lease:
     fd: int
     map: IdMap
     wanted: Wanted
-    _claim: Claim | None
+    #: The host ids of a root caller.
+    claim: Claim | None
 
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
         os.close(self.fd)
-        if self._claim is not None:
-            self._claim.release()
+        if self.claim is not None:
+            self.claim.release()
 
 
 class Leases:
