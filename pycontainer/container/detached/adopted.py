@@ -23,7 +23,7 @@ from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts
-from pycontainer.kernel.cgroup import Cgroup
+from pycontainer.kernel.cgroup import Cgroup, Limits
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.monitor import Client
@@ -101,7 +101,7 @@ class Adopted(Running):
         self.cgroup = self._home = None
         self.main = Main(answer.pid, pidfd, read)
         try:
-            self._adopt_cgroup(told["cgroup"])
+            self._adopt_cgroup(told["cgroup"], spec.bounds.limits)
         except BaseException:
             self.close()
             raise
@@ -125,11 +125,11 @@ class Adopted(Running):
         # Other processes have programs in it, too.
         self._count = int.from_bytes(os.urandom(6), "big")
 
-    def _adopt_cgroup(self, paths: dict[str, str] | None) -> None:
+    def _adopt_cgroup(self, paths: dict[str, str] | None, limits: Limits) -> None:
         if not paths:
             return
         try:
-            self.cgroup = Cgroup.adopt(paths)
+            self.cgroup = Cgroup.adopt(paths, limits=limits)
             if self.cgroup.layout.is_pure:
                 self._home = Cgroup.adopt(f"{self.cgroup.path}/main")
             else:

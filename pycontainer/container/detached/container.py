@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
 
 from pycontainer.container.arguments import flag
+from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
 from pycontainer.container.detached.life import DetachedLife
@@ -18,6 +21,11 @@ from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.native import lib
 from pycontainer.state.runs import Health, HealthResult, read_health
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pycontainer.container.options import LimitOptions
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
@@ -97,10 +105,19 @@ class Detached(DetachedLife):
         """The last results of its health check, oldest first; at most five."""
         return read_health(self._home.folder)
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels, with those of its image."""
-        return dict(self.spec.labels)
+    def update(self, **limits: Unpack[LimitOptions]) -> None:
+        """Change limits, which hold from now on, also after further starts; see :meth:`Container.update`."""
+        self.allow("update")
+        self._record = self._records.find(self.id)
+        self._spec = None
+        self._let_go()
+        running = self.alive("update")
+        running.update(limits)
+        assert running.cgroup is not None  # noqa: S101  without one it is refused
+        self.spec = attrs.evolve(
+            self.spec, bounds=attrs.evolve(self.spec.bounds, limits=running.cgroup.limits)
+        )
+        self._records.change(self.id, spec=codec.encode(self.spec))
 
     def inspect(self) -> dict[str, Any]:
         """All there is to tell, as a plain dictionary in the manner of ``docker inspect``."""

@@ -22,6 +22,7 @@ from pycontainer.container.detached.starting import Order, policy_number, start
 from pycontainer.container.detached.sweeping import is_frozen, settle
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
+from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
@@ -49,18 +50,42 @@ class DetachedLife(container.Container):
         self.id = record.id
         self.name = record.name
         self.created = record.created / 1e9
-        self.spec = codec.decode(record.spec, workspace.images() if _is_stored(record) else None)
         self.keeping = Keeping.from_json(record.options["keeping"])
-        self._mounts: Mounts = codec.decode(record.options["mounts"])
+        self._record = record
+        self._spec: Spec | None = None
         self._workspace = workspace
         self._records = records
         self._places = records.places
         self._home = Home(workspace, self._places.folder(self.id))
         self._folder = f"{self._home.folder}/files"
-        self._stack = Stack(origin=self.spec.image, layers=self.spec.image.layers)
         self._adopted: Adopted | None = None
         self._last_code: int | None = None
         self._lock = threading.RLock()
+
+    @property
+    def spec(self) -> Spec:  # type: ignore[override]
+        """What it is; read when first asked for. Raises :class:`ImageNotFound` when its image is gone."""
+        if self._spec is None:
+            stored = bool(self._record.spec["image"]["digest"])
+            self._spec = codec.decode(self._record.spec, self._workspace.images() if stored else None)
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: Spec) -> None:
+        self._spec = value
+
+    @property
+    def _stack(self) -> Stack:  # type: ignore[override]
+        return Stack(origin=self.spec.image, layers=self.spec.image.layers)
+
+    @property
+    def _mounts(self) -> Mounts:
+        return codec.decode(self._record.options["mounts"])  # type: ignore[no-any-return]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels, with those of its image."""
+        return dict(self._record.labels)
 
     # -- state -----------------------------------------------------------------------------
 
@@ -284,8 +309,7 @@ class DetachedLife(container.Container):
         import attrs
 
         self.keeping = attrs.evolve(self.keeping, restart=restart)
-        record = self._records.find(self.id)
-        self._records.change(self.id, options={**record.options, "keeping": self.keeping.to_json()})
+        self._records.change(self.id, options={**self._record.options, "keeping": self.keeping.to_json()})
         self._tell("update", (lib.PC_MONITOR_POLICY, policy_number(restart.policy), restart.retries))
 
     def _event(self, action: str, **attributes: Any) -> None:
@@ -304,6 +328,3 @@ class DetachedLife(container.Container):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-
-def _is_stored(record: Record) -> bool:
-    return bool(record.spec["image"]["digest"])

@@ -168,14 +168,16 @@ class Cgroup(Lineage):
         return group
 
     @classmethod
-    def adopt(cls, path: str | Mapping[str, str]) -> Cgroup:
+    def adopt(cls, path: str | Mapping[str, str], *, limits: Limits = NO_LIMITS) -> Cgroup:
         """A cgroup that exists: by its directory in version 2's tree, or by one for each controller (version 1).
 
-        ``close`` leaves it where it is.  Raises :class:`KernelError` if there is none.
+        ``close`` leaves it where it is; ``limits`` are those that it is known to have.  Raises :class:`KernelError` if there is none.
         """
         layout, parts = making.open_parts(path)
         some = next(iter(path.values())) if not isinstance(path, str) else path
-        return cls(os.path.basename(some.rstrip("/")), layout, parts, None)
+        group = cls(os.path.basename(some.rstrip("/")), layout, parts, None)
+        group._limits = limits
+        return group
 
     def child(
         self,
