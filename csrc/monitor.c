@@ -166,11 +166,21 @@ static void check_guard(struct monitor *monitor)
 
 /* -- output ------------------------------------------------------------------------------------------------------- */
 
+/* Where the last line that is complete ends. */
+static size_t whole_lines(const char *data, size_t length)
+{
+    while (length > 0 && data[length - 1] != '\n') {
+        length--;
+    }
+    return length;
+}
+
 static void copy_output(struct monitor *monitor, int stream)
 {
     char piece[PIECE];
+    size_t held = 0; /* the beginning of a line, while there is more to be read at once */
     for (int i = 0; i < MOST_PIECES && monitor->output[stream] >= 0; i++) {
-        long ret = pc_raw3(__NR_read, monitor->output[stream], pc_pointer(piece), sizeof piece);
+        long ret = pc_raw3(__NR_read, monitor->output[stream], pc_pointer(piece + held), (long)(sizeof piece - held));
         if (ret == -EINTR) {
             continue;
         }
@@ -182,10 +192,21 @@ static void copy_output(struct monitor *monitor, int stream)
             drop(&monitor->output[stream]);
             break;
         }
-        log_write(&monitor->log, &monitor->plan, stream, piece, (size_t)ret);
-        if (!pc_readable(monitor->output[stream])) {
+        size_t length = held + (size_t)ret;
+        bool more = pc_readable(monitor->output[stream]) && i + 1 < MOST_PIECES;
+        size_t whole = more ? whole_lines(piece, length) : length;
+        if (more && whole == 0 && length == sizeof piece) {
+            whole = length;
+        }
+        log_write(&monitor->log, &monitor->plan, stream, piece, whole);
+        held = length - whole;
+        memmove(piece, piece + whole, held);
+        if (!more) {
             break;
         }
+    }
+    if (held > 0) {
+        log_write(&monitor->log, &monitor->plan, stream, piece, held);
     }
     monitor_news(monitor);
 }

@@ -53,9 +53,11 @@ class Detached(DetachedLife):
     ) -> Logs:
         """What the container wrote, oldest first: lines with their ends, or with ``entries`` :class:`LogEntry`.
 
+        Entries are as the log has them: the beginning of a line may be one of its own.
+
         ``since`` and ``until`` are seconds since 1970, a ``datetime`` or its text, or a ``timedelta`` before now;
         ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
-        comes, until the container has ended.  A line that is not complete yet comes in pieces.  Where it begins is
+        comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
         decided by the call, not by the first reading.
         """
         for name, value in (("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries)):
@@ -155,19 +157,28 @@ class Logs:
     def __init__(self, reader: LogReader, news: _News | None, wanted: set[str], *, entries: bool) -> None:
         self._reader, self._news = reader, news
         self._wanted, self._entries = wanted, entries
+        #: The beginnings of lines, by stream, until their ends are read.
+        self._begun: dict[str, bytes] = {}
 
     def __iter__(self) -> Logs:
         return self
 
     def __next__(self) -> Any:
-        try:
-            while True:
-                entry = next(self._reader)
-                if entry.stream in self._wanted:
-                    return entry if self._entries else entry.data
-        except StopIteration:
-            self.close()
-            raise
+        for entry in self._reader:
+            if entry.stream not in self._wanted:
+                continue
+            if self._entries:
+                return entry
+            if self._news is not None:
+                return entry.data
+            line = self._begun.pop(entry.stream, b"") + entry.data
+            if entry.data.endswith(b"\n"):
+                return line
+            self._begun[entry.stream] = line
+        self.close()
+        while self._begun:
+            return self._begun.popitem()[1]
+        raise StopIteration
 
     def close(self) -> None:
         """Let go of the log; idempotent."""
