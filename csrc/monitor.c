@@ -87,8 +87,12 @@ static void kill_cgroups(const struct monitor *monitor)
 
 static void remove_cgroups(const struct monitor *monitor)
 {
+    bool complete = true;
     for (uint32_t i = 0; i < monitor->plan.cgroup_count; i++) {
-        pc_cgroup_remove(monitor->plan.cgroups[i], monitor->plan.cgroup);
+        complete &= pc_cgroup_remove(monitor->plan.cgroups[i], monitor->plan.cgroup) == 0;
+    }
+    if (complete) {
+        pc_raw3(__NR_unlinkat, PC_MONITOR_FOLDER, pc_pointer("cgroups"), 0); /* nobody has to look for them */
     }
 }
 
@@ -234,6 +238,7 @@ static void tell_ready(struct monitor *monitor)
         ready.pid = (int32_t)monitor->pid;
         pc_raw3(__NR_write, PC_MONITOR_READY, pc_pointer(&ready), sizeof ready);
         pc_close(PC_MONITOR_READY);
+        pc_close(PC_MONITOR_VERB); /* whoever wants to start or remove it now can, also when its creator was killed */
     }
 }
 

@@ -26,7 +26,8 @@ enum pc_monitor_fd {
     PC_MONITOR_SOCKET = 6, /* listens                                                              */
     PC_MONITOR_READY = 7,  /* gets a struct pc_monitor_ready when the first start is over, and is closed */
     PC_MONITOR_ABOVE = 8,  /* the directory that the folder is in, with the file `events`          */
-    PC_MONITOR_FIRST = 9,
+    PC_MONITOR_VERB = 9,   /* a locked file: open until the first start is over                    */
+    PC_MONITOR_FIRST = 10,
 };
 
 enum pc_monitor_limit {

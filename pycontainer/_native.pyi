@@ -97,6 +97,7 @@ class _Lib:
     PC_MONITOR_SOCKET: int
     PC_MONITOR_READY: int
     PC_MONITOR_ABOVE: int
+    PC_MONITOR_VERB: int
     PC_MONITOR_FIRST: int
     PC_MONITOR_MAGIC: int
     PC_MONITOR_CGROUPS: int

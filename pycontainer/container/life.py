@@ -21,6 +21,7 @@ from pycontainer.state.table import allow
 
 _Self = TypeVar("_Self", bound="Life")
 
+
 class Life:
     """The states of a container and the verbs that lead from one to another; base of ``Container``."""
 

@@ -148,9 +148,7 @@ _ALIASES = {
     "stop_timeout": "timeout", "sysctl": "sysctls", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
     "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
 }  # fmt: skip
-_NOT_YET = frozenset(
-    "dns extra_hosts gpus log_driver networks platform ports publish pull timens".split()
-)
+_NOT_YET = frozenset("dns extra_hosts gpus log_driver networks platform ports publish pull timens".split())
 _WHY = {
     "capture_output": "both outputs are captured unless told otherwise",
     "remove": "what run makes is removed at its end",

@@ -87,7 +87,9 @@ class Containers:
         if flag("detach", given.pop("detach", False)):
             return self._detached.create(self._engine.resolve(image), command, given, name)
         for each in given.keys() - CONTAINER:
-            raise InvalidArgument(each, given[each], "only a container that outlives this process has that: say detach=True")
+            raise InvalidArgument(
+                each, given[each], "only a container that outlives this process has that: say detach=True"
+            )
         spec = spec_of(self._engine.resolve(image), command, given)
         with self._lock:
             self._forget_removed()

@@ -94,7 +94,12 @@ class Engine:
         **options: Unpack[RunOptions],
     ) -> Result[Any]: ...
     def run(
-        self, image: str | Image, command: Sequence[str] | str | None = None, *, detach: bool = False, **given: Any
+        self,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        detach: bool = False,
+        **given: Any,
     ) -> Any:
         """Run a command in a fresh container and wait for its end; see :func:`pycontainer.run`."""
         if flag("detach", detach):

@@ -14,6 +14,7 @@ import struct
 import time
 from array import array
 from collections.abc import Sequence
+
 import attrs
 
 from pycontainer.errors import KernelError, StateError, WaitTimeout
@@ -128,7 +129,9 @@ class Ready:
     pid: int
 
 
-def start(*, plan: int, folder: int, alive: int, listener: int, above: int, fds: Sequence[int]) -> Ready:
+def start(
+    *, plan: int, folder: int, alive: int, listener: int, above: int, verb: int, fds: Sequence[int]
+) -> Ready:
     """Start a monitor with these fds, which stay the caller's, and wait for the container's start.
 
     It is no child of this process.  Raises :class:`KernelError` when it could not begin its work.
@@ -137,11 +140,22 @@ def start(*, plan: int, folder: int, alive: int, listener: int, above: int, fds:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         try:
-            table = (program("monitor", hidden=True), null, plan, folder, alive, listener, theirs, above, *fds)
+            table = (
+                program("monitor", hidden=True),
+                null,
+                plan,
+                folder,
+                alive,
+                listener,
+                theirs,
+                above,
+                verb,
+                *fds,
+            )
             numbers = ((1, 0), (1, 1), (1, 2), (2, lib.PC_MONITOR_PLAN), (3, lib.PC_MONITOR_FOLDER))
             numbers += ((4, lib.PC_MONITOR_ALIVE), (5, lib.PC_MONITOR_SOCKET), (6, lib.PC_MONITOR_READY))
-            numbers += ((7, lib.PC_MONITOR_ABOVE),)
-            more = tuple((8 + i, lib.PC_MONITOR_FIRST + i) for i in range(len(fds)))
+            numbers += ((7, lib.PC_MONITOR_ABOVE), (8, lib.PC_MONITOR_VERB))
+            more = tuple((9 + i, lib.PC_MONITOR_FIRST + i) for i in range(len(fds)))
             request = Spawn(argv=(b"monitor",), program=0, fds=table, stdio=numbers + more)
             _, pidfd = spawn(request)
         finally:
@@ -229,7 +243,12 @@ class Client:
             raise ConnectionResetError
         kind, error, phase, pid, code, _, serial = _REPLY.unpack(data)
         answer = Answer(
-            kind=kind, error=error, phase=PHASES[phase], pid=pid, code=None if code < 0 else code, serial=serial
+            kind=kind,
+            error=error,
+            phase=PHASES[phase],
+            pid=pid,
+            code=None if code < 0 else code,
+            serial=serial,
         )
         return answer, list(fds)
 
@@ -289,5 +308,3 @@ def deadline_of(timeout: float | None) -> float | None:
 def left_of(deadline: float | None) -> float | None:
     """The seconds until then, not below 0."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-

@@ -93,7 +93,7 @@ def read(
 
 def _open(directory: str) -> Any:
     try:
-        return open(f"{directory}/{_NAME}", "rb")  # noqa: SIM115  closed by the reader
+        return open(f"{directory}/{_NAME}", "rb")
     except FileNotFoundError:
         return None
 

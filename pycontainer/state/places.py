@@ -72,17 +72,17 @@ class Places:
             yield self.folder(id_)
 
     @contextmanager
-    def verb(self, id_: str) -> Iterator[bool]:
-        """Nobody else starts or removes the container meanwhile; false: it is not there any more.
+    def verb(self, id_: str) -> Iterator[int | None]:
+        """The lock of who starts or removes the container; ``None``: it is not there any more.
 
         Raises :class:`WaitTimeout` when another process does not come to an end.
         """
         lock = _lock(f"{self.folder(id_)}/verb", _PATIENCE)
         if lock is None:
-            yield False
+            yield None
             return
         with lock:
-            yield True
+            yield lock.fileno()
 
     @contextmanager
     def alive(self, id_: str) -> Iterator[int]:

@@ -98,7 +98,7 @@ class Records:
         with self._transaction() as connection:
             for name, value in columns.items():
                 assert name in {"spec", "options"}  # noqa: S101  names of columns, never a user's
-                connection.execute(f"UPDATE containers SET {name} = ? WHERE id = ?", (json.dumps(value), id_))  # noqa: S608
+                connection.execute(f"UPDATE containers SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
 
     def remove(self, *ids: str) -> None:
         """Remove rows; idempotent."""
@@ -115,7 +115,7 @@ class Records:
     def _select(self, rest: str, *values: str) -> list[Record]:
         if not os.path.exists(self._path):
             return []
-        query = f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}"  # noqa: S608
+        query = f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}"
         with self._open() as connection:
             rows = connection.execute(query, values).fetchall()
         return [

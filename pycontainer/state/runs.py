@@ -99,7 +99,9 @@ def _parse(path: str) -> Run:
 
 def write_dead(folder: str, run: Run, when: int) -> None:
     """Note that a container has ended and nobody saw how, durably."""
-    text = f"phase=dead\nboot={run.boot}\nstarted={run.started}\nfinished={when}\nrestarts={run.restarts}\nend\n"
+    text = (
+        f"phase=dead\nboot={run.boot}\nstarted={run.started}\nfinished={when}\nrestarts={run.restarts}\nend\n"
+    )
     partial = f"{folder}/status.{os.urandom(4).hex()}"
     with open(partial, "x") as file:
         file.write(text)

@@ -30,7 +30,9 @@ def box() -> Iterator[Callable[..., Any]]:
     """Make a detached container, of the host's programs unless told otherwise."""
     made: list[Any] = []
 
-    def make(command: Any = ("sleep", "1000"), *, start: bool = True, image: Any = "host:", **options: Any) -> Any:
+    def make(
+        command: Any = ("sleep", "1000"), *, start: bool = True, image: Any = "host:", **options: Any
+    ) -> Any:
         given = list(command) if isinstance(command, tuple) else command
         container = pc.Container.create(image, given, detach=True, **options)
         made.append(container)
@@ -49,7 +51,10 @@ def other() -> Iterator[Callable[..., Any]]:
 
     def run(script: str, *words: str) -> Any:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", SETUP + script, *words], stdout=subprocess.PIPE, timeout=120, check=True
+            [sys.executable, "-W", "ignore", "-c", SETUP + script, *words],
+            stdout=subprocess.PIPE,
+            timeout=120,
+            check=True,
         )
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -20,7 +20,9 @@ def test_it_becomes_healthy_and_unhealthy_and_healthy_again(box, other):
     container.exec(["rm", "/tmp/well"])
     until(lambda: container.health == "unhealthy")
     assert container.run_state.streak >= 2
-    assert [each.id for each in pc.default_engine().containers.list(filters={"health": "unhealthy"})] == [container.id]
+    assert [each.id for each in pc.default_engine().containers.list(filters={"health": "unhealthy"})] == [
+        container.id
+    ]
     results = container.health_log()
     assert 1 <= len(results) <= 5
     assert {each.output for each in results} == {b"looked\n"}
@@ -118,7 +120,15 @@ def test_an_images_own():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"interval": 0}, {"timeout": -1}, {"retries": 0}, {"start_period": "x"}, {"retries": True}, {"timeout": 1e99}]
+    "wrong",
+    [
+        {"interval": 0},
+        {"timeout": -1},
+        {"retries": 0},
+        {"start_period": "x"},
+        {"retries": True},
+        {"timeout": 1e99},
+    ],
 )
 def test_wrong_values(wrong):
     with pytest.raises(pc.InvalidArgument):

@@ -11,8 +11,6 @@ import pycontainer as pc
 from tests.detached.conftest import folder, gone, until
 
 
-
-
 def test_it_goes_on_without_its_creator(other):
     made = other(
         """
@@ -55,7 +53,9 @@ say([code, c.status, c.exit_code, [e.id for e in engine.containers.list()], [e.i
     )
     assert ended == [137, "exited", 137, [], [id_]]
     assert gone(pid)
-    assert other("engine.containers.get(sys.argv[1]).remove(); say(engine.containers.list(all=True))", id_) == []
+    assert (
+        other("engine.containers.get(sys.argv[1]).remove(); say(engine.containers.list(all=True))", id_) == []
+    )
     assert not os.path.exists(f"{os.environ['PYCONTAINER_ROOT']}/containers/{id_}")
 
 
@@ -117,7 +117,13 @@ def test_names(box):
 
 def test_what_each_state_allows(box):
     container = box(start=False)
-    for verb in (container.wait, container.kill, container.pause, lambda: container.exec(["true"]), container.attach):
+    for verb in (
+        container.wait,
+        container.kill,
+        container.pause,
+        lambda: container.exec(["true"]),
+        container.attach,
+    ):
         with pytest.raises(pc.StateError):
             verb()
     container.start()
@@ -127,7 +133,12 @@ def test_what_each_state_allows(box):
     container.kill()
     assert container.wait(20) == 137
     assert container.stop() == 137
-    for verb in (container.kill, container.pause, lambda: container.exec(["true"]), lambda: container.read_bytes("/etc/hosts")):
+    for verb in (
+        container.kill,
+        container.pause,
+        lambda: container.exec(["true"]),
+        lambda: container.read_bytes("/etc/hosts"),
+    ):
         with pytest.raises(pc.StateError, match="exited"):
             verb()
     container.remove()
@@ -190,7 +201,11 @@ def test_it_is_removed_with_its_end(box):
 def test_only_the_caller_can_get_at_it(box):
     container = box()
     place = folder(container)
-    for path in (os.path.dirname(place), place, *(f"{place}/{name}" for name in ("monitor", "log", "status", "plan", "run"))):
+    for path in (
+        os.path.dirname(place),
+        place,
+        *(f"{place}/{name}" for name in ("monitor", "log", "status", "plan", "run")),
+    ):
         assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0, path
 
 

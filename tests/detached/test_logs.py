@@ -20,7 +20,13 @@ def test_streams_are_kept_apart_and_every_byte_is_there(box):
     container.kill()
     container.wait(20)
     # Written through a file that is there before the start, as arguments cannot hold a zero byte.
-    container = box(["sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.01; done; cat /tmp/data; cat /tmp/data >&2; printf tail"])
+    container = box(
+        [
+            "sh",
+            "-c",
+            "while [ ! -e /tmp/go ]; do sleep 0.01; done; cat /tmp/data; cat /tmp/data >&2; printf tail",
+        ]
+    )
     container.write_bytes("/tmp/data", every)
     container.write_bytes("/tmp/go", b"")
     container.wait(20)
@@ -49,7 +55,9 @@ def test_tail(box, count):
 
 def test_rotation_keeps_the_newest(box):
     container = box(
-        ["sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"], log_size="16K", log_files=3
+        ["sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"],
+        log_size="16K",
+        log_files=3,
     )
     container.wait(20)
     files = sorted(name for name in os.listdir(folder(container)) if name.startswith("log"))
@@ -118,7 +126,11 @@ def test_times_are_right(box):
     container.wait(20)
     [entry] = container.logs(entries=True)
     assert before <= entry.time <= time.time()
-    for moment in ("1970-01-01T00:00:00.000000000Z", "2000-02-29T23:59:59.999999999Z", "2024-03-01T00:00:00.5Z"):
+    for moment in (
+        "1970-01-01T00:00:00.000000000Z",
+        "2000-02-29T23:59:59.999999999Z",
+        "2024-03-01T00:00:00.5Z",
+    ):
         assert seconds_of(moment) == pytest.approx(
             datetime.datetime.fromisoformat(moment[:19] + "+00:00").timestamp() + float("0" + moment[19:-1])
         )
@@ -128,7 +140,9 @@ def test_times_are_right(box):
 def test_what_is_no_entry_is_passed_over(line, tmp_path):
     found = parse(line)
     assert found is None or found.data == b"x\n"
-    (tmp_path / "log").write_bytes(b"2024-01-01T00:00:00Z stdout F good\n" + line + b"\n2024-01-01T00:00:00Z stdout P bad")
+    (tmp_path / "log").write_bytes(
+        b"2024-01-01T00:00:00Z stdout F good\n" + line + b"\n2024-01-01T00:00:00Z stdout P bad"
+    )
     for tail in (None, 0, 1, 5):
         reader = LogReader(str(tmp_path), tail=tail)
         assert all(entry.data in {b"good\n", b"x\n"} for entry in reader)

@@ -30,7 +30,9 @@ def test_the_pauses_double(box):
 
 
 def test_who_succeeds_is_not_restarted_on_failure(box):
-    container = box(["sh", "-c", "echo run; [ -e /root/x ] || { touch /root/x; exit 1; }"], restart="on-failure")
+    container = box(
+        ["sh", "-c", "echo run; [ -e /root/x ] || { touch /root/x; exit 1; }"], restart="on-failure"
+    )
     assert container.wait(30) == 0
     assert container.run_state.restarts == 1
 
@@ -68,7 +70,11 @@ def test_a_signal_from_inside_does_not(box):
 
 def test_it_is_the_same_container(box):
     container = box(
-        ["sh", "-c", "echo run $HOSTNAME; id -u; echo x >> /root/n; [ $(wc -l < /root/n) = 3 ] || exit 1; cat /proc/self/cgroup"],
+        [
+            "sh",
+            "-c",
+            "echo run $HOSTNAME; id -u; echo x >> /root/n; [ $(wc -l < /root/n) = 3 ] || exit 1; cat /proc/self/cgroup",
+        ],
         restart="always",
     )
     until(lambda: len([line for line in container.logs() if b"run" in line]) >= 4)

@@ -84,7 +84,13 @@ class Adopted(Running):
     """A running detached container. :meth:`close` lets go of it, and changes nothing about it."""
 
     def __init__(
-        self, client: Client, workspace: Workspace, spec: Spec, mounts: Mounts, folder: str, read: Callable[[], Run]
+        self,
+        client: Client,
+        workspace: Workspace,
+        spec: Spec,
+        mounts: Mounts,
+        folder: str,
+        read: Callable[[], Run],
     ) -> None:
         """Ask the monitor that ``client`` is connected to. Raises :class:`StateError` when the container does not run."""
         with open(f"{folder}/run", "rb") as file:
@@ -105,7 +111,11 @@ class Adopted(Running):
         except BaseException:
             self.close()
             raise
-        map_ = None if told["map"] is None else IdMap(*[[tuple(each) for each in extents] for extents in told["map"]])
+        map_ = (
+            None
+            if told["map"] is None
+            else IdMap(*[[tuple(each) for each in extents] for extents in told["map"]])
+        )
         self.launched = _Seen(
             pid=answer.pid,
             pidfd=pidfd.fileno(),

@@ -55,7 +55,7 @@ class Attachment:
         if self._input is not None:
             self._input.close()
             self._input = None
-        self._container._let_go()  # noqa: SLF001  it has the pipe open, too
+        self._container._let_go()
         self._container.close_input()
 
     def resize(self, rows: int, cols: int) -> None:

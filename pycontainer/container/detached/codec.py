@@ -49,7 +49,9 @@ def encode(value: Any) -> Any:
         return {"$": "the usual profile"}
     name = type(value).__name__
     if _CLASSES.get(name) is not type(value):
-        raise InvalidArgument("detach", value, "this is something of this process, which the container outlives")
+        raise InvalidArgument(
+            "detach", value, "this is something of this process, which the container outlives"
+        )
     return {"$": name, **{each.name: encode(getattr(value, each.name)) for each in _fields(type(value))}}
 
 
@@ -67,7 +69,9 @@ def decode(value: Any, images: Images | None = None) -> Any:
     if kind == "the usual profile":
         return _usual_profile()
     names = {each.name: each.alias for each in _fields(_CLASSES[kind])}
-    made = _CLASSES[kind](**{alias: decode(value[name], images) for name, alias in names.items() if name in value})
+    made = _CLASSES[kind](
+        **{alias: decode(value[name], images) for name, alias in names.items() if name in value}
+    )
     if isinstance(made, Image) and made.digest and images is not None:
         return attrs.evolve(images.get(made.digest), name=made.name)
     return made

@@ -142,13 +142,17 @@ class Detached(DetachedLife):
         with upper:
             if not self.spec.image.layers:
                 # The host image's tree belongs to the container's root, the writable layer has the ids as inside.
-                shift = -os.stat(lowers[0]).st_uid if self.spec.security.own_users and os.geteuid() == 0 else 0
+                shift = (
+                    -os.stat(lowers[0]).st_uid if self.spec.security.own_users and os.geteuid() == 0 else 0
+                )
             reach = self._workspace.reach
             return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
 
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""
-        raise NotSupported("a snapshot of a detached container", "commit() it, and make containers of the image")
+        raise NotSupported(
+            "a snapshot of a detached container", "commit() it, and make containers of the image"
+        )
 
 
 class Logs:
@@ -202,7 +206,7 @@ class _News:
             return False
         try:
             if self._client is None:
-                self._client = monitor.Client(f"{self._container._home.folder}/monitor")  # noqa: SLF001
+                self._client = monitor.Client(f"{self._container._home.folder}/monitor")
                 self._client.ask(lib.PC_MONITOR_WATCH)
                 return True
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))

@@ -25,7 +25,7 @@ def time_text(nanoseconds: int) -> str:
 def inspect(container: Detached) -> dict[str, Any]:
     """A dictionary that JSON can say."""
     spec, keeping, run = container.spec, container.keeping, container.run_state
-    folder = container._home.folder  # noqa: SLF001  the same package
+    folder = container._home.folder
     return {
         "Id": container.id,
         "Name": f"/{container.name}",
@@ -59,7 +59,10 @@ def inspect(container: Detached) -> dict[str, Any]:
             "OomScoreAdj": spec.oom_score_adj,
             "CapAdd": sorted(spec.security.capabilities),
             "UsernsMode": str(spec.security.userns),
-            "LogConfig": {"Type": "cri", "Config": {"max-size": keeping.log_size, "max-file": keeping.log_files}},
+            "LogConfig": {
+                "Type": "cri",
+                "Config": {"max-size": keeping.log_size, "max-file": keeping.log_files},
+            },
             **_limits(container),
         },
         "Mounts": [_mount(mount) for mount, _ in spec.mounts],
@@ -77,7 +80,9 @@ def _state(container: Detached) -> dict[str, Any]:
         "OOMKilled": run.oom_killed,
         "Pid": run.pid,
         "ExitCode": run.code,
-        "Error": "" if run.failure is None else f"the start failed: step {run.failure[0]}, errno {run.failure[1]}",
+        "Error": ""
+        if run.failure is None
+        else f"the start failed: step {run.failure[0]}, errno {run.failure[1]}",
         "StartedAt": time_text(run.started),
         "FinishedAt": time_text(run.finished),
     }
@@ -120,7 +125,12 @@ def _limits(container: Detached) -> dict[str, Any]:
 
 def _mount(mount: Any) -> dict[str, Any]:
     if isinstance(mount, Bind):
-        found = {"Type": "bind", "Source": mount.source, "RW": not mount.read_only, "Propagation": mount.propagation}
+        found = {
+            "Type": "bind",
+            "Source": mount.source,
+            "RW": not mount.read_only,
+            "Propagation": mount.propagation,
+        }
     elif isinstance(mount, Tmpfs):
         found = {"Type": "tmpfs", "Source": "", "RW": True}
     elif isinstance(mount, VolumeMount):

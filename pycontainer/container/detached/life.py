@@ -20,6 +20,7 @@ from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping, Restart
 from pycontainer.container.detached.starting import Order, policy_number, start
 from pycontainer.container.detached.sweeping import is_frozen, settle
+from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
@@ -129,7 +130,12 @@ class DetachedLife(container.Container):
             with self._client(verb) as client:
                 try:
                     self._adopted = Adopted(
-                        client, self._workspace, self.spec, self._mounts, self._home.folder, lambda: self.run_state
+                        client,
+                        self._workspace,
+                        self.spec,
+                        self._mounts,
+                        self._home.folder,
+                        lambda: self.run_state,
                     )
                 except (StateError, FileNotFoundError):
                     raise StateError(f"container {self.name}", self.status, verb) from None
@@ -162,10 +168,12 @@ class DetachedLife(container.Container):
         :class:`StateError`, :class:`KernelError`.
         """
         for name, value in streams.items():
-            raise InvalidArgument(name, value, "the output of a detached container goes to its log: see logs() and attach()")
-        with self._places.verb(self.id) as is_there:
-            if not is_there:
-                allow(f"container {self.name}", "removed", "start")
+            raise InvalidArgument(
+                name, value, "the output of a detached container goes to its log: see logs() and attach()"
+            )
+        with self._places.verb(self.id) as verb:
+            if verb is None:
+                raise StateError(f"container {self.name}", "removed", "start")
             self.allow("start")
             self._let_go()
             with self._places.alive(self.id) as alive:
@@ -177,6 +185,7 @@ class DetachedLife(container.Container):
                     keeping=self.keeping,
                     mounts=self._mounts,
                     alive=alive,
+                    verb=verb,
                 )
                 os.makedirs(self._folder, 0o755, exist_ok=True)
                 start(order)
@@ -275,8 +284,8 @@ class DetachedLife(container.Container):
 
     def remove(self, *, force: bool = False) -> None:
         """Remove the container with all it has; idempotent. ``force`` ends a running one first."""
-        with self._places.verb(self.id) as is_there:
-            if is_there:
+        with self._places.verb(self.id) as verb:
+            if verb is not None:
                 status = self.status
                 if force and status not in _GONE:
                     self._tell("remove", (lib.PC_MONITOR_END, 0, 0), (lib.PC_MONITOR_SIGNAL, 9, 1))
@@ -290,6 +299,7 @@ class DetachedLife(container.Container):
     def _remove(self) -> None:
         """Once the row is gone the container is: what is left then is swept."""
         self._records.remove(self.id)
+        remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self.id)
         self._event("destroy")
@@ -327,4 +337,3 @@ class DetachedLife(container.Container):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-

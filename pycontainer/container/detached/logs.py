@@ -58,7 +58,9 @@ def moment(name: str, value: Any) -> float | None:
     if isinstance(value, datetime.timedelta):
         return datetime.datetime.now(tz=datetime.timezone.utc).timestamp() - value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidArgument(name, value, "seconds since 1970, a datetime, or a timedelta before now is needed")
+        raise InvalidArgument(
+            name, value, "seconds since 1970, a datetime, or a timedelta before now is needed"
+        )
     return float(value)
 
 
@@ -68,7 +70,11 @@ def parse(line: bytes) -> LogEntry | None:
     if len(parts) != _SPACES + 1 or parts[2] not in {b"F", b"P"}:
         return None
     end = b"\n" if parts[2] == b"F" else b""
-    return LogEntry(stamp=parts[0].decode("ascii", "replace"), stream=parts[1].decode("ascii", "replace"), data=parts[3] + end)
+    return LogEntry(
+        stamp=parts[0].decode("ascii", "replace"),
+        stream=parts[1].decode("ascii", "replace"),
+        data=parts[3] + end,
+    )
 
 
 class Files:

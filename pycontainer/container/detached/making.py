@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pycontainer.container.workspace import Workspace
 
 
-def make(workspace: Workspace, records: Records, spec: Spec, given: Mapping[str, Any], name: str | None) -> Record:
+def make(
+    workspace: Workspace, records: Records, spec: Spec, given: Mapping[str, Any], name: str | None
+) -> Record:
     """Make a detached container, not yet started; ``given`` are arguments of :data:`NAMES`.
 
     Raises :class:`PyContainerError` with nothing left behind; who is killed meanwhile leaves a folder that the next
@@ -30,11 +32,15 @@ def make(workspace: Workspace, records: Records, spec: Spec, given: Mapping[str,
     """
     keeping = parse_keeping(given, spec.image.config)
     if spec.extra_fds:
-        raise InvalidArgument("extra_fds", spec.extra_fds, "a detached container cannot have what this process has open")
+        raise InvalidArgument(
+            "extra_fds", spec.extra_fds, "a detached container cannot have what this process has open"
+        )
     if spec.size is not None:
         raise NotSupported("size= of a detached container", "give it a volume with a size")
     if keeping.stdin_open and spec.tty:
-        keeping = parse_keeping({**given, "stdin_open": False}, spec.image.config)  # its terminal is its input
+        keeping = parse_keeping(
+            {**given, "stdin_open": False}, spec.image.config
+        )  # its terminal is its input
     written = codec.encode(spec)
     id_ = os.urandom(32).hex()
     places = records.places

@@ -70,7 +70,9 @@ class Restart:
         """From Docker's notation: ``"on-failure:3"``. Raises :class:`InvalidArgument`."""
         found = re.fullmatch(r"([a-z-]+)(?::(\d{1,9}))?", value) if isinstance(value, str) else None
         if found is None or found[1] not in POLICIES or (found[2] and found[1] != "on-failure"):
-            raise InvalidArgument("restart", value, f"one of {', '.join(POLICIES)}, or 'on-failure:3', is needed")
+            raise InvalidArgument(
+                "restart", value, f"one of {', '.join(POLICIES)}, or 'on-failure:3', is needed"
+            )
         return cls(policy=found[1], retries=int(found[2] or 0))
 
     def __str__(self) -> str:
@@ -114,7 +116,9 @@ def parse_keeping(given: Mapping[str, Any], config: ImageConfig) -> Keeping:
     restart = Restart.parse(given.get("restart") or "no")
     auto_remove = flag("auto_remove", given.get("auto_remove", False))
     if auto_remove and restart.policy != "no":
-        raise InvalidArgument("auto_remove", auto_remove, f"with restart={restart!s} it would never be removed")
+        raise InvalidArgument(
+            "auto_remove", auto_remove, f"with restart={restart!s} it would never be removed"
+        )
     size = parse_size("log_size", given.get("log_size", 20 << 20))
     if size < _LEAST_LOG:
         raise InvalidArgument("log_size", size, f"{_LEAST_LOG} bytes at least are needed")
@@ -146,10 +150,20 @@ def _health(given: Any, config: ImageConfig) -> HealthCheck | None:
 def _of_image(told: Any) -> HealthCheck | None:
     """An image's own, in Docker's JSON: ``{"Test": ["CMD-SHELL", "..."], "Interval": nanoseconds}``."""
     test = told.get("Test") if isinstance(told, Mapping) else None
-    if not isinstance(test, Sequence) or isinstance(test, str) or len(test) < 2 or test[0] not in {"CMD", "CMD-SHELL"}:
+    if (
+        not isinstance(test, Sequence)
+        or isinstance(test, str)
+        or len(test) < 2
+        or test[0] not in {"CMD", "CMD-SHELL"}
+    ):
         return None
     assert isinstance(told, Mapping)  # noqa: S101
-    names = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval"}
+    names = {
+        "Interval": "interval",
+        "Timeout": "timeout",
+        "StartPeriod": "start_period",
+        "StartInterval": "start_interval",
+    }
     times = {name: told[key] / _NANOSECONDS for key, name in names.items() if told.get(key)}
     retries = {"retries": told["Retries"]} if told.get("Retries") else {}
     return HealthCheck(test[1] if test[0] == "CMD-SHELL" else list(test[1:]), **times, **retries)

@@ -61,7 +61,9 @@ class Order:
     spec: Spec
     keeping: Keeping
     mounts: Mounts
+    #: Locked files, which the monitor gets: the one for as long as it lives, the other until the start is over.
     alive: int
+    verb: int
 
     @property
     def hostname(self) -> str:
@@ -266,6 +268,7 @@ def _run(order: Order, prepared: _Prepared) -> None:
             alive=order.alive,
             listener=listener.fileno(),
             above=above.fileno(),
+            verb=order.verb,
             fds=prepared.fds.fds,
         )
     if ready.error == 0 and ready.step == lib.PC_STEP_NONE:
@@ -292,4 +295,3 @@ def _write(path: str, data: bytes) -> Fd:
         file.close()
         raise
     return file
-
