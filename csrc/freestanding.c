@@ -158,7 +158,7 @@ void pc_sleep(int64_t milliseconds)
     pc_raw2(__NR_nanosleep, pc_pointer(&time), 0);
 }
 
-void pc_close_range(unsigned first, unsigned last)
+void pc_close_all(unsigned first, unsigned last)
 {
     if (pc_raw3(__NR_close_range, first, last, 0) == 0) {
         return;

@@ -41,7 +41,7 @@ int64_t pc_now(void);
 void pc_sleep(int64_t milliseconds);
 
 /* Closes first..last; both inclusive, as close_range(2). */
-void pc_close_range(unsigned first, unsigned last);
+void pc_close_all(unsigned first, unsigned last);
 
 /* What getdents64(2) stores. */
 struct pc_entry {

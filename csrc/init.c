@@ -194,7 +194,7 @@ static int hold(void)
     if (prepare(hidden) < 0) {
         return EXIT_USAGE;
     }
-    pc_close_range(0, ~0U);
+    pc_close_all(0, ~0U);
     return serve(0);
 }
 
@@ -219,7 +219,7 @@ static int run(const struct start *start)
     }
     if (ret == 0) {
         /* What is below was handed over for the program. */
-        pc_close_range(fd + 1, ~0U);
+        pc_close_all(fd + 1, ~0U);
         char stack[STACK] __attribute__((aligned(16)));
         ret = pc_clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, run_program,
                             (void *)(uintptr_t)start);
@@ -231,7 +231,7 @@ static int run(const struct start *start)
     /* Said, and not only shown by the end of file: the program may have a copy of REPORT by now. */
     report(start->report, 0);
     /* Pipes and terminals that the program closes must not stay open through init. */
-    pc_close_range(0, ~0U);
+    pc_close_all(0, ~0U);
     pc_raw1(__NR_chdir, pc_pointer("/")); /* a volume that was the working directory can be unmounted */
     return serve(ret);
 }

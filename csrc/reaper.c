@@ -335,8 +335,8 @@ static bool detach(void)
     long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     pc_raw5(__NR_prctl, PR_SET_NAME, pc_pointer("reaper"), 0, 0, 0);
     pc_raw0(__NR_setsid); /* EPERM: it is its group's leader already */
-    pc_close_range(0, SOCKET_FD - 1);
-    pc_close_range(HOST_FD + 1, ~0U);
+    pc_close_all(0, SOCKET_FD - 1);
+    pc_close_all(HOST_FD + 1, ~0U);
     return ret == 0 && pc_raw1(__NR_chdir, pc_pointer("/")) == 0;
 }
 

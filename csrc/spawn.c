@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "child.h"
+#include "clone3.h"
 #include "rawsys.h"
 
 #include <linux/fcntl.h>
@@ -149,46 +150,6 @@ static long as_long(const void *pointer)
     return (long)(uintptr_t)pointer;
 }
 
-/* clone3 whose child calls entry(argument) on its own stack and must not return. */
-static long clone_onto(struct clone_args *args, void (*entry)(void *), void *argument)
-{
-#if defined(__x86_64__)
-    register void (*fn)(void *) __asm__("r12") = entry;
-    register void *arg __asm__("r13") = argument;
-    long ret;
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "mov %%r13, %%rdi\n\t"
-                     "call *%%r12\n\t"
-                     "ud2\n"
-                     "1:"
-                     : "=a"(ret)
-                     : "a"(__NR_clone3), "D"(args), "S"(sizeof *args), "r"(fn), "r"(arg)
-                     : "rcx", "r11", "memory", "cc");
-    return ret;
-#else
-    register long x8 __asm__("x8") = __NR_clone3;
-    register long x0 __asm__("x0") = as_long(args);
-    register long x1 __asm__("x1") = sizeof *args;
-    register void (*fn)(void *) __asm__("x20") = entry;
-    register void *arg __asm__("x21") = argument;
-    __asm__ volatile("svc 0\n\t"
-                     "cbnz x0, 1f\n\t"
-                     "mov x29, xzr\n\t"
-                     "mov x30, xzr\n\t"
-                     "mov x0, x21\n\t"
-                     "blr x20\n\t"
-                     "brk #1\n"
-                     "1:"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(fn), "r"(arg)
-                     : "memory", "cc");
-    return x0;
-#endif
-}
-
 static void inner_entry(void *argument)
 {
     const struct stage *stage = argument;
@@ -210,7 +171,7 @@ static long clone_inner(struct stage *stage, uint64_t extra)
     if (extra & CLONE_PARENT_SETTID) {
         args.parent_tid = (uint64_t)(uintptr_t)&stage->result->pid;
     }
-    return clone_onto(&args, inner_entry, stage);
+    return pc_clone_onto(&args, inner_entry, stage);
 }
 
 /* The outer stage: a short-lived process in the host's namespaces, for what the inner one may not see. */
@@ -327,7 +288,7 @@ static long start_outer(struct stage *stage, char *stack)
     struct clone_args args = {.flags = CLONE_VM | CLONE_CLEAR_SIGHAND,
                               .stack = (uint64_t)(uintptr_t)stack,
                               .stack_size = STACK_BYTES};
-    outer = clone_onto(&args, outer_entry, stage);
+    outer = pc_clone_onto(&args, outer_entry, stage);
     pc_raw1(__NR_close, stage->done[1]);
     if (outer >= 0 && await_outer(outer, stage->done[0], stage->result) &&
         stage->result->step == PC_STEP_NONE) {

@@ -19,6 +19,19 @@ PLACE = Path("pycontainer/kernel/programs")
 #: Program -> sources below csrc/.
 PROGRAMS = {
     "init": ["init.c", "freestanding.c"],
+    "monitor": [
+        "monitor.c",
+        "monitor_clients.c",
+        "monitor_health.c",
+        "monitor_log.c",
+        "monitor_record.c",
+        "monitor_start.c",
+        "child.c",
+        "operations.c",
+        "cgroups.c",
+        "tree.c",
+        "freestanding.c",
+    ],
     "reaper": ["reaper.c", "cgroups.c", "registry.c", "tree.c", "freestanding.c"],
     "timens": ["timens.c", "freestanding.c"],
 }

@@ -24,13 +24,14 @@ from pycontainer.kernel import landlock
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.ended import Ended
+from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.script import Script
 from pycontainer.kernel.terminal import Terminal
 
 _SLOTS = 5
-_TARGET, _MASTER, _TERMINAL, _RULESET = range(slots.EXPORT + 1, _SLOTS)
+TARGET, _MASTER, _TERMINAL, _RULESET = range(slots.EXPORT + 1, _SLOTS)
 
 
 @attrs.define(eq=False)
@@ -128,9 +129,9 @@ def enter(
     key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, seat.shape)
     recipe = recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(running, argv, identity, env, workdir, tty=tty, seat=seat.shape)
+        recipe = entry_recipe(spec, running.map, argv, identity, env, workdir, tty=tty, seat=seat.shape)
         recipes.put(key, spec, recipe)
-    fds = {_TARGET: target}
+    fds = {TARGET: target}
     if not tty:
         return *recipe.start(stdio, fds, seat=seat), None
     exports = running.workspace.exports
@@ -138,8 +139,9 @@ def enter(
     return pid, pidfd, received.get(slots.SENT_MASTER)
 
 
-def _recipe(
-    running: Launch,
+def entry_recipe(
+    spec: Spec,
+    map_: IdMap | None,
     argv: tuple[str, ...],
     identity: Identity,
     env: dict[str, str],
@@ -148,18 +150,19 @@ def _recipe(
     tty: bool,
     seat: tuple[bool, int],
 ) -> Recipe:
+    """How a further program is started: in the slot ``TARGET`` is a pidfd of the container's first process."""
     types = NAMESPACES
-    types |= 0 if running.spec.network.mode == "host" else lib.CLONE_NEWNET
-    types |= 0 if running.map is None else lib.CLONE_NEWUSER
-    script, used = _setup(running.spec, tty=tty)
-    fields = confinement(running.spec, identity, running.map)
+    types |= 0 if spec.network.mode == "host" else lib.CLONE_NEWNET
+    types |= 0 if map_ is None else lib.CLONE_NEWUSER
+    script, used = _setup(spec, tty=tty)
+    fields = confinement(spec, identity, map_)
     fields.update(
         script=script,
-        joins=((_TARGET, types),),
+        joins=((TARGET, types),),
         terminal=_TERMINAL if tty else -1,
-        landlock=_RULESET if running.spec.security.landlock and landlock.version() else -1,
-        ns_root=running.map is not None,
-        ns_ids=(0, 0) if running.map is None else running.map.first,
+        landlock=_RULESET if spec.security.landlock and landlock.version() else -1,
+        ns_root=map_ is not None,
+        ns_ids=(0, 0) if map_ is None else map_.first,
         workdir=os.fsencode(workdir),
     )
     terminal = _TERMINAL if tty else None
@@ -176,7 +179,7 @@ def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
     Also how many slots that takes.
     """
     slot = itertools.count(_SLOTS)
-    ops = [op.join(_TARGET, lib.CLONE_NEWCGROUP)]
+    ops = [op.join(TARGET, lib.CLONE_NEWCGROUP)]
     if tty:
         flags = os.O_RDWR | os.O_NOCTTY
         ops += [

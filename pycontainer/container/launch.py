@@ -173,7 +173,7 @@ def _launch(
     stack: Stack | None,
     netns: int | None,
 ) -> Launch:
-    lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
+    lowers = spec.image.layers or (workspace.skeleton(owner_of(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
@@ -181,7 +181,7 @@ def _launch(
     key = (id(spec), map_, lowers, layer, identity, seat.shape, folder)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder)
+        recipe = recipe_of(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
@@ -208,7 +208,7 @@ def _launch(
     )
 
 
-def _recipe(
+def recipe_of(
     spec: Spec,
     map_: IdMap | None,
     identity: Identity,
@@ -216,8 +216,10 @@ def _recipe(
     layer: Layer,
     *,
     seat: tuple[bool, int],
-    folder: str | None,
+    folder: str | None = None,
+    leashed: bool = True,
 ) -> Recipe:
+    """How a container is started; not ``leashed``: its end is another one's care than this process's reaper's."""
     plan = plans.plan(_shape(spec, map_, lowers, layer, folder))
     fields = confinement(spec, identity, map_)
     fields.update(
@@ -240,10 +242,11 @@ def _recipe(
         extra=spec.extra_fds,
         init=spec.init,
         seat=seat,
+        first=leashed,
     )
 
 
-def _owner(lease: Lease | None) -> tuple[int, int]:
+def owner_of(lease: Lease | None) -> tuple[int, int]:
     """Whose the host image's tree is: an ordinary user cannot give files away."""
     if not rules_host():
         return os.geteuid(), os.getegid()

@@ -17,27 +17,9 @@ from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.signals import signal_number
+from pycontainer.state.table import allow
 
 _Self = TypeVar("_Self", bound="Life")
-
-#: The verbs that each state allows; every other one is a StateError.
-VERBS = {
-    "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
-    "running": frozenset({
-        "exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses", "change its networks", "tell its ports",
-    }),
-    "paused": frozenset({
-        "kill", "stop", "restart", "unpause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses", "change its networks", "tell its ports",
-    }),
-    "exited": frozenset({
-        "start", "stop", "restart", "wait", "reach files", "list changes", "remove", "use its terminal",
-    }),
-    "removed": frozenset({"remove"}),
-    # After a fork of the host: the containers stay the parent's.
-    "of another process": frozenset(),
-}  # fmt: skip
 
 
 class Life:
@@ -105,9 +87,7 @@ class Life:
 
     def allow(self, verb: str) -> None:
         """Raise :class:`StateError` unless the state allows ``verb``."""
-        status = self.status
-        if verb not in VERBS[status]:
-            raise StateError(f"container {self.name}", status, verb)
+        allow(f"container {self.name}", self.status, verb)
 
     def alive(self, verb: str) -> Running:
         """The last start, if the state allows ``verb``."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
+    from pycontainer.container.detached.options import HealthCheck
     from pycontainer.container.mounts import Mount
     from pycontainer.container.security import Security
     from pycontainer.kernel.idmap import IdMap
@@ -103,10 +104,22 @@ class RunOptions(PrepareOptions, total=False):
     check: bool
 
 
-class CreateOptions(ContainerOptions, total=False):
-    """The arguments of ``Container.create``."""
+class DetachedOptions(ContainerOptions, total=False):
+    """What a container that outlives its creator is to be."""
 
     name: str | None
+    restart: str
+    healthcheck: HealthCheck | Sequence[str] | str | bool | None
+    auto_remove: bool
+    stdin_open: bool
+    log_size: int | str
+    log_files: int
+
+
+class CreateOptions(DetachedOptions, total=False):
+    """The arguments of ``Container.create``."""
+
+    detach: bool
 
 
 #: Names of a command's exchange; all others describe its container.
@@ -114,8 +127,8 @@ EXCHANGE = frozenset(ExchangeOptions.__annotations__)
 CONTAINER = frozenset(ContainerOptions.__annotations__)
 #: The arguments of each call that has optional ones, as its user calls it.
 KNOWN: dict[str, frozenset[str]] = {
-    "run": EXCHANGE | CONTAINER | {"check", "changes"},
-    "create": CONTAINER | {"name", "engine"},
+    "run": EXCHANGE | CONTAINER | {"check", "changes", "detach"},
+    "create": CONTAINER | {"engine"} | frozenset(CreateOptions.__annotations__),
     "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
     "popen": frozenset(
         {
@@ -141,15 +154,14 @@ _ALIASES = {
     "mem": "memory", "mem_limit": "memory", "mem_reservation": "memory_low", "memory_limit": "memory",
     "memory_reservation": "memory_low", "memswap_limit": "memory_swap",
     "add_host": "extra_hosts", "add_hosts": "extra_hosts", "dns_opt": "dns_options", "ipv4_address": "ip", "ipv6_address": "ip6",
-    "net": "network", "network_mode": "network", "networks": "network", "network_aliases": "aliases", "publish": "ports", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only",
+    "interactive": "stdin_open", "net": "network", "network_mode": "network", "networks": "network", "network_aliases": "aliases", "publish": "ports", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only", "restart_policy": "restart",
     "security_opt": "security", "shm": "shm_size", "signal": "stop_signal", "storage_opt": "size",
     "stop_timeout": "timeout", "sysctl": "sysctls", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
     "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
 }  # fmt: skip
-_NOT_YET = frozenset("gpus healthcheck log_driver platform pull restart restart_policy timens".split())
+_NOT_YET = frozenset("gpus log_driver platform pull timens".split())
 _WHY = {
     "capture_output": "both outputs are captured unless told otherwise",
-    "detach": "use Container.create and start",
     "remove": "what run makes is removed at its end",
     "rm": "what run makes is removed at its end",
     "shell": "there is no shell unless the command names one: ['sh', '-c', '...']",

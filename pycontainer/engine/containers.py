@@ -1,14 +1,15 @@
-"""The containers of an engine that this process made."""
+"""The containers of an engine: those of this process, and the detached ones."""
 
 from __future__ import annotations
 
+import builtins
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.container import container
-from pycontainer.container.arguments import text
-from pycontainer.container.options import refuse_unknown
+from pycontainer.container.arguments import flag, text
+from pycontainer.container.options import CONTAINER, refuse_unknown
 from pycontainer.container.spec import spec_of
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.image import Image
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import CreateOptions
+    from pycontainer.engine.detached import DetachedContainers
     from pycontainer.engine.engine import Engine
+    from pycontainer.state.events import Event
 
 
 class Container(container.Container):
@@ -43,7 +46,8 @@ class Container(container.Container):
         """Make a container, not yet started; it belongs to ``engine``, or to the default one.
 
         ``name`` is one of letters, digits, ``_``, ``.`` and ``-``, two at least, and its own among the engine's
-        containers (``docker create --name``).  All other arguments that describe a container are those of
+        containers (``docker create --name``).  With ``detach`` it outlives this process, and takes what is told
+        there: see docs/guide/detached.md.  All other arguments that describe a container are those of
         :func:`pycontainer.run`; what goes in and out of its program is said when it starts.
         Raises :class:`InvalidArgument`, and :class:`TypeError` for an unknown argument.
         """
@@ -55,12 +59,18 @@ class Container(container.Container):
 
 
 class Containers:
-    """The containers of an engine that this process made."""
+    """The containers of an engine: those that this process made, and the detached ones of all processes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: dict[str, Container] = {}
         self._lock = threading.Lock()
+
+    @property
+    def _detached(self) -> DetachedContainers:
+        from pycontainer.engine.detached import DetachedContainers
+
+        return DetachedContainers(self._engine)
 
     def create(
         self,
@@ -74,6 +84,12 @@ class Containers:
         name = given.pop("name", None)
         if name is not None:
             check_name(name)
+        if flag("detach", given.pop("detach", False)):
+            return self._detached.create(self._engine.resolve(image), command, given, name)
+        for each in given.keys() - CONTAINER:
+            raise InvalidArgument(
+                each, given[each], "only a container that outlives this process has that: say detach=True"
+            )
         spec = spec_of(self._engine.resolve(image), command, given)
         with self._lock:
             self._forget_removed()
@@ -90,19 +106,67 @@ class Containers:
 
     def get(self, name: str) -> Container:
         """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`."""
-        found = [each for each in self.list() if each.name == name or (name and each.id.startswith(name))]
+        found = [each for each in self.own() if each.name == name or (name and each.id.startswith(name))]
         exact = [each for each in found if name in (each.name, each.id)]
         if len(exact) == 1:
             return exact[0]
+        detached = self._detached.get(text("name", name))
+        if detached is not None:
+            found.append(detached)
         if len(found) != 1:
             raise InvalidArgument("name", name, "several containers match" if found else "no such container")
         return found[0]
 
-    def list(self) -> list[Container]:
-        """Those that are not removed, oldest first."""
+    def list(
+        self,
+        *,
+        all: bool = False,  # noqa: A002  (as Docker calls it)
+        filters: Mapping[str, Any] | None = None,
+    ) -> builtins.list[Container]:
+        """The containers that run, or with ``all`` those that are there; oldest first (``docker ps``).
+
+        ``filters``: ``id`` (its beginning), ``name`` (a part), ``label`` ("name" or "name=text"), ``status``, ``ancestor``
+        (an image), ``exited`` (an exit code), ``health``; each with a value, or several.  A filter by status looks at
+        all.  Raises :class:`InvalidArgument`.
+        """
+        from pycontainer.engine.filters import matching
+
+        matches = matching(filters)
+        everything = flag("all", all) or bool(filters and {"status", "exited"} & filters.keys())
+        found: builtins.list[Container] = [*self._detached.list(), *self.own()]
+        return [
+            each
+            for each in found
+            if (everything or each.status in {"running", "paused", "restarting"}) and matches(each)
+        ]
+
+    def own(self) -> builtins.list[Container]:
+        """Those of this process, which end with it, that are not removed; oldest first."""
         with self._lock:
             self._forget_removed()
-            return list(self._known.values())
+            return builtins.list(self._known.values())
+
+    def prune(self, *, until: float | None = None) -> builtins.list[str]:
+        """Remove the detached containers that do not run; their ids. ``until``: only those made before (seconds since 1970)."""
+        return self._detached.prune(until)
+
+    def events(
+        self, *, since: float | None = None, until: float | None = None, follow: bool = True
+    ) -> Iterator[Event]:
+        """What happens to detached containers, in whatever process, as it happens: create, start, die, restart,
+        oom, health_status, pause, unpause, rename, dead, destroy.
+
+        From ``since`` (seconds since 1970; ``None``: from the first reading on) to ``until``; without ``follow``
+        only what has happened.
+        """
+        return self._detached.events(since, until, follow=follow)
+
+    def revive(self) -> builtins.list[str]:
+        """Start the detached containers again that ran when the machine went down, as their restart policies say; their ids.
+
+        For a unit that is started at boot: nothing of this library runs by itself then.
+        """
+        return self._detached.revive()
 
     def _forget_removed(self) -> None:
         for key in [key for key, each in self._known.items() if each.status == "removed"]:

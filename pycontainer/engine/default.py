@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pycontainer.container.result import Result
+from pycontainer.engine.containers import Container
 from pycontainer.engine.engine import Engine
 from pycontainer.image.image import Image
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import RunOptions
+    from pycontainer.container.options import DetachedOptions, RunOptions
 
 _default: Engine | None = None
 _making = threading.Lock()
@@ -30,9 +31,23 @@ def default_engine() -> Engine:
     return _default
 
 
+@overload
 def run(
-    image: str | Image, command: Sequence[str] | str | None = None, **options: Unpack[RunOptions]
-) -> Result[Any]:
+    image: str | Image,
+    command: Sequence[str] | str | None = None,
+    *,
+    detach: Literal[True],
+    **options: Unpack[DetachedOptions],
+) -> Container: ...
+@overload
+def run(
+    image: str | Image,
+    command: Sequence[str] | str | None = None,
+    *,
+    detach: Literal[False] = False,
+    **options: Unpack[RunOptions],
+) -> Result[Any]: ...
+def run(image: str | Image, command: Sequence[str] | str | None = None, **options: Any) -> Any:
     """Run a command in a fresh container of the default engine, wait for its end and say everything about it.
 
     >>> run("host:", ["sh", "-c", "echo $A"], env={"A": "hi"}, text=True, timeout=5).stdout   # doctest: +SKIP

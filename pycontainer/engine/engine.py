@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pycontainer.container.arguments import flag
 from pycontainer.container.command import PLAIN, Exchange, complete
@@ -14,14 +14,14 @@ from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
-from pycontainer.engine.containers import Containers
+from pycontainer.engine.containers import Container, Containers
 from pycontainer.home import default_root
 from pycontainer.image.image import Image, image_in_no_store
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import PrepareOptions, RunOptions
+    from pycontainer.container.options import DetachedOptions, PrepareOptions, RunOptions
     from pycontainer.image.images import Images
     from pycontainer.network.networks import Networks
     from pycontainer.volume import Volumes
@@ -83,11 +83,41 @@ class Engine:
         """The image that a string names; see :meth:`Images.resolve`."""
         return image_in_no_store(image) or self.images.resolve(image)
 
+    @overload
     def run(
-        self, image: str | Image, command: Sequence[str] | str | None = None, **options: Unpack[RunOptions]
-    ) -> Result[Any]:
+        self,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        detach: Literal[True],
+        **options: Unpack[DetachedOptions],
+    ) -> Container: ...
+    @overload
+    def run(
+        self,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        detach: Literal[False] = False,
+        **options: Unpack[RunOptions],
+    ) -> Result[Any]: ...
+    def run(
+        self,
+        image: str | Image,
+        command: Sequence[str] | str | None = None,
+        *,
+        detach: bool = False,
+        **given: Any,
+    ) -> Any:
         """Run a command in a fresh container and wait for its end; see :func:`pycontainer.run`."""
-        given: dict[str, Any] = {**options}
+        if flag("detach", detach):
+            made = self.containers.create(image, command, detach=True, **given)
+            try:
+                made.start()
+            except BaseException:
+                made.remove(force=True)
+                raise
+            return made
         check = flag("check", given.pop("check", False))
         result = complete(self.prepare(image, command, **given))
         return result.check() if check else result
@@ -111,8 +141,8 @@ class Engine:
         return OneShot(self.workspace, spec, exchange, changes=changes)
 
     def close(self) -> None:
-        """Remove this process's containers and its part of the root; idempotent. The engine can be used again."""
-        for each in self.containers.list():
+        """Remove this process's containers, those that are not detached, and its part of the root; idempotent. The engine can be used again."""
+        for each in self.containers.own():
             each.remove(force=True)
         with self._lock:
             workspace, self._workspace = self._workspace, None

@@ -140,6 +140,11 @@ class Template:
         self._native, self._keep = _encode(request)
         self._env = [_string(value, self._keep) for value in request.env]
 
+    @property
+    def native(self) -> Any:
+        """The C struct, valid for as long as this object is."""
+        return self._native[0]
+
     def start(
         self, fds: Sequence[int], *, hostname: bytes | None = None, env: tuple[bytes, ...] = ()
     ) -> tuple[int, int]:

@@ -168,7 +168,8 @@ class Lease:
     fd: int
     map: IdMap
     wanted: Wanted
-    _claim: Claim | None
+    #: The host ids of a root caller.
+    claim: Claim | None
     is_shared: bool = False
 
     def share(self, fd: int) -> Lease:
@@ -179,8 +180,8 @@ class Lease:
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
         os.close(self.fd)
-        if self._claim is not None:
-            self._claim.release()
+        if self.claim is not None:
+            self.claim.release()
 
 
 class Leases:

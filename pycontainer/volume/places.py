@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 
 import attrs
@@ -57,7 +58,8 @@ class Section:
         return sorted(found)
 
     def note(self, who: str, alive: str | None) -> tuple[str, Fd | None]:
-        """Note a user: its note's name; ``alive`` is a file below the root that is locked while it lives.
+        """Note a user: its note's name; ``alive`` is a file below the root that is locked while it lives, or a
+        directory that is there while it does.
 
         Without one the note itself is, and comes locked with the answer.
         """
@@ -82,7 +84,9 @@ def _read_note(root: str, users: int, note: str) -> tuple[str, bool]:
             if not alive:
                 return who, _is_locked(file.fileno())
         with Fd(os.open(f"{root}/{alive}", _PROBE)) as file:
-            return who, _is_locked(file.fileno())
+            # A directory: of a container that outlives processes, and is there as long as that is.
+            is_there = stat.S_ISDIR(os.fstat(file.fileno()).st_mode)
+            return who, is_there or _is_locked(file.fileno())
     except FileNotFoundError:
         return "", False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import os
 import re
 import resource
@@ -200,8 +201,14 @@ def cgroups() -> State:
     Others run on the machine, and what they leave is theirs to find.  A host process that a test starts and
     kills leaves nothing either: tests/e2e/test_ownership.py looks for that itself.
     """
-    own = re.compile(rf"/pycontainer-(?:[a-z]+-)?{os.getpid()}(?![0-9])")
+    own = re.compile(rf"/pycontainer-(?:(?:[a-z]+-)?{os.getpid()}(?![0-9])|{_mark()}-)")
     return {path: "" for top in _hierarchies() for path in _tree(top) if own.search(path[len(top) :])}
+
+
+def _mark() -> str:
+    """What the cgroups of the engine's detached containers have in their names, whoever started them."""
+    root = os.environ.get("PYCONTAINER_ROOT", "")
+    return hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:8]
 
 
 def _hierarchies() -> list[str]:
@@ -234,15 +241,28 @@ def links() -> State:
 
 
 def containers() -> State:
-    """Return what the engine under test keeps for running containers: <root>/run/<host>/<container>."""
+    """Return what the engine under test keeps for containers: <root>/run/<host>/<container>, <root>/containers/<id>."""
     root = os.environ.get("PYCONTAINER_ROOT")
     if not root:
         return {}
-    state = {}
+    state = {str(path): "" for path in Path(root, "containers").glob("*") if path.is_dir()}
     for host in Path(root, "run").glob("*"):
         # The reaper of a host process that a test ended may be removing it at this moment.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             state.update({str(path): "" for path in list(host.iterdir()) if path.is_dir()})
+    return state
+
+
+def monitors() -> State:
+    """Return the monitors of detached containers of the engine under test, and their guards."""
+    folder = f"{os.environ.get('PYCONTAINER_ROOT', '')}/containers/"
+    state = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+            # Those of others, and a user's own where /proc does not tell, are passed over.
+            if name in {"monitor", "guard"} and os.readlink(f"/proc/{pid}/fd/4").startswith(folder):
+                state[pid] = f" {name}"
     return state
 
 
@@ -266,6 +286,7 @@ KINDS: dict[str, Callable[[], State]] = {
     "cgroups": cgroups,
     "links": links,
     "containers": containers,
+    "monitors": monitors,
     "volumes": volumes,
 }
 

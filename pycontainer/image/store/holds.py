@@ -18,6 +18,7 @@ from pycontainer.image.digest import check_digest
 from pycontainer.image.locked import lock
 from pycontainer.image.store.catalogue import Catalogue
 from pycontainer.image.store.locks import lockers
+from pycontainer.image.store.pins import pinned
 from pycontainer.image.store.places import USE, Places
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import named
@@ -83,6 +84,14 @@ def hold_alone(places: Places, digest: str, *, patience: float = _MOMENT) -> Fd:
             pids = holders(places, digest)
             by = f" by process {', '.join(map(str, pids))}" if pids else ""
             raise StateError(f"the image {digest}", f"in use{by}", "remove it")
+    try:
+        users = pinned(places, digest)
+    except BaseException:
+        file.close()
+        raise
+    if users:
+        file.close()
+        raise StateError(f"the image {digest}", f"in use by {', '.join(users)}", "remove it")
     return file
 
 

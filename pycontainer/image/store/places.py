@@ -14,6 +14,7 @@
         trash/<random>/         what is to be removed, locked by who puts into it or empties it
         use/<hex>               locked (shared) by who uses the image
         leases/<random>         locked by the holder of a lease
+        pins/<hex>.<random>     what an image is kept for, whether a process has it or not (pins.py)
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.native import lib, renameat2
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
-BLOBS, LAYERS, INGEST, TRASH, USE, LEASES = "blobs/sha256", "layers", "ingest", "trash", "use", "leases"
+BLOBS, LAYERS, INGEST, TRASH = "blobs/sha256", "layers", "ingest", "trash"
+USE, LEASES, PINS = "use", "leases", "pins"
 _RESERVE = "reserve"
 _RESERVED = 1 << 20
 
@@ -72,7 +74,7 @@ class Places:
         make_private(self.path)
         top = Fd(os.open(self.path, OPEN_DIRECTORY))
         try:
-            for name in ("blobs", BLOBS, LAYERS, INGEST, TRASH, USE, LEASES):
+            for name in ("blobs", BLOBS, LAYERS, INGEST, TRASH, USE, LEASES, PINS):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, 0o700, dir_fd=top.fileno())
                     made = True

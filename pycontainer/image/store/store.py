@@ -16,6 +16,7 @@ from pycontainer.image.store.holds import Hold
 from pycontainer.image.store.index import Index
 from pycontainer.image.store.layers import Layers, LayerWriter
 from pycontainer.image.store.leases import Lease, Leases
+from pycontainer.image.store.pins import pin
 from pycontainer.image.store.places import Places
 from pycontainer.image.store.trash import sweep
 from pycontainer.image.store.usage import Usage, total, usage
@@ -177,6 +178,11 @@ class Store:
     def lease(self) -> Lease:
         """Protect what this process puts into the store, or finds in it, until the lease is closed."""
         return self._leases.make()
+
+    def pin(self, digest: str, path: str) -> None:
+        """Have an image stay for as long as there is something at ``path``, relative to the engine root."""
+        with self.hold(digest):
+            pin(self._places, digest, path)
 
     def hold(self, manifest_digest: str) -> Hold:
         """Have an image not removed until the hold is closed; cheap. Raises :class:`ImageNotFound`."""

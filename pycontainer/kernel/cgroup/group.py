@@ -168,14 +168,16 @@ class Cgroup(Lineage):
         return group
 
     @classmethod
-    def adopt(cls, path: str | Mapping[str, str]) -> Cgroup:
+    def adopt(cls, path: str | Mapping[str, str], *, limits: Limits = NO_LIMITS) -> Cgroup:
         """A cgroup that exists: by its directory in version 2's tree, or by one for each controller (version 1).
 
-        ``close`` leaves it where it is.  Raises :class:`KernelError` if there is none.
+        ``close`` leaves it where it is; ``limits`` are those that it is known to have.  Raises :class:`KernelError` if there is none.
         """
         layout, parts = making.open_parts(path)
         some = next(iter(path.values())) if not isinstance(path, str) else path
-        return cls(os.path.basename(some.rstrip("/")), layout, parts, None)
+        group = cls(os.path.basename(some.rstrip("/")), layout, parts, None)
+        group._limits = limits
+        return group
 
     def child(
         self,
@@ -272,6 +274,17 @@ class Cgroup(Lineage):
         self._closed = True
         if self.patterns:
             self.forget_patterns()
+        self._let_go()
+
+    def leave(self) -> None:
+        """Let go of it without removing it: it is another process's from now on. Idempotent."""
+        if self._closed:
+            return
+        self._close_tasks()
+        if self._devices is not None:
+            self._devices.close()
+        self._parts.close()
+        self._closed = True
         self._let_go()
 
     def _remove_at_once(self) -> bool:

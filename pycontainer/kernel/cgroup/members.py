@@ -78,6 +78,11 @@ class Members(Place):
         found.update((controller, each.path) for controller, each in self._v1().items())
         return found
 
+    @property
+    def existing(self) -> list[str]:
+        """Every directory that it has now."""
+        return [each.path for each in (self._parts.tree, *self._parts.v1.values()) if each is not None]
+
     def _v1(self) -> dict[str, Directory]:
         """The directories in hierarchies of version 1, by controller."""
         return self._by_controller(self._parts.v1)

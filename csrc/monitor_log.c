@@ -1,0 +1,172 @@
+/*
+ * The log: a line for each line of output, in the format of the Kubernetes container runtimes.
+ *
+ *   2016-10-06T00:17:09.669794202Z stdout F what was written
+ *   2016-10-06T00:17:10.113242941Z stdout P the beginning of a line, which is not complete yet
+ *
+ * Every byte but the line's end stands as it was written, so nothing is lost, and lines can be found from the end.
+ */
+#include "monitor.h"
+
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/time.h>
+#include <linux/uio.h>
+
+enum { FILE_MODE = 0600, LINES = 32, STAMP = 64 };
+
+void text_add(struct text *text, const char *word)
+{
+    while (*word != '\0' && text->length < text->size) {
+        text->data[text->length++] = *word++;
+    }
+}
+
+void text_padded(struct text *text, uint64_t number, int digits)
+{
+    char reversed[24];
+    int count = 0;
+    do {
+        reversed[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    while (count < digits && count < 20) {
+        reversed[count++] = '0';
+    }
+    while (count > 0 && text->length < text->size) {
+        text->data[text->length++] = reversed[--count];
+    }
+}
+
+void text_number(struct text *text, uint64_t number)
+{
+    text_padded(text, number, 1);
+}
+
+uint64_t wall_clock(void)
+{
+    struct timespec now;
+    pc_raw2(__NR_clock_gettime, CLOCK_REALTIME, pc_pointer(&now));
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* RFC 3339; the days of the civil calendar as counted in years that begin in March. */
+static void stamp(struct text *text)
+{
+    uint64_t now = wall_clock(), seconds = now / 1000000000U;
+    uint64_t days = seconds / 86400 + 719468, rest = seconds % 86400;
+    uint64_t era = days / 146097, day = days % 146097;
+    uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    uint64_t of_year = day - (365 * year + year / 4 - year / 100);
+    uint64_t month = (5 * of_year + 2) / 153;
+    uint64_t of_month = of_year - (153 * month + 2) / 5 + 1;
+    month = month < 10 ? month + 3 : month - 9;
+    text_padded(text, era * 400 + year + (month <= 2), 4);
+    text_add(text, "-");
+    text_padded(text, month, 2);
+    text_add(text, "-");
+    text_padded(text, of_month, 2);
+    text_add(text, "T");
+    text_padded(text, rest / 3600, 2);
+    text_add(text, ":");
+    text_padded(text, rest / 60 % 60, 2);
+    text_add(text, ":");
+    text_padded(text, rest % 60, 2);
+    text_add(text, ".");
+    text_padded(text, now % 1000000000U, 9);
+    text_add(text, "Z ");
+}
+
+long log_open(struct log *log)
+{
+    long fd = pc_raw4(__NR_openat, PC_MONITOR_FOLDER, pc_pointer("log"),
+                      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd >= 0) {
+        long size = pc_raw3(__NR_lseek, fd, 0, 2 /* SEEK_END */);
+        log->fd = (int)fd;
+        log->size = size > 0 ? (uint64_t)size : 0;
+    }
+    return fd;
+}
+
+static void name_of(char *buffer, size_t size, uint32_t number)
+{
+    struct text name = {.data = buffer, .size = size - 1};
+    text_add(&name, "log");
+    if (number > 0) {
+        text_add(&name, ".");
+        text_number(&name, number);
+    }
+    buffer[name.length] = '\0';
+}
+
+/* The file becomes log.1, that one log.2; the oldest is overwritten. */
+static void rotate(struct log *log, uint32_t files)
+{
+    char older[16], newer[16];
+    pc_close(log->fd);
+    log->fd = -1;
+    for (uint32_t i = files - 1; i > 0; i--) {
+        name_of(older, sizeof older, i);
+        name_of(newer, sizeof newer, i - 1);
+        pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, pc_pointer(newer), PC_MONITOR_FOLDER, pc_pointer(older), 0);
+    }
+    if (files <= 1) {
+        pc_raw3(__NR_unlinkat, PC_MONITOR_FOLDER, pc_pointer("log"), 0);
+    }
+    log_open(log);
+}
+
+/* Writes all of it, or cuts off what was begun: half a line would be taken for one. */
+static void put(struct log *log, struct iovec *parts, long count, size_t length)
+{
+    long ret = -EIO;
+    if (log->fd >= 0) {
+        do {
+            ret = pc_raw3(__NR_writev, log->fd, pc_pointer(parts), count);
+        } while (ret == -EINTR);
+        if (ret == (long)length) {
+            log->size += length;
+            return;
+        }
+        if (ret > 0) {
+            pc_raw2(__NR_ftruncate, log->fd, (long)log->size);
+        }
+    }
+    log->lost += length;
+}
+
+void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, const char *data, size_t length)
+{
+    char heads[2][STAMP];
+    size_t head_length = 0;
+    for (int full = 0; full < 2; full++) {
+        struct text head = {.data = heads[full], .size = STAMP};
+        stamp(&head);
+        text_add(&head, stream == STREAM_OUT ? "stdout " : "stderr ");
+        text_add(&head, full ? "F " : "P ");
+        head_length = head.length;
+    }
+    while (length > 0) {
+        struct iovec parts[3 * LINES];
+        long count = 0;
+        size_t total = 0;
+        while (length > 0 && count < 3 * LINES) {
+            size_t line = 0;
+            while (line < length && data[line] != '\n') {
+                line++;
+            }
+            bool full = line < length;
+            parts[count++] = (struct iovec){.iov_base = heads[full], .iov_len = head_length};
+            parts[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = line};
+            parts[count++] = (struct iovec){.iov_base = (void *)(uintptr_t) "\n", .iov_len = 1};
+            total += head_length + line + 1;
+            data += line + full;
+            length -= line + full;
+        }
+        if (log->size > 0 && log->size + total > plan->log_size) {
+            rotate(log, plan->log_files);
+        }
+        put(log, parts, count, total);
+    }
+}

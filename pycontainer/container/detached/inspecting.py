@@ -1,0 +1,141 @@
+"""What there is to tell of a container, in the manner of ``docker inspect``: Docker's keys, where it has them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
+
+if TYPE_CHECKING:
+    from pycontainer.container.detached.container import Detached
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def time_text(nanoseconds: int) -> str:
+    """A time as Docker writes it (RFC 3339 with nanoseconds)."""
+    if nanoseconds == 0:
+        return _NEVER
+    whole, rest = divmod(nanoseconds, 10**9)
+    moment = datetime.datetime.fromtimestamp(whole, tz=datetime.timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def inspect(container: Detached) -> dict[str, Any]:
+    """A dictionary that JSON can say."""
+    spec, keeping, run = container.spec, container.keeping, container.run_state
+    folder = container._home.folder
+    return {
+        "Id": container.id,
+        "Name": f"/{container.name}",
+        "Created": time_text(round(container.created * 1e9)),
+        "Path": spec.argv[0],
+        "Args": list(spec.argv[1:]),
+        "Image": spec.image.digest,
+        "State": _state(container),
+        "RestartCount": run.restarts,
+        "LogPath": f"{folder}/log",
+        "Config": {
+            "Image": spec.image.name,
+            "Hostname": spec.hostname or container.id[:12],
+            "User": spec.user,
+            "Env": [f"{name}={value}" for name, value in spec.env],
+            "Cmd": list(spec.argv),
+            "WorkingDir": spec.workdir,
+            "Labels": dict(spec.labels),
+            "Tty": spec.tty,
+            "OpenStdin": keeping.stdin_open,
+            "StopSignal": spec.stop_signal,
+            "Healthcheck": _healthcheck(container),
+        },
+        "HostConfig": {
+            "NetworkMode": spec.network.mode,
+            "RestartPolicy": {"Name": keeping.restart.policy, "MaximumRetryCount": keeping.restart.retries},
+            "AutoRemove": keeping.auto_remove,
+            "ReadonlyRootfs": spec.read_only,
+            "Init": spec.init,
+            "ShmSize": spec.shm_size,
+            "OomScoreAdj": spec.oom_score_adj,
+            "CapAdd": sorted(spec.security.capabilities),
+            "UsernsMode": str(spec.security.userns),
+            "LogConfig": {
+                "Type": "cri",
+                "Config": {"max-size": keeping.log_size, "max-file": keeping.log_files},
+            },
+            **_limits(container),
+        },
+        "Mounts": [_mount(mount) for mount, _ in spec.mounts],
+    }
+
+
+def _state(container: Detached) -> dict[str, Any]:
+    run, status = container.run_state, container.status
+    state = {
+        "Status": status,
+        "Running": status in {"running", "paused", "restarting"},
+        "Paused": status == "paused",
+        "Restarting": status == "restarting",
+        "Dead": status == "dead",
+        "OOMKilled": run.oom_killed,
+        "Pid": run.pid,
+        "ExitCode": run.code,
+        "Error": ""
+        if run.failure is None
+        else f"the start failed: step {run.failure[0]}, errno {run.failure[1]}",
+        "StartedAt": time_text(run.started),
+        "FinishedAt": time_text(run.finished),
+    }
+    if container.keeping.health is not None:
+        state["Health"] = {
+            "Status": run.health,
+            "FailingStreak": run.streak,
+            "Log": [
+                {
+                    "Start": time_text(each.began),
+                    "End": time_text(each.ended),
+                    "ExitCode": each.exit_code,
+                    "Output": each.output.decode(errors="replace"),
+                }
+                for each in container.health_log()
+            ],
+        }
+    return state
+
+
+def _healthcheck(container: Detached) -> dict[str, Any] | None:
+    check = container.keeping.health
+    if check is None:
+        return None
+    times = {"Interval": check.interval, "Timeout": check.timeout, "StartPeriod": check.start_period,
+             "StartInterval": check.start_interval}  # fmt: skip
+    nanoseconds = {name: round(value * 1e9) for name, value in times.items()}
+    return {"Test": ["CMD", *check.test], **nanoseconds, "Retries": check.retries}
+
+
+def _limits(container: Detached) -> dict[str, Any]:
+    limits = container.spec.bounds.limits
+    return {
+        "Memory": limits.memory_max or 0,
+        "NanoCpus": round((limits.cpu_max or 0) * 1e9),
+        "PidsLimit": limits.pids_max,
+        "CpusetCpus": limits.cpuset_cpus or "",
+    }
+
+
+def _mount(mount: Any) -> dict[str, Any]:
+    if isinstance(mount, Bind):
+        found = {
+            "Type": "bind",
+            "Source": mount.source,
+            "RW": not mount.read_only,
+            "Propagation": mount.propagation,
+        }
+    elif isinstance(mount, Tmpfs):
+        found = {"Type": "tmpfs", "Source": "", "RW": True}
+    elif isinstance(mount, VolumeMount):
+        found = {"Type": "volume", "Name": mount.source, "RW": not mount.read_only}
+    else:
+        assert isinstance(mount, ImageMount)  # noqa: S101  there is no other
+        found = {"Type": "image", "Source": str(mount.image), "RW": False}
+    return {**found, "Destination": mount.target}

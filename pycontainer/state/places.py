@@ -1,0 +1,152 @@
+"""Where detached containers are kept, and the locks that tell who is at work.
+
+::
+
+    <root>/containers/<id>/     0700
+        verb                    locked by a process that starts or removes the container
+        alive                   locked by the monitor while there is one
+        monitor                 the monitor's socket, 0600
+        plan                    what the monitor is to do (csrc/monitor_protocol.h)
+        run                     what its clients have to know of this start (JSON)
+        status                  how it is, or was: written by the monitor (runs.py)
+        log, log.1 ..           its output
+        health.0 ..             the last results of its health check
+        cgroups                 where its cgroup may be: a line for each directory
+        files/                  the writable layer
+        volumes/                its own volumes
+        skeleton-<uid>/         the host image's tree, owned by its root
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pycontainer.errors import KernelError, WaitTimeout
+from pycontainer.home import make_private
+from pycontainer.kernel.fd import Fd
+
+#: How long another process's start or removal is waited for, in seconds.
+_PATIENCE = 60.0
+_PAUSE = 0.005
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_NEW = ".new-"
+#: How old a folder is, in seconds, that nobody is about to lock any more.
+_ABANDONED = 60
+
+
+class Places:
+    """The directory of the containers below an engine root; made when first needed."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+        self.path = f"{self.root}/containers"
+
+    def make(self) -> None:
+        """Make it, for the caller alone. Raises :class:`NotSupported`."""
+        make_private(self.root)
+        make_private(self.path)
+
+    def folder(self, id_: str) -> str:
+        """A container's folder."""
+        return f"{self.path}/{id_}"
+
+    def exists(self, id_: str) -> bool:
+        """Is there a folder of this container?"""
+        return os.path.isdir(self.folder(id_))
+
+    @contextmanager
+    def new(self, id_: str) -> Iterator[str]:
+        """Make a folder, which is locked until the end of the block; it stays unless the block raises."""
+        self.make()
+        partial = f"{self.path}/{_NEW}{id_}"
+        os.mkdir(partial, 0o700)
+        with Fd(os.open(f"{partial}/verb", _LOCK, 0o600)) as lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+            os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
+            os.rename(partial, self.folder(id_))
+            yield self.folder(id_)
+
+    @contextmanager
+    def verb(self, id_: str) -> Iterator[int | None]:
+        """The lock of who starts or removes the container; ``None``: it is not there any more.
+
+        Raises :class:`WaitTimeout` when another process does not come to an end.
+        """
+        lock = _lock(f"{self.folder(id_)}/verb", _PATIENCE)
+        if lock is None:
+            yield None
+            return
+        with lock:
+            yield lock.fileno()
+
+    @contextmanager
+    def alive(self, id_: str) -> Iterator[int]:
+        """The lock that says that there is a monitor; it goes on with who else has the fd. Waits for the last one's end."""
+        lock = _lock(f"{self.folder(id_)}/alive", _PATIENCE)
+        if lock is None:
+            raise KernelError(2, f"lock {self.folder(id_)}/alive")
+        with lock:
+            yield lock.fileno()
+
+    def abandoned(self, known: frozenset[str]) -> list[str]:
+        """The folders of containers that are not ``known``, and that nobody is at work with."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.path):
+                if name not in known and os.path.isdir(f"{self.path}/{name}") and self._is_abandoned(name):
+                    found.append(name)
+        return found
+
+    def _is_abandoned(self, name: str) -> bool:
+        path = f"{self.path}/{name}"
+        try:
+            if name.startswith(_NEW):
+                return time.time() - os.stat(path).st_mtime > _ABANDONED
+            with Fd(os.open(f"{path}/verb", _LOCK, 0o600)) as lock:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return os.fstat(lock.fileno()).st_nlink > 0
+        except (BlockingIOError, FileNotFoundError):
+            return False
+
+
+def _lock(path: str, patience: float) -> Fd | None:
+    """Lock a file, waiting for others; ``None`` when it was removed."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            lock = Fd(os.open(path, _LOCK & ~os.O_CREAT))
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_nlink > 0:
+                return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise WaitTimeout(f"{path} is locked by another process for {patience:g} s") from None
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+        time.sleep(_PAUSE)
+
+
+def is_locked(path: str) -> bool:
+    """Does anybody hold the lock of this file? Of one that is not there: nobody."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
