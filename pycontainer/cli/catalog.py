@@ -18,27 +18,57 @@ class Entry(NamedTuple):
 
 #: Commands of one word, and of a group and a word.
 COMMANDS = {
+    "attach": Entry(
+        "output", "ATTACH", "Attach local standard input, output, and error streams to a running container"
+    ),
+    "commit": Entry("files", "COMMIT", "Create a new image from a container's changes"),
     "completion": Entry(
         "completion", "COMPLETION", "Print what makes a shell complete the words of pycontainer"
     ),
+    "cp": Entry("files", "COPY", "Copy files/folders between a container and the local filesystem"),
+    "create": Entry("run", "CREATE", "Create a new container"),
+    "diff": Entry("files", "DIFF", "Inspect changes to files or directories on a container's filesystem"),
     "doctor": Entry("doctor", "DOCTOR", "Tell what this host can do, and how to mend what it cannot"),
+    "events": Entry("output", "EVENTS", "Get what happens to containers, as it happens"),
+    "exec": Entry("exec", "EXEC", "Execute a command in a running container"),
+    "export": Entry("files", "EXPORT", "Export a container's filesystem as a tar archive"),
     "history": Entry("history", "HISTORY", "Show the history of an image"),
     "images": Entry("images", "IMAGES", "List images"),
     "import": Entry("archives", "IMPORT", "Import the contents from a tarball to create a filesystem image"),
     "info": Entry("info", "INFO", "Display what the engine is and has"),
     "inspect": Entry("inspect", "INSPECT", "Return low-level information on objects"),
+    "kill": Entry("lifecycle", "KILL", "Kill one or more running containers"),
     "load": Entry("archives", "LOAD", "Load images from a tar archive or STDIN"),
     "login": Entry("login", "LOGIN", "Authenticate to a registry"),
     "logout": Entry("login", "LOGOUT", "Log out from a registry"),
+    "logs": Entry("output", "LOGS", "Fetch the logs of a container"),
+    "pause": Entry("lifecycle", "PAUSE", "Pause all processes within one or more containers"),
+    "ps": Entry("containers", "PS", "List containers"),
     "pull": Entry("transfer", "PULL", "Download an image from a registry"),
     "push": Entry("transfer", "PUSH", "Upload an image to a registry"),
+    "rename": Entry("lifecycle", "RENAME", "Rename a container"),
+    "restart": Entry("lifecycle", "RESTART", "Restart one or more containers"),
+    "rm": Entry("lifecycle", "REMOVE", "Remove one or more containers"),
     "rmi": Entry("images", "REMOVE", "Remove one or more images"),
     "run": Entry("run", "RUN", "Create and run a new container from an image"),
     "save": Entry(
         "archives", "SAVE", "Save one or more images to a tar archive (streamed to STDOUT by default)"
     ),
+    "start": Entry("lifecycle", "START", "Start one or more stopped containers"),
+    "stats": Entry("usage", "STATS", "Display a live stream of container(s) resource usage statistics"),
+    "stop": Entry("lifecycle", "STOP", "Stop one or more running containers"),
     "tag": Entry("images", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "top": Entry("usage", "TOP", "Display the running processes of a container"),
+    "unpause": Entry("lifecycle", "UNPAUSE", "Unpause all processes within one or more containers"),
+    "update": Entry("lifecycle", "UPDATE", "Update configuration of one or more containers"),
     "version": Entry("version", "VERSION", "Show the version information"),
+    "wait": Entry(
+        "lifecycle", "WAIT", "Block until one or more containers stop, then print their exit codes"
+    ),
+    "container inspect": Entry(
+        "inspect", "INSPECT_CONTAINER", "Display detailed information on one or more containers"
+    ),
+    "container prune": Entry("lifecycle", "PRUNE", "Remove all stopped containers"),
     "image inspect": Entry("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images"),
     "image prune": Entry("images", "PRUNE", "Remove unused images"),
     "network create": Entry("networks", "CREATE", "Create a network"),
@@ -61,6 +91,30 @@ COMMANDS = {
 
 #: Further names, as Docker has them.
 ALIASES = {
+    "container attach": "attach",
+    "container commit": "commit",
+    "container cp": "cp",
+    "container create": "create",
+    "container diff": "diff",
+    "container exec": "exec",
+    "container export": "export",
+    "container kill": "kill",
+    "container logs": "logs",
+    "container pause": "pause",
+    "container rename": "rename",
+    "container restart": "restart",
+    "container rm": "rm",
+    "container start": "start",
+    "container stats": "stats",
+    "container stop": "stop",
+    "container top": "top",
+    "container unpause": "unpause",
+    "container update": "update",
+    "container wait": "wait",
+    "container list": "ps",
+    "container ls": "ps",
+    "container ps": "ps",
+    "container remove": "rm",
     "container run": "run",
     "image history": "history",
     "image import": "import",
@@ -75,6 +129,7 @@ ALIASES = {
     "image tag": "tag",
     "network list": "network ls",
     "network remove": "network rm",
+    "system events": "events",
     "system info": "info",
     "volume list": "volume ls",
     "volume remove": "volume rm",

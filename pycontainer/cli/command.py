@@ -6,13 +6,14 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pycontainer.cli.parser import Parser
 from pycontainer.home import default_root
 
 if TYPE_CHECKING:
     from pycontainer.engine import Engine
+    from pycontainer.engine.detached import DetachedContainer
     from pycontainer.image.images import Images
     from pycontainer.network.networks import Networks
     from pycontainer.volume import Volumes
@@ -56,6 +57,10 @@ class Call:
 
             self._engine = Engine(self.root)
         return self._engine
+
+    def container(self, name: str) -> DetachedContainer:
+        """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`."""
+        return cast("DetachedContainer", self.engine.containers.get(name))
 
     @property
     def images(self) -> Images:

@@ -129,7 +129,9 @@ def _things(kind: str, root: str | None) -> Iterator[str]:
     call = Call("__complete", Namespace(), [], root)
     with suppress(PyContainerError):
         if os.path.isdir(call.root):
-            if kind == "image":
+            if kind == "container":
+                yield from (each.name for each in call.engine.containers.list(all=True))
+            elif kind == "image":
                 yield from (image.name for image in call.images.list())
             elif kind == "network":
                 yield from (network.name for network in call.networks.list())

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 from pycontainer.errors import ImageError
 
 if TYPE_CHECKING:
+    from pycontainer.engine.detached import DetachedContainer
     from pycontainer.image.image import Image
     from pycontainer.image.images import Images
     from pycontainer.network.network import Network
     from pycontainer.volume import Volume
+
+
+def of_container(container: DetachedContainer) -> dict[str, Any]:
+    """As ``docker container inspect``."""
+    return dict(container.inspect())
 
 
 def of_image(images: Images, image: Image) -> dict[str, Any]:

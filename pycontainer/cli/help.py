@@ -9,7 +9,7 @@ from pycontainer.cli.command import Command
 from pycontainer.cli.parser import Parser, UsageError
 
 #: The commands that people look for first.
-_COMMON = ("run", "pull", "push", "images", "login", "logout", "version", "info", "doctor")
+_COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info", "doctor")
 
 
 def general(group: str, words: list[str], *, wanted: bool) -> int:

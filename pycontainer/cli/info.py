@@ -36,7 +36,12 @@ def _told(call: Call) -> dict[str, Any]:
     there = os.path.isdir(call.root)
     host = os.uname()
     images = call.images.list() if there else []
+    states = [each.status for each in call.engine.containers.list(all=True)] if there else []
     return {
+        "Containers": len(states),
+        "ContainersRunning": states.count("running"),
+        "ContainersPaused": states.count("paused"),
+        "ContainersStopped": len([each for each in states if each not in {"running", "paused"}]),
         "Images": len({image.digest for image in images}),
         "Networks": len(call.networks.list()) if there else 0,
         "Volumes": len(call.volumes.list()) if there else 0,
@@ -59,6 +64,10 @@ def _told(call: Call) -> dict[str, Any]:
 
 def _lines(told: dict[str, Any]) -> list[str]:
     names = {
+        "Containers": told["Containers"],
+        " Running": told["ContainersRunning"],
+        " Paused": told["ContainersPaused"],
+        " Stopped": told["ContainersStopped"],
         "Images": told["Images"],
         "Networks": told["Networks"],
         "Volumes": told["Volumes"],

@@ -22,6 +22,15 @@ class NotThereError(Exception):
     """There is nothing of that name."""
 
 
+def _container(call: Call, name: str) -> dict[str, Any]:
+    try:
+        return documents.of_container(call.container(name))
+    except InvalidArgument as error:
+        if "no such" in error.reason:
+            raise NotThereError(name) from None
+        raise
+
+
 def _image(call: Call, name: str) -> dict[str, Any]:
     return documents.of_image(call.images, call.images.get(name))
 
@@ -40,7 +49,7 @@ def _volume(call: Call, name: str) -> dict[str, Any]:
 
 
 #: In the order in which a name is looked for.
-KINDS: dict[str, _Finder] = {"image": _image, "network": _network, "volume": _volume}
+KINDS: dict[str, _Finder] = {"container": _container, "image": _image, "network": _network, "volume": _volume}
 
 
 def _options(parser: Parser) -> None:
@@ -111,8 +120,9 @@ def _of(kind: str, usage: str) -> Command:
 
 
 INSPECT = Command(
-    "[OPTIONS] NAME|ID [NAME|ID...]", _of_any, _options_any, least=1, most=None, completes=("image",)
+    "[OPTIONS] NAME|ID [NAME|ID...]", _of_any, _options_any, least=1, most=None, completes=("container",)
 )
+INSPECT_CONTAINER = _of("container", "[OPTIONS] CONTAINER [CONTAINER...]")
 INSPECT_IMAGE = _of("image", "[OPTIONS] IMAGE [IMAGE...]")
 INSPECT_NETWORK = _of("network", "[OPTIONS] NETWORK [NETWORK...]")
 INSPECT_VOLUME = _of("volume", "[OPTIONS] VOLUME [VOLUME...]")

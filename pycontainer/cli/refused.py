@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-_DETACHED = "containers end with the command that has started them"
-_HEALTH = "nothing asks for the health of a container"
 _WINDOWS = "it is for Windows"
 
+#: Of what makes containers: option -> why.
+_CREATE = {
+    "--annotation": "there is no OCI runtime to hand it to; use --label",
+    "--attach": "both outputs are shown; say -i for stdin",
+    "-a": "both outputs are shown; say -i for stdin",
+    "--blkio-weight-device": "--blkio-weight is for all of them",
+    "--cgroup-parent": "containers are below the caller's own cgroup",
+    "--cpu-rt-period": "the kernel's version 2 of cgroups has no real-time groups",
+    "--cpu-rt-runtime": "the kernel's version 2 of cgroups has no real-time groups",
+    "--device-cgroup-rule": "say --device for each of them",
+    "--disable-content-trust": "an image is told by its digest: name@sha256:...",
+    "--domainname": "say it in --hostname: --hostname box.example",
+    "--gpus": "say --device for its devices, and --volume for its driver",
+    "--kernel-memory": "the kernel has it no more since Linux 5.11; --memory counts that memory, too",
+    "--link": "containers on one network find each other by name: --network",
+    "--link-local-ip": "the kernel chooses it",
+    "--log-driver": "there is one: see --log-opt and 'pycontainer logs'",
+    "--mac-address": "the kernel chooses it",
+    "--memory-swappiness": "the kernel's version 2 of cgroups has none; see --memory-swap",
+    "--oom-kill-disable": "the kernel's version 2 of cgroups has none",
+    "--runtime": "there is one",
+    "--stop-timeout": "say it to 'pycontainer stop --time'",
+    "--volume-driver": "'local' is all there is",
+    "--volumes-from": "name the volumes by --volume",
+    **dict.fromkeys(
+        ("--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops", "--isolation"), _WINDOWS
+    ),
+    }  # fmt: skip
 #: Command -> option -> why.
 _WHY = {
-    "run": {
-        "--annotation": "there is no OCI runtime to hand it to; use --label",
-        "--attach": "both outputs are shown; say -i for stdin",
-        "-a": "both outputs are shown; say -i for stdin",
-        "--blkio-weight-device": "--blkio-weight is for all of them",
-        "--cgroup-parent": "containers are below the caller's own cgroup",
-        "--cpu-rt-period": "the kernel's version 2 of cgroups has no real-time groups",
-        "--cpu-rt-runtime": "the kernel's version 2 of cgroups has no real-time groups",
-        "--detach": _DETACHED,
-        "-d": _DETACHED,
-        "--detach-keys": _DETACHED,
-        "--device-cgroup-rule": "say --device for each of them",
-        "--disable-content-trust": "an image is told by its digest: name@sha256:...",
-        "--domainname": "say it in --hostname: --hostname box.example",
-        "--gpus": "say --device for its devices, and --volume for its driver",
-        "--kernel-memory": "the kernel has it no more since Linux 5.11; --memory counts that memory, too",
-        "--link": "containers on one network find each other by name: --network",
-        "--link-local-ip": "the kernel chooses it",
-        "--log-driver": "both outputs are shown; redirect them",
-        "--log-opt": "both outputs are shown; redirect them",
-        "--mac-address": "the kernel chooses it",
-        "--memory-swappiness": "the kernel's version 2 of cgroups has none; see --memory-swap",
-        "--oom-kill-disable": "the kernel's version 2 of cgroups has none",
-        "--restart": _DETACHED,
-        "--runtime": "there is one",
-        "--stop-timeout": "containers are stopped by signals to this command",
-        "--volume-driver": "'local' is all there is",
-        "--volumes-from": "name the volumes by --volume",
-        **dict.fromkeys(
-            (
-                "--health-cmd", "--health-interval", "--health-retries", "--health-start-interval",
-                "--health-start-period", "--health-timeout", "--no-healthcheck",
-            ),
-            _HEALTH,
-        ),
-        **dict.fromkeys(
-            ("--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops", "--isolation"), _WINDOWS
-        ),
+    "run": _CREATE,
+    "create": {**_CREATE, "--detach": "it is not started: see 'pycontainer start'"},
+    "commit": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},
+    "cp": {
+        "--archive": "owners are those of the container", "-a": "owners are those of the container",
+        "--follow-link": "name what the link leads to", "-L": "name what the link leads to",
     },
+    "exec": {
+        "--detach": "it would end with this command: run a container for it",
+        "-d": "it would end with this command: run a container for it",
+        "--detach-keys": "it ends with this command",
+        "--privileged": "a program has the confinement of its container",
+    },
+    "logs": {"--details": "the log has no more than the output"},
+    "ps": {"--size": "see 'pycontainer diff'", "-s": "see 'pycontainer diff'"},
+    "rm": {"--link": "there are no links", "-l": "there are no links"},
+    "start": {"--checkpoint": "there are no checkpoints", "--checkpoint-dir": "there are no checkpoints"},
+    "stop": {"--signal": "it is told when the container is made; see 'pycontainer kill --signal'", "-s": "see 'pycontainer kill --signal'"},
+    "restart": {"--signal": "it is told when the container is made", "-s": "it is told when the container is made"},
+    "update": {"--kernel-memory": "the kernel has it no more", "--cpu-period": "say --cpus", "--cpu-quota": "say --cpus"},
     "pull": {"--all-tags": "name the tags", "-a": "name the tags"},
     "push": {"--all-tags": "name the tags", "-a": "name the tags"},
     "import": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},

@@ -29,7 +29,7 @@ def _usage_options(parser: Parser) -> None:
 
 
 def _usage(call: Call) -> None:
-    _LIST.show([_images(call.images), _volumes(call.volumes)], call.given)
+    _LIST.show([_images(call.images), _containers(call), _volumes(call.volumes)], call.given)
 
 
 def _images(images: Images) -> Row:
@@ -39,6 +39,16 @@ def _images(images: Images) -> Row:
     used = store.total()
     idle = sum(each.unique for digest, each in usage.items() if digest not in active) if active else used
     return _row("Images", len(usage), len(active), used, idle)
+
+
+def _containers(call: Call) -> Row:
+    """The sizes of what containers have written are not told by the library."""
+    found = call.engine.containers.list(all=True)
+    active = [each for each in found if each.status in {"running", "paused", "restarting"}]
+    row = _row("Containers", len(found), len(active), 0, 0)
+    return Row(
+        {**row.fields, "Size": "N/A", "Reclaimable": "N/A"}, {**row.value, "size": None, "reclaimable": None}
+    )
 
 
 def _volumes(volumes: Volumes) -> Row:
@@ -80,13 +90,19 @@ def _prune(call: Call) -> None:
     from pycontainer.cli import images, volumes
 
     given = call.given
-    what = ["all images that no container has" if given.all else "all images without a name"]
+    what = [
+        "all stopped containers",
+        "all images that no container has" if given.all else "all images without a name",
+    ]
     if given.volumes:
         what.append("all volumes without a name that no container uses")
     what.append("all networks that no container is on")
     warning = "\n".join(["WARNING! This will remove:", *(f"  - {each}" for each in what)])
     if not confirmed(warning, force=given.force):
         return
+    gone = call.engine.containers.prune()
+    if gone:
+        print("\n".join(["Deleted Containers:", *gone, ""]))
     if given.volumes:
         print("\n".join(volumes.pruned(call.volumes, all_unused=False, filters=[])))
     removed = call.networks.prune()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TextIO
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
@@ -77,19 +78,45 @@ def seconds_of(moment: str | float | None) -> float | None:
     """Seconds since 1970 of a time of RFC 3339; ``None`` for what is none, or means none as in Docker."""
     if moment is None or isinstance(moment, (int, float)):
         return moment
-    import re
     from datetime import datetime
 
-    # Nanoseconds, and a "Z", are more than Python 3.10 reads.
-    text = re.sub(r"(\.\d{6})\d+", r"\1", moment.strip().upper().replace("Z", "+00:00"))
-    text = re.sub(r"\.(\d{1,5})(?=[+-])", lambda match: f".{match[1]:0<6}", text)
+    # Python 3.10 reads neither nanoseconds nor a "Z".
+    match = re.fullmatch(r"([^.]*?)(\.\d+)?(z|[+-]\d\d:\d\d)", moment.strip().lower())
+    if match is None:
+        return None
+    zone = "+00:00" if match[3] == "z" else match[3]
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(match[1].upper() + zone)
     except ValueError:
         return None
-    if found.tzinfo is None or found.year <= 1:
-        return None
-    return found.timestamp()
+    return None if found.year <= 1 else found.timestamp() + float(f"0{match[2] or '.0'}")
+
+
+def moment(option: str, text: str) -> float:
+    """Seconds since 1970: a time of RFC 3339 or a part of one, such seconds, or a duration before now, such as ``10m``.
+
+    Raises :class:`InvalidArgument`.
+    """
+    import time
+    from datetime import datetime
+
+    from pycontainer.cli.notation import duration as read
+    from pycontainer.errors import InvalidArgument
+
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    found = seconds_of(text)
+    if found is None:
+        try:
+            found = datetime.fromisoformat(text).astimezone().timestamp()
+        except ValueError:
+            try:
+                return time.time() - read(option, text)
+            except InvalidArgument:
+                raise InvalidArgument(
+                    option, text, "a time such as 2026-01-31T12:00:00Z, or a duration such as 10m, is needed"
+                ) from None
+    return found
 
 
 def rfc3339(seconds: float) -> str:

@@ -40,3 +40,13 @@ def app(cli: CommandLine, base: bytes) -> str:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     with RealRegistry(directory=tmp_path_factory.mktemp("registry")) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_containers_left(cli: CommandLine) -> Iterator[None]:
+    """Containers outlive the command; not the test."""
+    yield
+    if (cli.engine / "containers").exists():
+        with pc.Engine(cli.engine) as engine:
+            for each in engine.containers.list(all=True):
+                each.remove(force=True)

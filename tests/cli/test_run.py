@@ -57,6 +57,7 @@ def test_an_option_is_what_the_program_finds(
     assert done.out.replace("\r\n", "\n").removesuffix("\n") == expected, done
 
 
+@pytest.mark.parametrize("kept", [(), ("--rm",)], ids=["kept", "private"])
 @pytest.mark.needs("cgroup")
 @pytest.mark.parametrize(
     ("options", "v1", "v2", "expected"),
@@ -69,10 +70,10 @@ def test_an_option_is_what_the_program_finds(
     ],
 )
 def test_a_limit_is_what_the_kernel_holds(
-    cli: CommandLine, app: str, options: list[str], v1: str, v2: str, expected: str
+    cli: CommandLine, app: str, options: list[str], v1: str, v2: str, expected: str, kept: tuple[str, ...]
 ) -> None:
     """The container cannot see its own cgroup; so the host looks where its first process is."""
-    with cli.start("run", "-i", *options, app, "cat") as process:
+    with cli.start("run", "-i", *kept, *options, app, "cat") as process:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -147,7 +148,12 @@ def test_the_exit_status_is_the_programs(cli: CommandLine, app: str) -> None:
         (["run", "--security-opt", "nope", "app:v1"], 125, "there are no-new-privileges"),
         (["run", "--ulimit", "nofile=many", "app:v1"], 125, "name=soft[:hard] is needed"),
         (["run", "--env-file", "/nowhere", "app:v1"], 125, "/nowhere: No such file or directory"),
-        (["run", "-d", "app:v1"], 125, "-d is not supported"),
+        (["run", "-a", "stdout", "app:v1"], 125, "-a is not supported"),
+        (["run", "--restart", "often", "app:v1"], 125, "--restart often: one of no, on-failure,"),
+        (["run", "--rm", "--restart", "always", "app:v1"], 125, "with --rm it would never be removed"),
+        (["run", "--health-interval", "5x", "app:v1"], 125, "a duration is needed, such as 1m30s"),
+        (["run", "--health-interval", "5s", "app:v1"], 125, "the image has no health check: give one"),
+        (["run", "--detach-keys", "ctrl-pp", "app:v1"], 125, "keys such as ctrl-p,ctrl-q are needed"),
         (["run", "--gpus", "all", "app:v1"], 125, "--gpus is not supported"),
         (["run", "-it", "app:v1"], 125, "stdin is no terminal"),
         (["run"], 125, "'run' takes at least 1 argument"),

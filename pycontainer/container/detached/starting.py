@@ -29,10 +29,10 @@ from pycontainer.container.workspace import Workspace
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, NotSupported
 from pycontainer.image.accounts import identify
 from pycontainer.kernel import monitor
-from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.cgroup import Cgroup, home, places_below
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places as Slots
+from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import Spawn, exec_failure, failure

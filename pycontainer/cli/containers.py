@@ -1,0 +1,100 @@
+"""``ps``: the containers that there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pycontainer.cli import listing
+from pycontainer.cli.command import Call, Command
+from pycontainer.cli.listing import Listing, Row, shortened
+from pycontainer.cli.notation import whole
+from pycontainer.cli.parser import Parser
+from pycontainer.cli.text import clock, duration, rfc3339, since
+
+if TYPE_CHECKING:
+    from pycontainer.engine.detached import DetachedContainer
+
+_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health")
+_WIDTH = 20
+_LIST = Listing(
+    headings={
+        "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
+        "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Labels": "LABELS",
+        "Mounts": "MOUNTS", "Networks": "NETWORKS",
+    },
+    columns=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
+    quiet="ID",
+)  # fmt: skip
+
+
+def _options(parser: Parser) -> None:
+    listing.options(parser, quiet="Only display container IDs")
+    parser.flag("--all", "-a", help="Show all containers (default shows just running)")
+    parser.each("--filter", "-f", metavar="filter", help=f"Choose by {', '.join(_FILTERS)}: label=team=a")
+    parser.value("--last", "-n", metavar="int", help="Show n last created containers (includes all states)")
+    parser.flag("--latest", "-l", help="Show the latest created container (includes all states)")
+    parser.flag("--no-trunc", help="Don't truncate output")
+
+
+def _list(call: Call) -> None:
+    given = call.given
+    wanted = listing.filters(given.filter, _FILTERS)
+    last = 1 if given.latest else None if given.last is None else whole("last")(given.last)
+    found = call.engine.containers.list(all=given.all or last is not None, filters=wanted)[::-1]
+    _LIST.show([_row(each, whole_=given.no_trunc) for each in found[:last]], given)  # type: ignore[arg-type]
+
+
+def _row(container: DetachedContainer, *, whole_: bool) -> Row:
+    spec, run = container.spec, container.run_state
+    state = container.status
+    command = " ".join(spec.argv)
+    if not whole_ and len(command) > _WIDTH:
+        command = f"{command[: _WIDTH - 1]}…"
+    labels = dict(spec.labels)
+    fields = {
+        "ID": shortened(container.id, whole=whole_),
+        "Image": spec.image.name,
+        "Command": f'"{command}"',
+        "RunningFor": since(container.created),
+        "CreatedAt": clock(container.created),
+        "Status": _status(container, state),
+        "State": state,
+        "Ports": "",
+        "Names": container.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        "Mounts": ",".join(str(getattr(mount, "source", None) or mount.target) for mount, _ in spec.mounts),
+        "Networks": spec.network.mode,
+    }
+    value: dict[str, Any] = {
+        "id": container.id,
+        "name": container.name,
+        "image": spec.image.name,
+        "command": list(spec.argv),
+        "created": rfc3339(container.created),
+        "status": state,
+        "exit_code": container.exit_code,
+        "health": container.health,
+        "restarts": run.restarts,
+        "labels": labels,
+    }
+    return Row(fields, value)
+
+
+def _status(container: DetachedContainer, state: str) -> str:
+    """As Docker says it: ``Up 3 minutes (healthy)``, ``Exited (0) 5 seconds ago``."""
+    run = container.run_state
+    code = "" if run.code is None else str(run.code)
+    if state in {"running", "paused"}:
+        import time
+
+        up = f"Up {duration(max(0.0, time.time() - run.started / 1e9))}"
+        if state == "paused":
+            return f"{up} (Paused)"
+        health = {"starting": "health: starting"}.get(container.health or "", container.health)
+        return f"{up} ({health})" if health else up
+    if state in {"exited", "restarting"}:
+        return f"{state.title()} ({code}) {since(run.finished / 1e9)}"
+    return state.title()
+
+
+PS = Command("[OPTIONS]", _list, _options)

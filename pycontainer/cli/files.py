@@ -1,0 +1,91 @@
+"""``cp``, ``diff``, ``commit``, ``export``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pycontainer.cli.command import Call, Command
+from pycontainer.cli.parser import Parser
+from pycontainer.errors import InvalidArgument
+
+_KINDS = {"added": "A", "modified": "C", "deleted": "D"}
+_COPY = "CONTAINER:SRC_PATH DEST_PATH, or SRC_PATH CONTAINER:DEST_PATH"
+
+
+def _copy_options(parser: Parser) -> None:
+    parser.flag("--quiet", "-q", help="Accepted as in Docker: nothing is told")
+
+
+def _copy(call: Call) -> None:
+    source, target = (_place(word) for word in call.words)
+    if (source[0] is None) == (target[0] is None):
+        raise InvalidArgument("path", " ".join(call.words), f"{_COPY} is needed")
+    if "-" in {source[1], target[1]}:
+        raise InvalidArgument(
+            "path", "-", "a file or directory is needed; 'pycontainer export' writes an archive"
+        )
+    if source[0] is not None:
+        call.container(source[0]).get(source[1], target[1])
+    else:
+        call.container(str(target[0])).put(source[1], target[1])
+
+
+def _place(word: str) -> tuple[str | None, str]:
+    """A container and a path in it; a path that begins with ``/`` or ``.`` is one of the host."""
+    name, colon, path = word.partition(":")
+    if not colon or not name or name.startswith(("/", ".")):
+        return None, word
+    return name, path
+
+
+COPY = Command(_COPY.replace(", or ", " | "), _copy, _copy_options, least=2, most=2, completes=("file",))
+
+
+def _diff(call: Call) -> None:
+    for change in call.container(call.words[0]).changes():
+        from pycontainer.cli.text import printable
+
+        print(_KINDS[change.kind], printable(change.path))
+
+
+DIFF = Command("CONTAINER", _diff, least=1, most=1, completes=("container",))
+
+
+def _commit_options(parser: Parser) -> None:
+    parser.value(
+        "--author", "-a", help="Author (e.g., 'John Hannibal Smith <hannibal@a-team.com>')", default=""
+    )
+    parser.value("--message", "-m", help="Commit message", default="")
+    parser.flag("--pause", "-p", help="Accepted as in Docker: what runs is paused meanwhile", default=True)
+
+
+def _commit(call: Call) -> None:
+    given = call.given
+    name = call.words[1] if len(call.words) > 1 else None
+    image = call.container(call.words[0]).commit(name, author=given.author, message=given.message)
+    print(image.digest)
+
+
+COMMIT = Command(
+    "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    _commit,
+    _commit_options,
+    least=1,
+    most=2,
+    completes=("container", "image"),
+)
+
+
+def _export_options(parser: Parser) -> None:
+    parser.value("--output", "-o", help="Write to a file, instead of STDOUT")
+
+
+def _export(call: Call) -> None:
+    output = call.given.output
+    if output is None and os.isatty(1):
+        raise InvalidArgument("output", "", "an archive is nothing for a terminal: say -o FILE, or redirect")
+    call.container(call.words[0]).export(sys.stdout.buffer if output is None else output)
+
+
+EXPORT = Command("[OPTIONS] CONTAINER", _export, _export_options, least=1, most=1, completes=("container",))
