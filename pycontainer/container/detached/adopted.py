@@ -26,7 +26,7 @@ from pycontainer.image.accounts import Accounts
 from pycontainer.kernel.cgroup import Cgroup, Limits
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
-from pycontainer.kernel.monitor import Client
+from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.userns import Lease, Wanted
