@@ -372,8 +372,8 @@ static void started(struct monitor *monitor)
     bool first = monitor->first;
     monitor->restarts += !first;
     health_reset(monitor);
-    record_status(monitor, true);
     record_event(monitor, first ? "start" : "restart");
+    record_status(monitor, true);
     monitor->first = false; /* before anybody knows that there is something to be ended */
     if (first) {
         tell_ready(monitor);
@@ -505,13 +505,13 @@ static void serve(struct monitor *monitor)
     if (polls[2].revents != 0) {
         check_guard(monitor);
     }
+    if (polls[6].revents != 0) {
+        check_launch(monitor); /* before output is looked at: what is written after the start is logged after it */
+    }
     for (int i = 0; i < STREAM_COUNT; i++) {
-        if (polls[4 + i].revents != 0) {
+        if (polls[4 + i].revents != 0 && monitor->output[i] >= 0) {
             copy_output(monitor, i);
         }
-    }
-    if (polls[6].revents != 0) {
-        check_launch(monitor);
     }
     health_step(monitor, pc_now());
     for (uint32_t i = 0; i < PC_MONITOR_CLIENTS; i++) {
