@@ -40,7 +40,7 @@ enum {
     EXIT_USAGE = 125,
     PIECE = 8192,            /* of output that is read at once             */
     MOST_PIECES = 16,        /* before others are looked after             */
-    GUARD_STACK = 16384,
+    GUARD_STACK = 1 << 19,   /* of a tree of cgroups each level takes 4 KiB; what is not used costs nothing */
     DEATH = 10000,           /* how long the guard waits for the end of what it killed */
     FIRST_DELAY = 100,       /* milliseconds before the first restart      */
     LONGEST_DELAY = 60000,
@@ -231,15 +231,13 @@ static void close_streams(struct monitor *monitor)
 
 /* -- start and end ------------------------------------------------------------------------------------------------ */
 
-static void tell_ready(struct monitor *monitor)
+static void tell_ready(const struct monitor *monitor)
 {
-    if (monitor->first) {
-        struct pc_monitor_ready ready = monitor->failure;
-        ready.pid = (int32_t)monitor->pid;
-        pc_raw3(__NR_write, PC_MONITOR_READY, pc_pointer(&ready), sizeof ready);
-        pc_close(PC_MONITOR_READY);
-        pc_close(PC_MONITOR_VERB); /* whoever wants to start or remove it now can, also when its creator was killed */
-    }
+    struct pc_monitor_ready ready = monitor->failure;
+    ready.pid = (int32_t)monitor->pid;
+    pc_raw3(__NR_write, PC_MONITOR_READY, pc_pointer(&ready), sizeof ready);
+    pc_close(PC_MONITOR_READY);
+    pc_close(PC_MONITOR_VERB); /* whoever wants to start or remove it now can, also when its creator was killed */
 }
 
 /* The end of everything, in order. */
@@ -371,14 +369,15 @@ static void started(struct monitor *monitor)
     monitor->oom = false;
     monitor->ran_since = pc_now();
     monitor->phase = PC_PHASE_RUNNING;
-    if (!monitor->first) {
-        monitor->restarts++;
-    }
+    bool first = monitor->first;
+    monitor->restarts += !first;
     health_reset(monitor);
+    record_event(monitor, first ? "start" : "restart");
     record_status(monitor, true);
-    record_event(monitor, monitor->first ? "start" : "restart");
-    tell_ready(monitor);
-    monitor->first = false;
+    monitor->first = false; /* before anybody knows that there is something to be ended */
+    if (first) {
+        tell_ready(monitor);
+    }
     monitor_news(monitor);
 }
 
@@ -506,13 +505,13 @@ static void serve(struct monitor *monitor)
     if (polls[2].revents != 0) {
         check_guard(monitor);
     }
+    if (polls[6].revents != 0) {
+        check_launch(monitor); /* before output is looked at: what is written after the start is logged after it */
+    }
     for (int i = 0; i < STREAM_COUNT; i++) {
-        if (polls[4 + i].revents != 0) {
+        if (polls[4 + i].revents != 0 && monitor->output[i] >= 0) {
             copy_output(monitor, i);
         }
-    }
-    if (polls[6].revents != 0) {
-        check_launch(monitor);
     }
     health_step(monitor, pc_now());
     for (uint32_t i = 0; i < PC_MONITOR_CLIENTS; i++) {

@@ -53,7 +53,7 @@ struct monitor {
     enum pc_monitor_phase phase;
     volatile bool over; /* said to the guard: the end is in order */
     bool last;          /* no restart follows */
-    bool first;         /* the first start is not over yet */
+    volatile bool first; /* the first start is not over yet */
     bool paused_input;
     struct launch launch;
     struct log log;

@@ -71,10 +71,10 @@ static void conclude(struct monitor *monitor, int32_t status)
         }
     }
     health->next = now + pause_of(monitor, now);
-    record_status(monitor, false);
     if ((int)health->state != before) {
-        record_event(monitor, "health_status");
+        record_event(monitor, "health_status"); /* first: who sees the status finds the event */
     }
+    record_status(monitor, false);
     monitor_news(monitor);
 }
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pycontainer.checkup import Feature as Feature
     from pycontainer.checkup import HostFeatures as HostFeatures
     from pycontainer.checkup import doctor as doctor
+    from pycontainer.container import waiting
+    from pycontainer.container.detached.logs import LogEntry as LogEntry
+    from pycontainer.container.detached.options import HealthCheck as HealthCheck
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import ImageMount as ImageMount
     from pycontainer.container.mounts import Tmpfs as Tmpfs
@@ -68,13 +71,18 @@ if TYPE_CHECKING:
     from pycontainer.kernel.process import Process as Process
     from pycontainer.network.bandwidth import Bandwidth as Bandwidth
     from pycontainer.network.network import Network as Network
+    from pycontainer.state.events import Event as Event
     from pycontainer.volume import Volume as Volume
     from pycontainer.volume import VolumeInfo as VolumeInfo
     from pycontainer.volume import Volumes as Volumes
 
+    wait = waiting
+
 #: Where each public name lives.
 _HOMES = {
     "checkup": ("Feature", "HostFeatures", "doctor"),
+    "container.detached.logs": ("LogEntry",),
+    "container.detached.options": ("HealthCheck",),
     "container.mounts": ("Bind", "ImageMount", "Tmpfs", "VolumeMount"),
     "container.result": ("Result", "Usage"),
     "container.security": ("Security",),
@@ -101,18 +109,22 @@ _HOMES = {
     "kernel.process": ("Process",),
     "network.bandwidth": ("Bandwidth",),
     "network.network": ("Network",),
+    "state.events": ("Event",),
     "volume": ("Volume", "VolumeInfo", "Volumes"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_MODULES), "__version__", "aio"]  # noqa: PLE0604  computed from the table above
+#: Modules with names of their own.
+_SPACES = {"aio": "aio", "wait": "container.waiting"}
+
+__all__ = [*sorted(_MODULES), "__version__", *_SPACES]  # noqa: PLE0604  computed from the table above
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "aio":
-        return import_module("pycontainer.aio")
+    if name in _SPACES:
+        return import_module(f"pycontainer.{_SPACES[name]}")
     if name not in _MODULES:
         raise AttributeError(f"module 'pycontainer' has no attribute {name!r}")
     value = getattr(import_module(f"pycontainer.{_MODULES[name]}"), name)

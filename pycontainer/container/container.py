@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import ExchangeOptions, LimitOptions
+    from pycontainer.container.waiting import Condition
 
 
 class Container(FileSystem):
@@ -157,6 +158,18 @@ class Container(FileSystem):
             workdir=directory(workdir) if workdir is not None else spec.workdir,
             streams=streams,
         )
+
+    def wait_for(self, *conditions: Condition, timeout: float | None = 60) -> None:
+        """Wait until the container is ready: until each condition has held, one after the other.
+
+        Conditions are those of ``pycontainer.wait``, or any function of the container.  Raises :class:`WaitTimeout` after
+        ``timeout`` seconds in all, and :class:`StateError` when the container ends meanwhile.
+
+        >>> db.wait_for(pc.wait.port(5432), timeout=30)         # doctest: +SKIP
+        """
+        from pycontainer.container.waiting import wait_for
+
+        wait_for(self, conditions, timeout)
 
     # -- limits ----------------------------------------------------------------------------
 

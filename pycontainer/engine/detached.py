@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class DetachedContainers:
             return None
         return self._open(record)
 
-    def list(self) -> list[DetachedContainer]:
+    def list(self) -> builtins.list[DetachedContainer]:
         """All of them, oldest first."""
         found, gone = [], []
         for record in self._records.all():
@@ -82,7 +83,7 @@ class DetachedContainers:
         self._records.remove(*gone)
         return found
 
-    def prune(self, until: float | None = None) -> list[str]:
+    def prune(self, until: float | None = None) -> builtins.list[str]:
         """Remove those that do not run, and were made before ``until``; their ids."""
         self._sweep()
         removed = []
@@ -99,7 +100,7 @@ class DetachedContainers:
         """What happens to them, in whatever process."""
         return events.read(self._places.path, since=since, until=until, follow=follow)
 
-    def revive(self) -> list[str]:
+    def revive(self) -> builtins.list[str]:
         """Start those again that ran when the machine went down, as their restart policies say; their ids."""
         started = []
         for each in self.list():

@@ -1,4 +1,4 @@
-"""The monitor of a detached container: starting one, and asking it.
+"""The monitor of a detached container: what it is told, and its start.
 
 The structures and messages are those of ``csrc/monitor_protocol.h``; what a monitor does is told in
 ``csrc/monitor.c``.
@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import socket
 import struct
-import time
-from array import array
 from collections.abc import Sequence
 
 import attrs
 
-from pycontainer.errors import KernelError, StateError, WaitTimeout
+from pycontainer.errors import KernelError
 from pycontainer.kernel.flat import Places, flatten
 from pycontainer.kernel.native import ffi, lib, wait_usage
 from pycontainer.kernel.program import program
 from pycontainer.kernel.spawn import Spawn, spawn
 
-_REQUEST = struct.Struct("=IiiI")
-_REPLY = struct.Struct("=IiiiiIQ")
 _READY = struct.Struct("=iiii")
-assert _REQUEST.size == ffi.sizeof("struct pc_monitor_request")  # noqa: S101  a build that does not fit
-assert _REPLY.size == ffi.sizeof("struct pc_monitor_reply")  # noqa: S101
-
-PHASES = ("starting", "running", "restarting", "exited", "dead")
-#: How long an answer is waited for, in seconds: a monitor waits for nothing but the disk.
-_PATIENCE = 30.0
-_CONTROL = socket.CMSG_SPACE(3 * 4)
+assert _READY.size == ffi.sizeof("struct pc_monitor_ready")  # noqa: S101  a build that does not fit
 
 
 class FdList:
@@ -152,9 +140,16 @@ def start(
                 verb,
                 *fds,
             )
-            numbers = ((1, 0), (1, 1), (1, 2), (2, lib.PC_MONITOR_PLAN), (3, lib.PC_MONITOR_FOLDER))
-            numbers += ((4, lib.PC_MONITOR_ALIVE), (5, lib.PC_MONITOR_SOCKET), (6, lib.PC_MONITOR_READY))
-            numbers += ((7, lib.PC_MONITOR_ABOVE), (8, lib.PC_MONITOR_VERB))
+            places: tuple[int, ...] = (
+                0,
+                1,
+                2,
+                lib.PC_MONITOR_PLAN,
+                lib.PC_MONITOR_FOLDER,
+                lib.PC_MONITOR_ALIVE,
+            )
+            places += (lib.PC_MONITOR_SOCKET, lib.PC_MONITOR_READY, lib.PC_MONITOR_ABOVE, lib.PC_MONITOR_VERB)
+            numbers = tuple(zip((1, 1, 1, *range(2, 9)), places, strict=True))
             more = tuple((9 + i, lib.PC_MONITOR_FIRST + i) for i in range(len(fds)))
             request = Spawn(argv=(b"monitor",), program=0, fds=table, stdio=numbers + more)
             _, pidfd = spawn(request)
@@ -173,138 +168,3 @@ def start(
         status = None if ended is None else ended.status
         raise KernelError(errno.EIO, "start the monitor", hint=f"it ended at once, with status {status}")
     return Ready(*_READY.unpack(answer))
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What a monitor says: its container's phase, pid and last exit code, and how often there were news."""
-
-    kind: int
-    error: int
-    phase: str
-    pid: int
-    code: int | None
-    serial: int
-
-
-class Client:
-    """A connection to a monitor; ``with`` closes it."""
-
-    def __init__(self, path: str) -> None:
-        """``path``: of the socket. Raises :class:`StateError` when no monitor listens there."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-        directory = None
-        try:
-            # The path itself may be longer than an address can be (unix(7)).
-            directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._socket.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-        except (FileNotFoundError, ConnectionRefusedError):
-            self._socket.close()
-            raise StateError("the container", "not running", "ask its monitor") from None
-        except OSError as error:
-            self._socket.close()
-            raise KernelError(error.errno or 0, f"connect to the monitor {path}") from None
-        finally:
-            if directory is not None:
-                os.close(directory)
-
-    def fileno(self) -> int:
-        """The socket, readable when there are news for one that watches, or the monitor has ended."""
-        return self._socket.fileno()
-
-    def ask(self, kind: int, value: int = 0, value2: int = 0) -> tuple[Answer, list[int]]:
-        """Make a request: the answer, and fds that are the caller's. Raises :class:`StateError` if it has ended."""
-        try:
-            self._socket.send(_REQUEST.pack(kind, value, value2, 0))
-            while True:
-                if not self._wait(_PATIENCE):
-                    raise WaitTimeout(f"the monitor did not answer within {_PATIENCE:g} s")
-                answer, fds = self._receive()
-                if answer.kind != lib.PC_MONITOR_NEWS:
-                    return answer, fds
-        except (BrokenPipeError, ConnectionResetError):
-            raise StateError("the container", "ended", "ask its monitor") from None
-
-    def _wait(self, timeout: float | None) -> bool:
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        return bool(poller.poll(None if timeout is None else max(0, timeout) * 1000))
-
-    def _receive(self) -> tuple[Answer, list[int]]:
-        # Not socket.recv_fds: it ignores its flags.
-        data, control, _, _ = self._socket.recvmsg(_REPLY.size, _CONTROL, socket.MSG_CMSG_CLOEXEC)
-        fds = array("i")
-        for _level, _type, piece in control:
-            fds.frombytes(piece[: len(piece) - len(piece) % fds.itemsize])
-        if len(data) != _REPLY.size:
-            for fd in fds:
-                os.close(fd)
-            raise ConnectionResetError
-        kind, error, phase, pid, code, _, serial = _REPLY.unpack(data)
-        answer = Answer(
-            kind=kind,
-            error=error,
-            phase=PHASES[phase],
-            pid=pid,
-            code=None if code < 0 else code,
-            serial=serial,
-        )
-        return answer, list(fds)
-
-    def news(self, timeout: float | None) -> Answer | None:
-        """Wait for news of one that watches, and take all there are: the last; ``None`` after ``timeout`` seconds.
-
-        Raises :class:`StateError` when the monitor has ended.
-        """
-        self._wait(timeout)
-        found = None
-        try:
-            while True:
-                found, _ = self._receive()
-        except BlockingIOError:
-            return found
-        except ConnectionResetError:
-            if found is None:
-                raise StateError("the container", "ended", "wait for news") from None
-            return found
-
-    def close(self) -> None:
-        """Close the connection; idempotent."""
-        self._socket.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def listen(folder: str, name: str) -> socket.socket:
-    """A socket that listens at ``name`` in the folder, for the caller alone; one that is there is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    partial = f".{name}.{os.urandom(4).hex()}"
-    try:
-        listener.bind(f"/proc/self/fd/{directory}/{partial}")
-        os.chmod(f"/proc/self/fd/{directory}/{partial}", 0o600)
-        listener.listen(128)
-        os.rename(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException as error:
-        listener.close()
-        if isinstance(error, OSError):
-            raise KernelError(error.errno or 0, f"listen at {folder}/{name}") from None
-        raise
-    finally:
-        os.close(directory)
-    return listener
-
-
-def deadline_of(timeout: float | None) -> float | None:
-    """The moment of the monotonic clock at which a time is over."""
-    return None if timeout is None else time.monotonic() + timeout
-
-
-def left_of(deadline: float | None) -> float | None:
-    """The seconds until then, not below 0."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -95,11 +95,13 @@ class Places:
 
     def abandoned(self, known: frozenset[str]) -> list[str]:
         """The folders of containers that are not ``known``, and that nobody is at work with."""
-        found = []
+        found: list[str] = []
         with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self.path):
-                if name not in known and os.path.isdir(f"{self.path}/{name}") and self._is_abandoned(name):
-                    found.append(name)
+            found = [
+                name
+                for name in os.listdir(self.path)
+                if name not in known and os.path.isdir(f"{self.path}/{name}") and self._is_abandoned(name)
+            ]
         return found
 
     def _is_abandoned(self, name: str) -> bool:

@@ -64,8 +64,8 @@ def test_what_it_wrote_stays_from_one_start_to_the_next(box):
     for expected in ([], [b"more\n"], [b"more\n", b"more\n", b"more\n"]):
         container.start()
         assert container.wait(20) == 0
-        assert [line for line in container.logs(stderr=False)] == expected
-    assert [each.path for each in container.changes()] == ["/root", "/root/x"] or container.changes()
+        assert list(container.logs(stderr=False)) == expected
+    assert "/root/x" in [each.path for each in container.changes()]
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 255])

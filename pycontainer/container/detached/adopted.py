@@ -9,6 +9,7 @@ import json
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,11 +27,15 @@ from pycontainer.image.accounts import Accounts
 from pycontainer.kernel.cgroup import Cgroup, Limits
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
-from pycontainer.kernel.monitor import Client
+from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.userns import Lease, Wanted
 from pycontainer.state.runs import Run
+
+#: How long a monitor's note of an end that is seen already is waited for, in seconds.
+_NOTING = 2.0
+_PAUSE = 0.002
 
 
 class Main(Process):
@@ -50,8 +55,10 @@ class Main(Process):
         """The exit code as the monitor has noted it, or ``None`` while it runs; 255: nobody saw how it ended."""
         if self._code is None and has_ended(self.fileno()):
             run = self._read()
-            if run.phase in {"running", "restarting"} and run.finished == 0 and run.pid in {0, self.pid}:
-                return None  # the monitor is about to note it
+            deadline = time.monotonic() + _NOTING
+            while run.phase == "running" and run.pid == self.pid and time.monotonic() < deadline:
+                time.sleep(_PAUSE)  # the monitor is about to note it
+                run = self._read()
             self._code = 255 if run.code is None else run.code
         return self._code
 

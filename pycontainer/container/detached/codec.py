@@ -84,7 +84,7 @@ def decode(value: Any, images: Images | None = None) -> Any:
 
 def _fields(kind: type) -> list[Any]:
     hidden = _NOT_WRITTEN.get(kind.__name__, set())
-    return [each for each in attrs.fields(kind) if each.init and each.name not in hidden]  # type: ignore[misc]
+    return [each for each in attrs.fields(kind) if each.init and each.name not in hidden]
 
 
 @cache

@@ -16,9 +16,9 @@ from pycontainer.container.detached.life import DetachedLife
 from pycontainer.container.detached.logs import LogReader, moment
 from pycontainer.container.launch import without_places
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
-from pycontainer.kernel import monitor
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
+from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.native import lib
 from pycontainer.state.runs import Health, HealthResult, read_health
 
@@ -88,12 +88,12 @@ class Detached(DetachedLife):
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size of its terminal. Raises :class:`StateError` when it has none, or does not run."""
-        if not self._tell("resize", (lib.PC_MONITOR_RESIZE, rows, cols)):
+        if not self._tell((lib.PC_MONITOR_RESIZE, rows, cols)):
             raise StateError(f"container {self.name}", "without a terminal", "resize")
 
     def close_input(self) -> None:
         """Close its standard input: the program reads the end. Only with ``stdin_open``."""
-        if not self._tell("close its input", (lib.PC_MONITOR_CLOSE_INPUT, 0, 0)):
+        if not self._tell((lib.PC_MONITOR_CLOSE_INPUT, 0, 0)):
             raise StateError(f"container {self.name}", "without an open input", "close it")
 
     # -- how it is -------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class _News:
     def __init__(self, container: Detached, until: float | None) -> None:
         self._container = container
         self._until = until
-        self._client: monitor.Client | None = None
+        self._client: Client | None = None
         self._over = False
 
     def wait(self) -> bool:
@@ -206,7 +206,7 @@ class _News:
             return False
         try:
             if self._client is None:
-                self._client = monitor.Client(f"{self._container._home.folder}/monitor")
+                self._client = Client(f"{self._container._home.folder}/monitor")
                 self._client.ask(lib.PC_MONITOR_WATCH)
                 return True
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))

@@ -33,6 +33,7 @@ from pycontainer.kernel.cgroup import Cgroup, home, places_below
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places as Slots
 from pycontainer.kernel.identity import boot_id
+from pycontainer.kernel.monitorclient import listen
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import Spawn, exec_failure, failure
@@ -261,7 +262,7 @@ def _run(order: Order, prepared: _Prepared) -> None:
         file = stack.enter_context(_write(f"{folder}/plan", plan.encode()))
         directory = stack.enter_context(Fd(os.open(folder, OPEN_DIRECTORY)))
         above = stack.enter_context(Fd(os.open(os.path.dirname(folder), OPEN_DIRECTORY)))
-        listener = stack.enter_context(monitor.listen(folder, "monitor"))
+        listener = stack.enter_context(listen(folder, "monitor"))
         ready = monitor.start(
             plan=file.fileno(),
             folder=directory.fileno(),

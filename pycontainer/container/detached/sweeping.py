@@ -95,7 +95,8 @@ def is_frozen(folder: str) -> bool:
         (paths.get("freezer"), "freezer.state", b"FR"),
     ):
         if path:
-            with suppress(FileNotFoundError, ProcessLookupError), open(f"{path}/{name}", "rb") as file:
+            # OSError: it is removed in this moment.
+            with suppress(OSError), open(f"{path}/{name}", "rb") as file:
                 if file.read(8).startswith(frozen):
                     return True
     return False

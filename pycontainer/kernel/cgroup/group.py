@@ -276,17 +276,6 @@ class Cgroup(Lineage):
             self.forget_patterns()
         self._let_go()
 
-    def leave(self) -> None:
-        """Let go of it without removing it: it is another process's from now on. Idempotent."""
-        if self._closed:
-            return
-        self._close_tasks()
-        if self._devices is not None:
-            self._devices.close()
-        self._parts.close()
-        self._closed = True
-        self._let_go()
-
     def _remove_at_once(self) -> bool:
         """Remove it if it is of a kind that is known, and nothing is in it."""
         pattern, self._pattern = self._pattern, None

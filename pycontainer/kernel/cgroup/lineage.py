@@ -109,6 +109,17 @@ class Lineage(Members):
             if upper is not None:
                 self._leashed.append(reaper().register_cgroup(upper.fileno(), self.name))
 
+    def leave(self) -> None:
+        """Let go of it without removing it: it is another process's from now on. Idempotent."""
+        if self._closed:
+            return
+        self._close_tasks()
+        if self._devices is not None:
+            self._devices.close()
+        self._parts.close()
+        self._closed = True
+        self._let_go()
+
     def _let_go(self) -> None:
         for number in self._leashed or ():
             reaper().forget(number)

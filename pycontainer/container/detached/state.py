@@ -1,0 +1,165 @@
+"""How a detached container is, as any process sees it.
+
+Its state is in its folder; what changes it is done by its monitor, or under the lock of its folder.  So nothing
+here is remembered but what does not change, and the fds of the last process that was met.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pycontainer.container import container
+from pycontainer.container.detached import codec
+from pycontainer.container.detached.adopted import Adopted, has_ended
+from pycontainer.container.detached.home import Home
+from pycontainer.container.detached.options import Keeping
+from pycontainer.container.detached.sweeping import is_frozen, settle
+from pycontainer.container.running import Running
+from pycontainer.container.snapshot import Stack
+from pycontainer.container.spec import Spec
+from pycontainer.container.volumes import Mounts
+from pycontainer.container.workspace import Workspace
+from pycontainer.errors import StateError
+from pycontainer.kernel.monitorclient import Client
+from pycontainer.state import events
+from pycontainer.state.records import Record, Records
+from pycontainer.state.runs import Run, read_run
+
+#: How long a killed container's end is waited for, in seconds.
+_DEATH = 30.0
+_PAUSE = 0.01
+GONE = frozenset({"created", "exited", "dead", "removed"})
+
+
+class DetachedState(container.Container):
+    """The states of a detached container; base of ``DetachedLife``."""
+
+    def __init__(self, workspace: Workspace, records: Records, record: Record) -> None:
+        """The container that ``record`` tells of; touches nothing."""
+        self.id = record.id
+        self.name = record.name
+        self.created = record.created / 1e9
+        self.keeping = Keeping.from_json(record.options["keeping"])
+        self._record = record
+        self._spec: Spec | None = None
+        self._workspace = workspace
+        self._records = records
+        self._places = records.places
+        self._home = Home(workspace, self._places.folder(self.id))
+        self._folder = f"{self._home.folder}/files"
+        self._adopted: Adopted | None = None
+        self._last_code: int | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def spec(self) -> Spec:
+        """What it is; read when first asked for. Raises :class:`ImageNotFound` when its image is gone."""
+        if self._spec is None:
+            stored = bool(self._record.spec["image"]["digest"])
+            self._spec = codec.decode(self._record.spec, self._workspace.images() if stored else None)
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: Spec) -> None:
+        self._spec = value
+
+    @property
+    def _stack(self) -> Stack:  # type: ignore[override]
+        return Stack(origin=self.spec.image, layers=self.spec.image.layers)
+
+    @property
+    def _mounts(self) -> Mounts:
+        return codec.decode(self._record.options["mounts"])  # type: ignore[no-any-return]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels, with those of its image."""
+        return dict(self._record.labels)
+
+    # -- state -----------------------------------------------------------------------------
+
+    @property
+    def run_state(self) -> Run:
+        """How the last start is, or ended; what is left of one whose monitor was killed is ended now."""
+        run = read_run(self._home.folder)
+        return settle(self._places, self.id, run) if run.is_lost else run
+
+    @property
+    def status(self) -> str:
+        """``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``dead`` or ``removed``."""
+        if not self._places.exists(self.id):
+            return "removed"
+        phase = self.run_state.phase
+        if phase == "running" and is_frozen(self._home.folder):
+            return "paused"
+        return phase if self._places.exists(self.id) else "removed"
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run (128 + n for signal n); ``None``: none has ended, or nobody saw how."""
+        return self.run_state.code if self._places.exists(self.id) else self._last_code
+
+    @property
+    def pid(self) -> int:
+        """The host's pid of the container's first process. Raises :class:`StateError` when it does not run."""
+        self.allow("tell its pid")
+        return self.run_state.pid
+
+    def alive(self, verb: str) -> Running:
+        """The running container, if the state allows ``verb``."""
+        with self._lock:
+            adopted = self._adopted
+            if adopted is not None and not has_ended(adopted.main.fileno()):
+                if verb == "exec" or self.status == "paused":
+                    self.allow(verb)
+                return adopted
+            self.allow(verb)
+            self._let_go()
+            with self._client(verb) as client:
+                try:
+                    self._adopted = Adopted(
+                        client,
+                        self._workspace,
+                        self.spec,
+                        self._mounts,
+                        self._home.folder,
+                        lambda: self.run_state,
+                    )
+                except (StateError, FileNotFoundError):
+                    raise StateError(f"container {self.name}", self.status, verb) from None
+            return self._adopted
+
+    def _hopefully_alive(self, verb: str) -> Running:
+        return self.alive(verb)
+
+    def _client(self, verb: str) -> Client:
+        try:
+            return Client(f"{self._home.folder}/monitor")
+        except StateError:
+            raise StateError(f"container {self.name}", self.status, verb) from None
+
+    def _tell(self, *requests: tuple[int, int, int]) -> bool:
+        """Ask the monitor; false: there is none, or the last request came too late."""
+        try:
+            with Client(f"{self._home.folder}/monitor") as client:
+                answers = [client.ask(*request)[0] for request in requests]
+        except StateError:
+            return False
+        return answers[-1].error == 0
+
+    def _event(self, action: str, **attributes: Any) -> None:
+        events.append(self._places.path, self.id, action, **attributes)
+
+    def _let_go(self) -> None:
+        adopted, self._adopted = self._adopted, None
+        if adopted is not None:
+            adopted.close()
+
+    def close(self) -> None:
+        """Let go of what this process has open of it; the container goes on. Idempotent."""
+        with self._lock:
+            self._let_go()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
