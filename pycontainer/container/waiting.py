@@ -55,7 +55,7 @@ def wait_for(container: Container, conditions: Sequence[Condition], timeout: flo
 
 
 def _name(condition: Condition) -> str:
-    return getattr(condition, "told", None) or getattr(condition, "__qualname__", repr(condition))
+    return str(getattr(condition, "told", None) or getattr(condition, "__qualname__", repr(condition)))
 
 
 class _Told:
@@ -131,7 +131,7 @@ def health() -> Condition:
             raise NotSupported(
                 "the container has no health check", "create it with detach=True and healthcheck=..."
             )
-        return getattr(container, "health") == "healthy"  # noqa: B009  a detached one's
+        return bool(getattr(container, "health") == "healthy")  # noqa: B009  a detached one's
 
     return _Told("health()", holds)
 
@@ -174,7 +174,7 @@ def http(number: int, path: str = "/", *, host: str | None = None, status: int |
         raise InvalidArgument("path", path, "a path as /health is needed")
 
     def holds(container: Container) -> bool:
-        if host is None and container.spec.network != "host":
+        if host is None and container.spec.network.mode != "host":
             raise NotSupported(
                 "the container's network cannot be reached from here", "say host=, or use port()"
             )

@@ -76,7 +76,16 @@ def test_the_table_of_containers_is_dockers(cli: CommandLine, app: str, web: str
 
 
 def test_the_output_is_kept(cli: CommandLine, app: str) -> None:
-    cli("run", "-d", "--name", "web", app, "sh", "-c", "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three; exit 3").good()
+    cli(
+        "run",
+        "-d",
+        "--name",
+        "web",
+        app,
+        "sh",
+        "-c",
+        "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three; exit 3",
+    ).good()
     assert cli("wait", "web").out == "3\n"
     done = cli("logs", "web").good()
     assert (done.out, done.err) == ("one\nthree\n", "two\n")

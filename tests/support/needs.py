@@ -290,6 +290,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "runc": _program("runc", "--version"),
     "skopeo": _program("skopeo", "--version"),
     "slirp4netns": _program("slirp4netns", "--version"),
+    "tmux": _program("tmux", "-V"),
     "umoci": _program("umoci", "--version"),
     "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),

@@ -160,6 +160,9 @@ EXCUSED: dict[str, dict[str, str]] = {
         "os.register_at_fork": "the leases of the default engine are the parent's"
     },
     "pycontainer.cli": {"signal.signal": "the command line is its own host process"},
+    "pycontainer.cli.attached": {
+        "threading.Thread": "the command line is its own host process, which forks nothing"
+    },
     "pycontainer.cli.catalog": {
         "importlib.import_module": "the command that is called is loaded, and no other"
     },
