@@ -55,7 +55,7 @@ def wait_for(container: Container, conditions: Sequence[Condition], timeout: flo
 
 
 def _name(condition: Condition) -> str:
-    return getattr(condition, "told", None) or getattr(condition, "__qualname__", repr(condition))
+    return str(getattr(condition, "told", None) or getattr(condition, "__qualname__", repr(condition)))
 
 
 class _Told:
@@ -131,7 +131,7 @@ def health() -> Condition:
             raise NotSupported(
                 "the container has no health check", "create it with detach=True and healthcheck=..."
             )
-        return getattr(container, "health") == "healthy"  # noqa: B009  a detached one's
+        return bool(getattr(container, "health") == "healthy")  # noqa: B009  a detached one's
 
     return _Told("health()", holds)
 
