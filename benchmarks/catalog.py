@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.benchmark import Benchmark
 from benchmarks.cases.calls import CALLS
 from benchmarks.cases.cycles import CYCLES
+from benchmarks.cases.detached import DETACHED
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.filter import FILTER
 from benchmarks.cases.images import COMMIT, FORK, PULL
@@ -30,4 +31,5 @@ CATALOG: tuple[Benchmark, ...] = (
     PULL,
     COMMIT,
     FORK,
+    DETACHED,
 )
