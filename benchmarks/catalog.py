@@ -6,6 +6,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cases.calls import CALLS
 from benchmarks.cases.commands import COMMANDS
 from benchmarks.cases.cycles import CYCLES
+from benchmarks.cases.detached import DETACHED
 from benchmarks.cases.exec import EXEC
 from benchmarks.cases.filter import FILTER
 from benchmarks.cases.images import COMMIT, FORK, PULL
@@ -32,4 +33,5 @@ CATALOG: tuple[Benchmark, ...] = (
     PULL,
     COMMIT,
     FORK,
+    DETACHED,
 )
