@@ -12,7 +12,7 @@ from pycontainer.cli.command import Call, Command
 from pycontainer.cli.detachkeys import DEFAULT, DetachKeys
 from pycontainer.cli.obtain import obtain
 from pycontainer.cli.parser import Parser
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, NotSupported
 
 if TYPE_CHECKING:
     from pycontainer.engine.detached import DetachedContainer
@@ -51,9 +51,7 @@ def _run(call: Call) -> int:
     DetachKeys(given.detach_keys)
     image, told = _told(call)
     command = call.words[1:] or None
-    # One that nobody can name, and that goes with its end, needs no monitor, no log and no record.
-    private = given.rm and not given.detach and given.name is None and given.restart == "no"
-    if private and "healthcheck" not in told:
+    if _is_private(call, told):
         return _private(call, image, command, told)
     container = _made(call, image, command, told, auto_remove=given.rm and given.detach)
     if given.detach:
@@ -77,6 +75,18 @@ def _run(call: Call) -> int:
     finally:
         if given.rm and container.status in {"created", "exited", "dead"}:
             container.remove()
+
+
+def _is_private(call: Call, told: dict[str, Any]) -> bool:
+    """One that nobody can name, and that goes with its end, needs no monitor, no log and no record."""
+    given = call.given
+    if not given.rm or given.detach or "healthcheck" in told:
+        return False
+    return given.name is None or _has_networks(told)
+
+
+def _has_networks(told: dict[str, Any]) -> bool:
+    return told.get("network", "none") not in ("none", "host")
 
 
 def _told(call: Call) -> tuple[Image, dict[str, Any]]:
@@ -108,6 +118,11 @@ def _private(call: Call, image: Image, command: list[str] | None, told: dict[str
 def _made(
     call: Call, image: Image, command: list[str] | None, told: dict[str, Any], *, auto_remove: bool
 ) -> DetachedContainer:
+    if _has_networks(told):
+        raise NotSupported(
+            "networks are for containers that end with this command, so far",
+            "run it with --rm, and without -d",
+        )
     made = call.engine.containers.create(
         image, command, detach=True, auto_remove=auto_remove, stdin_open=call.given.interactive, **told
     )

@@ -12,7 +12,6 @@ from pycontainer.cli.parser import Parser
 from pycontainer.cli.text import size
 
 if TYPE_CHECKING:
-    from pycontainer.image.images import Images
     from pycontainer.volume import Volumes
 
 _LIST = Listing(
@@ -29,13 +28,14 @@ def _usage_options(parser: Parser) -> None:
 
 
 def _usage(call: Call) -> None:
-    _LIST.show([_images(call.images), _containers(call), _volumes(call.volumes)], call.given)
+    _LIST.show([_images(call), _containers(call), _volumes(call.volumes)], call.given)
 
 
-def _images(images: Images) -> Row:
+def _images(call: Call) -> Row:
     """What is shared counts once; what nobody holds could go, but for what others need of it."""
-    usage, store = images.usage(), images.store
-    active = [digest for digest in usage if store.holders(digest)]
+    usage, store = call.images.usage(), call.images.store
+    needed = {each.spec.image.digest for each in call.engine.containers.list(all=True)}
+    active = [digest for digest in usage if digest in needed or store.holders(digest)]
     used = store.total()
     idle = sum(each.unique for digest, each in usage.items() if digest not in active) if active else used
     return _row("Images", len(usage), len(active), used, idle)

@@ -48,7 +48,7 @@ def flatten(request: Spawn, places: Places) -> bytes:
     """The memory of a ``struct pc_flat``; pure.  What is in ``request.fds`` are fds of who reads it."""
     native = ffi.new("struct pc_flat *")
     template = Template(request)
-    native.spec = template.native
+    native.spec = template.native[0]
     memory = _Memory(ffi.sizeof("struct pc_flat"))
     native.slot_count = len(request.fds)
     native.stdio = places.stdio

@@ -133,17 +133,13 @@ class Template:
     >>> pid, pidfd = true.start(())                         # doctest: +SKIP
     """
 
-    __slots__ = ("_env", "_keep", "_native", "request")
+    __slots__ = ("_env", "_keep", "native", "request")
 
     def __init__(self, request: Spawn) -> None:
         self.request = request
-        self._native, self._keep = _encode(request)
+        #: The C struct, valid for as long as this object is.
+        self.native, self._keep = _encode(request)
         self._env = [_string(value, self._keep) for value in request.env]
-
-    @property
-    def native(self) -> Any:
-        """The C struct, valid for as long as this object is."""
-        return self._native[0]
 
     def start(
         self, fds: Sequence[int], *, hostname: bytes | None = None, env: tuple[bytes, ...] = ()
@@ -156,7 +152,7 @@ class Template:
         meanwhile, other threads run.  Raises :class:`CommandNotFound`, :class:`CommandNotExecutable` or
         :class:`KernelError`, with nothing left behind.
         """
-        native = ffi.new("struct pc_spawn *", self._native[0])
+        native = ffi.new("struct pc_spawn *", self.native[0])
         slots = ffi.new("int32_t[]", fds or (-1,))
         native.slots = slots
         keep: list[Any] = []

@@ -1,8 +1,8 @@
 """Where an engine's bridges, links and rules are.
 
 Who may make links in the network namespace of the calling thread has them there: root, or root of an own namespace.
-For all others there is one apart, which is for containers what the host is to root's (see :mod:`.apart`).  Nothing
-else in this package asks which of the two it is.
+For all others there is one apart, which is for containers what the host is to root's (see :mod:`.apart`).  What is
+made there is made by the same code.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class Stacks:
 
         Raises :class:`InvalidArgument`, :class:`NotSupported` and :class:`KernelError`, with nothing left behind.
         """
-        self.publisher  # noqa: B018  the place is there from now on
         definitions = [self.networks.find(each.network) for each in wish.places]
+        self.publisher  # noqa: B018  the place is there from now on
         made = Stack(self, wish, who)
         try:
             made.open(definitions)

@@ -51,20 +51,20 @@ _PROGRAMS = {"pasta": pasta, "slirp4netns": slirp4netns}
 
 def find() -> tuple[str, str]:
     """Name and path of the program. Raises :class:`NotSupported` when neither is installed, or can do its work."""
+    folders = [*os.environ.get("PATH", "").split(":"), *_FOLDERS]
+    places = [(name, f"{folder}/{name}") for name in _PROGRAMS for folder in folders if os.path.isabs(folder)]
+    found = next((each for each in places if os.access(each[1], os.X_OK)), None)
+    if found is None:
+        raise NotSupported(
+            "containers of an ordinary user reach the outside by pasta or slirp4netns, and neither is installed",
+            "apt install passt, or make the network with internal=True",
+        )
     if not os.access(_TUN, os.R_OK | os.W_OK):
         raise NotSupported(
             f"containers of an ordinary user reach the outside by {_TUN}, which this user may not open",
             f"modprobe tun; chmod 666 {_TUN}; or make the network with internal=True",
         )
-    folders = [*os.environ.get("PATH", "").split(":"), *_FOLDERS]
-    for name in _PROGRAMS:
-        for folder in folders:
-            if os.path.isabs(folder) and os.access(f"{folder}/{name}", os.X_OK):
-                return name, f"{folder}/{name}"
-    raise NotSupported(
-        "containers of an ordinary user reach the outside by pasta or slirp4netns, and neither is installed",
-        "apt install passt, or make the network with internal=True",
-    )
+    return found
 
 
 class WayOut:

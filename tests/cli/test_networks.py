@@ -89,14 +89,24 @@ class TestNetworks:
         lab("network", "create", "--subnet", "10.77.0.0/24", "lab").good()
         script = "cat /etc/hosts; ls /sys/class/net; cat /proc/net/fib_trie"
         options = ("--network", "lab", "--ip", "10.77.0.9", "--add-host", "far:192.0.2.7")
-        out = lab("run", *options, app, "sh", "-c", script).good().out
+        out = lab("run", "--rm", *options, app, "sh", "-c", script).good().out
         assert "192.0.2.7\tfar" in out
         assert "eth0\nlo\n" in out
         assert "10.77.0.9" in out
-        out = lab("run", "--network", "name=lab,ip=10.77.0.10", app, "sh", "-c", script).good().out
+        out = lab("run", "--rm", "--network", "name=lab,ip=10.77.0.10", app, "sh", "-c", script).good().out
         assert "10.77.0.10" in out
         out = (
-            lab("run", "--dns", "192.0.2.53", "--dns-search", "lab.example", app, "cat", "/etc/resolv.conf")
+            lab(
+                "run",
+                "--rm",
+                "--dns",
+                "192.0.2.53",
+                "--dns-search",
+                "lab.example",
+                app,
+                "cat",
+                "/etc/resolv.conf",
+            )
             .good()
             .out
         )
@@ -104,7 +114,7 @@ class TestNetworks:
         lab("network", "rm", "lab", "bridge").good()
 
     def test_a_port_is_reached_from_the_host(self, lab: CommandLine) -> None:
-        with lab.start("run", "-p", "8080:80", "host:", "python3", "-c", _SERVE) as process:
+        with lab.start("run", "--rm", "-p", "8080:80", "host:", "python3", "-c", _SERVE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"up\n"
             ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080', timeout=20).status)"
@@ -117,7 +127,7 @@ class TestNetworks:
 
     def test_members_are_told_and_keep_their_network(self, lab: CommandLine, app: str) -> None:
         lab("network", "create", "lab").good()
-        command = ("run", "-i", "--name", "web", "--network", "lab", app, "sh", "-c", "echo up; cat")
+        command = ("run", "--rm", "-i", "--name", "web", "--network", "lab", app, "sh", "-c", "echo up; cat")
         with lab.start(*command) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -131,12 +141,14 @@ class TestNetworks:
 
 
 def test_what_needs_a_network_of_its_own_says_so(cli: CommandLine) -> None:
-    done = cli("run", "--network", "host", "-p", "80", "host:", "true")
+    done = cli("run", "--rm", "--network", "host", "-p", "80", "host:", "true")
     assert done.status == 125
     assert done.err.startswith("pycontainer: --publish ")
+    done = cli("run", "-d", "-p", "80", "host:", "true")
+    assert (done.status, done.err.count("run it with --rm, and without -d")) == (125, 1)
 
 
 def test_a_wrong_network_is_refused(cli: CommandLine, tmp_path: Path) -> None:
     assert "unknown key 'colour'" in cli("run", "--network", "name=x,colour=red", "host:").err
-    assert "no such network" in cli("run", "--network", "nope", "host:", "true").err
+    assert "no such network" in cli("run", "--rm", "--network", "nope", "host:", "true").err
     assert "one of mtu," in cli("network", "create", "-o", "colour=red", "x").err

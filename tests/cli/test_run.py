@@ -31,7 +31,7 @@ pytestmark = pytest.mark.needs("userns", "busybox")
         (["--init"], "cat /proc/1/comm", "init"),
         (["--sysctl", "net.ipv4.ip_forward=1"], "cat /proc/sys/net/ipv4/ip_forward", "1"),
         (["--shm-size", "1m"], "grep -c size=1024k /proc/self/mounts", "1"),
-        (["--oom-score-adj", "500"], "cat /proc/self/oom_score_adj", "500"),
+        (["--rm", "--oom-score-adj", "500"], "sleep 0.5; cat /proc/self/oom_score_adj", "500"),
         (["--network", "none"], "ls /sys/class/net", "lo"),
         (["--cap-drop", "ALL"], "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
         (["--cap-drop=ALL", "--cap-add", "CHOWN"], "grep CapEff /proc/self/status", "CapEff:\t0000000000000001"),
@@ -57,7 +57,7 @@ def test_an_option_is_what_the_program_finds(
     assert done.out.replace("\r\n", "\n").removesuffix("\n") == expected, done
 
 
-@pytest.mark.parametrize("kept", [(), ("--rm",)], ids=["kept", "private"])
+@pytest.mark.parametrize("private", [(), ("--rm",)], ids=["kept", "private"])
 @pytest.mark.needs("cgroup")
 @pytest.mark.parametrize(
     ("options", "v1", "v2", "expected"),
@@ -70,21 +70,30 @@ def test_an_option_is_what_the_program_finds(
     ],
 )
 def test_a_limit_is_what_the_kernel_holds(
-    cli: CommandLine, app: str, options: list[str], v1: str, v2: str, expected: str, kept: tuple[str, ...]
+    cli: CommandLine, app: str, options: list[str], v1: str, v2: str, expected: str, private: tuple[str, ...]
 ) -> None:
     """The container cannot see its own cgroup; so the host looks where its first process is."""
-    with cli.start("run", "-i", *kept, *options, app, "cat") as process:
+    with cli.start("run", "-i", *private, *options, app, "cat") as process:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(b"up\n")
             process.stdin.flush()
             assert process.stdout.readline() == b"up\n"
-            found = _cgroup_values(_inside(process.pid), v1, v2)
+            inside = (
+                _inside(process.pid)
+                if private
+                else int(cli("inspect", "-f", "{{.State.Pid}}", _only(cli)).out)
+            )
+            found = _cgroup_values(inside, v1, v2)
         finally:
             process.stdin.close()  # type: ignore[union-attr]
             process.wait(PATIENCE)
     assert expected in found
+
+
+def _only(cli: CommandLine) -> str:
+    return cli("ps", "-q").good().out.strip()
 
 
 def _inside(pid: int) -> int:
@@ -194,13 +203,24 @@ def test_input_that_nobody_reads_is_no_failure(cli: CommandLine, app: str) -> No
 
 
 def test_who_reads_no_more_ends_the_program_by_its_output(cli: CommandLine, app: str) -> None:
-    with cli.start("run", app, "sh", "-c", "while echo line; do :; done; echo told >&2; exit 9") as process:
+    with cli.start(
+        "run", "--rm", app, "sh", "-c", "while echo line; do :; done; echo told >&2; exit 9"
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"line\n"
         process.stdout.close()
         assert process.wait(PATIENCE) == 9
         assert b"told" in process.stderr.read()
+
+
+def test_who_reads_no_more_leaves_a_container_that_stays(cli: CommandLine, app: str) -> None:
+    with cli.start("run", app, "sh", "-c", "while echo line; do sleep 0.05; done") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 141
+    assert _only(cli) != ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
@@ -287,7 +307,7 @@ def test_another_root_is_another_engine(cli: CommandLine, app: str, tmp_path: Pa
 
 
 def test_nothing_is_left_when_it_is_killed(cli: CommandLine, app: str) -> None:
-    with cli.start("run", "-i", app, "sh", "-c", "echo up; cat") as process:
+    with cli.start("run", "--rm", "-i", app, "sh", "-c", "echo up; cat") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         inside = _inside(process.pid)

@@ -44,7 +44,7 @@ def test_options_of_a_volume(cli: CommandLine) -> None:
 
 @pytest.mark.needs("userns", "busybox")
 def test_a_volume_in_use_stays(cli: CommandLine, app: str) -> None:
-    with cli.start("run", "-i", "-v", "data:/data", app, "sh", "-c", "echo up; cat") as process:
+    with cli.start("run", "--rm", "-i", "-v", "data:/data", app, "sh", "-c", "echo up; cat") as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"up\n"
@@ -68,8 +68,9 @@ def test_the_engine_tells_of_itself(cli: CommandLine, app: str) -> None:
     lines = cli("system", "df").good().lines
     assert lines[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert lines[1].split()[:3] == ["Images", "1", "0"]
-    assert lines[2].split()[:4] == ["Local", "Volumes", "1", "0"]
-    images, volumes = json.loads(cli("system", "df", "--json").good().out)
+    assert lines[2].split()[:3] == ["Containers", "0", "0"]
+    assert lines[3].split()[:4] == ["Local", "Volumes", "1", "0"]
+    images, _, volumes = json.loads(cli("system", "df", "--json").good().out)
     assert images["size"] == images["reclaimable"] > 1 << 20
     assert volumes["total"] == 1
 

@@ -37,6 +37,8 @@ def make(
         )
     if spec.network.mode not in {"none", "host"}:
         raise NotSupported("networks of a detached container", "say network='none' or 'host'")
+    if spec.oom_score_adj is not None:
+        raise NotSupported("oom_score_adj= of a detached container", "set the caller's own: it is inherited")
     if spec.size is not None:
         raise NotSupported("size= of a detached container", "give it a volume with a size")
     if keeping.stdin_open and spec.tty:
