@@ -193,7 +193,7 @@ def test_what_nobody_needs_is_pruned(cli: CommandLine, other: str) -> None:
 
 @pytest.mark.needs("userns")
 def test_an_image_that_a_container_has_stays(cli: CommandLine, app: str) -> None:
-    with cli.start("run", "-i", app, "sh", "-c", "echo up; cat") as process:
+    with cli.start("run", "--rm", "-i", app, "sh", "-c", "echo up; cat") as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"up\n"
