@@ -23,6 +23,7 @@ OURS = {
     "pycontainer __complete run --n": ["__complete", "run", "--n"],
     "pycontainer images": ["images"],
     "pycontainer volume ls": ["volume", "ls"],
+    "pycontainer ps": ["ps"],
     "pycontainer run host: true": ["run", "--rm", "host:", "true"],
 }
 _FREE = "pycontainer run host: true"

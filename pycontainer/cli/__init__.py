@@ -16,6 +16,7 @@ _INTERRUPTED, _NOBODY_READS = 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. ``argv`` defaults to the arguments of the process."""
+    _have_streams()
     from pycontainer.cli.dispatch import dispatch
 
     try:
@@ -27,6 +28,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return _NOBODY_READS
+    except OSError as error:
+        from pycontainer.cli.failure import tell
+
+        _drop_output()
+        tell(error)
+        return 1
+
+
+def _have_streams() -> None:
+    """Who starts this with a stream closed must not have a file opened in its place, and written to."""
+    import os
+
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", closefd=False))  # noqa: SIM115  for the whole process
 
 
 def _drop_output() -> None:

@@ -42,8 +42,6 @@ def dispatch(words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (PyContainerError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, PyContainerError) and error.filename is None:
-            raise
         sys.stdout.flush()
         tell(error)
         return status(error, command)

@@ -31,6 +31,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, InvalidArgument) and error.argument not in _PLAIN:
         option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
         text = f"--{option} {error.value}: {error.reason}"
+    elif isinstance(error, InvalidArgument) and error.reason == "no such container":
+        text = f"no such container: {error.value}"
     elif isinstance(error, InvalidArgument):
         text = f"{error.argument} {error.value!r}: {error.reason}"
     elif isinstance(error, OSError) and not str(error).strip():

@@ -53,6 +53,32 @@ def test_bash_completes(cli: CommandLine, tmp_path: Path) -> None:
     assert done.stdout == "create\netc\n"
 
 
+@pytest.mark.needs("fish")
+def test_fish_completes(cli: CommandLine, tmp_path: Path) -> None:
+    programs = _program(tmp_path)
+    script = tmp_path / "script"
+    script.write_text(cli("completion", "fish").good().out)
+    env = {**cli.env, "PATH": f"{programs}:{cli.env['PATH']}"}
+    line = f"source {script}; complete -C 'pycontainer volume c'; complete -C 'pycontainer run --sysc'"
+    done = subprocess.run(["fish", "-c", line], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["create", "--sysctl"]
+
+
+@pytest.mark.needs("zsh")
+def test_zsh_completes(cli: CommandLine, tmp_path: Path) -> None:
+    """Its completion asks for a terminal; so what it would offer is caught where it is offered."""
+    programs = _program(tmp_path)
+    script = tmp_path / "script"
+    script.write_text(cli("completion", "zsh").good().out)
+    env = {**cli.env, "PATH": f"{programs}:{cli.env['PATH']}"}
+    line = (
+        f"compdef() {{ :; }}; compadd() {{ print -l -- ${{@[3,-1]}}; }}; _files() {{ print files; }}; source {script}; "
+        "words=(pycontainer volume c); CURRENT=3; _pycontainer; words=(pycontainer load -i x); CURRENT=4; _pycontainer"
+    )
+    done = subprocess.run(["zsh", "-f", "-c", line], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["create", "files"], done.stderr
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_the_others_can_read_their_script(cli: CommandLine, tmp_path: Path, shell: str) -> None:
     text = cli("completion", shell).good().out

@@ -302,7 +302,7 @@ def test_several_at_once_and_what_fails(cli: CommandLine, app: str, web: str) ->
     assert (done.status, done.out) == (1, "")
     assert done.err.splitlines() == [
         "pycontainer: container web is running: cannot remove",
-        "pycontainer: name 'nope': no such container",
+        "pycontainer: no such container: nope",
     ]
     assert cli("rm", "-f", web, "nope").good().out == "web\n"
     cli("create", "--name", "one", app).good()

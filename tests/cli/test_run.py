@@ -333,3 +333,29 @@ def _module(*options: str) -> list[str]:
     import sys
 
     return [sys.executable, *options, "-m", "pycontainer"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "out"), [("0<&-", b"out\n"), (">&-", b""), ("2>&-", b"out\n"), ("0<&- >&- 2>&-", b"")]
+)
+def test_closed_streams_are_nobodys(cli: CommandLine, app: str, closed: str, out: bytes) -> None:
+    """A file that is opened in the place of one would be written to."""
+    command = " ".join(
+        [*_module(), "run", "--name", "web", app, "sh", "-c", "'echo out; echo err >&2; exit 3'", closed]
+    )
+    done = subprocess.run(["sh", "-c", command], env=cli.env, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (3, out)
+    assert cli("logs", "web").good().out == "out\n"
+
+
+def test_a_full_disk_is_told(cli: CommandLine) -> None:
+    command = " ".join([*_module(), "version", ">/dev/full"])
+    done = subprocess.run(["sh", "-c", command], env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
+
+
+def test_who_reads_no_more_of_a_list_is_no_failure_to_tell_of(cli: CommandLine) -> None:
+    command = " ".join([*_module(), "--help", "| true"])
+    done = subprocess.run(["sh", "-c", command], env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -290,8 +290,10 @@ PROBES: dict[str, Callable[[], None]] = {
     "runc": _program("runc", "--version"),
     "skopeo": _program("skopeo", "--version"),
     "slirp4netns": _program("slirp4netns", "--version"),
+    "fish": _program("fish", "--version"),
     "tmux": _program("tmux", "-V"),
     "umoci": _program("umoci", "--version"),
+    "zsh": _program("zsh", "--version"),
     "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),
 }
