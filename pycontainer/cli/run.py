@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pycontainer.image.image import Image
 
 _USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+#: The log of a container in the foreground, unless it is told: what is read slowly is still there (Docker's is unbounded).
+_FOR_READERS = {"log_size": "256M", "log_files": 64}
 
 
 def _options(parser: Parser) -> None:
@@ -53,6 +55,8 @@ def _run(call: Call) -> int:
     command = call.words[1:] or None
     if _is_private(call, told):
         return _private(call, image, command, told)
+    if not given.detach:
+        told = {**_FOR_READERS, **told}
     container = _made(call, image, command, told, auto_remove=given.rm and given.detach)
     if given.detach:
         with _noted(given.cidfile, container.id):

@@ -172,6 +172,19 @@ def test_input_reaches_a_container_that_stays(cli: CommandLine, app: str) -> Non
     assert cli("run", "-i", app, "true", input=b"x" * (1 << 20)).status == 0
 
 
+def test_who_reads_slowly_misses_nothing(cli: CommandLine, app: str) -> None:
+    """More than the log of a container without a reader keeps."""
+    count = 150 << 20
+    with cli.start("run", app, "dd", "if=/dev/zero", "bs=1M", f"count={count >> 20}") as process:
+        assert process.stdout is not None
+        time.sleep(1)
+        found = 0
+        while piece := process.stdout.read(1 << 20):
+            found += len(piece)
+        assert process.wait(PATIENCE) == 0
+    assert found == count
+
+
 def test_attach_and_leave(cli: CommandLine, app: str) -> None:
     with cli.on_terminal("run", "-it", "--name", "web", "-e", "PS1=> ", app, "sh") as terminal:
         terminal.until("> ")
