@@ -467,10 +467,19 @@ static int64_t next_time(const struct monitor *monitor)
 
 static void wait_for_events(struct monitor *monitor, struct pollfd *polls)
 {
+    /* Not before the start is over: what is written after it is logged after it. */
+    bool starting = monitor->launch.running;
     const int fixed[FIXED] = {
-        PC_MONITOR_SOCKET,        monitor->signals,    monitor->guard_fd,          monitor->launch.running ? -1 : monitor->pidfd,
-        monitor->output[0],       monitor->output[1],  on_its_way(&monitor->launch), on_its_way(&monitor->health.launch),
-        monitor->health.pid > 0 ? monitor->health.pidfd : -1, monitor->health.output,
+        PC_MONITOR_SOCKET,
+        monitor->signals,
+        monitor->guard_fd,
+        starting ? -1 : monitor->pidfd,
+        starting ? -1 : monitor->output[0],
+        starting ? -1 : monitor->output[1],
+        on_its_way(&monitor->launch),
+        on_its_way(&monitor->health.launch),
+        monitor->health.pid > 0 ? monitor->health.pidfd : -1,
+        monitor->health.output,
     };
     for (uint32_t i = 0; i < FIXED + PC_MONITOR_CLIENTS; i++) {
         int fd = i < FIXED ? fixed[i] : monitor->clients[i - FIXED];
@@ -506,7 +515,7 @@ static void serve(struct monitor *monitor)
         check_guard(monitor);
     }
     if (polls[6].revents != 0) {
-        check_launch(monitor); /* before output is looked at: what is written after the start is logged after it */
+        check_launch(monitor);
     }
     for (int i = 0; i < STREAM_COUNT; i++) {
         if (polls[4 + i].revents != 0 && monitor->output[i] >= 0) {

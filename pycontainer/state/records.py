@@ -30,14 +30,14 @@ _SCHEMA = """CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UN
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """A container: ``spec`` and ``options`` are what it was made from, as JSON can say it."""
+    """A container: ``spec`` (JSON text) and ``options`` are what it was made from."""
 
     id: str
     name: str
     #: Nanoseconds since 1970.
     created: int
     image: str
-    spec: Any
+    spec: str
     options: dict[str, Any]
     labels: dict[str, str]
 
@@ -58,7 +58,7 @@ class Records:
             record.name,
             record.created,
             record.image,
-            json.dumps(record.spec),
+            record.spec,
             json.dumps(record.options),
             json.dumps(record.labels),
         )
@@ -124,7 +124,7 @@ class Records:
                 name=name,
                 created=created,
                 image=image,
-                spec=json.loads(spec),
+                spec=spec,
                 options=json.loads(options),
                 labels=json.loads(labels),
             )

@@ -124,7 +124,7 @@ def test_the_default_engine_is_used_where_none_is_given():
             assert (await aio.run("host:", ["true"])).exit_code == 0
             return container.name
 
-    assert asyncio.run(test()) not in {each.name for each in pc.Engine().containers.list()}
+    assert asyncio.run(test()) not in {each.name for each in pc.Engine().containers.list(all=True)}
 
 
 class Broken(Exception):
@@ -272,7 +272,7 @@ def test_a_cancelled_life_is_over(engine, go, ms, how):
     async def test():
         assert await cut(life(), ms / 1000, how)
         assert programs() == []
-        assert engine.containers.list() == []
+        assert engine.containers.list(all=True) == []
 
     go(test)
 
@@ -308,7 +308,7 @@ def test_a_call_that_waits_for_a_thread_is_cancelled_at_once(engine, go):
         finally:
             released.set()
             await asyncio.gather(*busy)
-        assert engine.containers.list() == []
+        assert engine.containers.list(all=True) == []
 
     go(test)
 

@@ -259,7 +259,7 @@ def test_names():
     with engine, engine.containers.create("host:", ["true"], name="db") as db:
         assert engine.containers.get("db") is db
         assert engine.containers.get(db.id[:6]) is db
-        assert engine.containers.list() == [db]
+        assert engine.containers.list(all=True) == [db]
         with pytest.raises(pc.InvalidArgument, match="db"):
             engine.containers.create("host:", ["true"], name="db")
         with pytest.raises(pc.InvalidArgument, match="nope"):

@@ -92,7 +92,8 @@ class Detached(DetachedLife):
             raise StateError(f"container {self.name}", "without a terminal", "resize")
 
     def close_input(self) -> None:
-        """Close its standard input: the program reads the end. Only with ``stdin_open``."""
+        """Close its standard input: the program reads the end, once no process has it open. Only with ``stdin_open``."""
+        self._let_go()  # we have the pipe open, too
         if not self._tell((lib.PC_MONITOR_CLOSE_INPUT, 0, 0)):
             raise StateError(f"container {self.name}", "without an open input", "close it")
 

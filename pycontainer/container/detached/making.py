@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ def make(
         keeping = parse_keeping(
             {**given, "stdin_open": False}, spec.image.config
         )  # its terminal is its input
-    written = codec.encode(spec)
+    written = json.dumps(codec.encode(spec))
     id_ = os.urandom(32).hex()
     places = records.places
     with places.new(id_) as folder:

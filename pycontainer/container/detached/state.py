@@ -6,6 +6,7 @@ here is remembered but what does not change, and the fds of the last process tha
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -56,8 +57,9 @@ class DetachedState(container.Container):
     def spec(self) -> Spec:
         """What it is; read when first asked for. Raises :class:`ImageNotFound` when its image is gone."""
         if self._spec is None:
-            stored = bool(self._record.spec["image"]["digest"])
-            self._spec = codec.decode(self._record.spec, self._workspace.images() if stored else None)
+            written = json.loads(self._record.spec)
+            images = self._workspace.images() if written["image"]["digest"] else None
+            self._spec = codec.decode(written, images)
         return self._spec
 
     @spec.setter
