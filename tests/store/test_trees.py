@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pycontainer.errors import KernelError, StateError
+from pycontainer.errors import ImageError, KernelError, StateError
 from pycontainer.image.digest import digest_of
 from pycontainer.image.store import layers
 from pycontainer.kernel.native import syncfs
@@ -34,6 +34,18 @@ def test_a_layer_is_there_when_it_is_committed(store, root):
     assert os.listdir(path) == ["x"]
     assert path.startswith(f"{root}/images/layers/{DIFF_ID[7:]}")
     assert os.listdir(root / "images/ingest") == []
+
+
+def test_the_diff_id_need_not_be_known_before(store, root):
+    with store.lease(), store.new_layer() as writer:
+        stores.fill(writer.fd, DIFF_ID)
+        with pytest.raises(ImageError, match="digest"):
+            writer.commit()
+        path = writer.commit(diff_id=DIFF_ID)
+        with stores.start("Store(sys.argv[1]).collect()", root) as other:
+            assert other.wait(60) == 0
+    assert stores.is_whole(path, DIFF_ID)
+    assert store.layers([DIFF_ID, digest_of(b"another")]) == [path, None]
 
 
 def test_without_a_commit_nothing_stays(store, root):
@@ -107,6 +119,19 @@ class TestNotSettled:
         assert stores.is_whole(stores.plant(store, DIFF_ID), DIFF_ID)
         store.sweep()
         assert os.listdir(root / "images/trash") == []
+
+    @pytest.mark.parametrize("left", [None, b"", bytes(36), b"\xff" * 36])
+    def test_whatever_a_loss_of_power_leaves_of_the_mark_it_is_not_believed(self, store, left):
+        folder = Path(stores.plant(store, DIFF_ID, settled=False)).parent
+        for name in ("boot", "size"):
+            (folder / name).unlink()
+            if left is not None:
+                (folder / name).write_bytes(left)
+        assert store.layer(DIFF_ID) is None
+        manifest = store.add_blob(b"manifest")
+        store.note_image(manifest, (), {DIFF_ID})
+        assert store.usage()[manifest].size == len(b"manifest")
+        assert store.verify().layers == (DIFF_ID,)
 
     def test_verify_drops_it(self, store, root, monkeypatch):
         stores.plant(store, DIFF_ID, settled=False)
