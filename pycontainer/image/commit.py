@@ -79,7 +79,7 @@ def _pack(store: Store, path: str, blob: BlobWriter, marks: Namespace) -> str:
                 made = duplicate(
                     upper.fileno(), tree.fd, out.write, marks=Marks(marks), ids=_ids(), epoch=epoch
                 )
-        tree.commit(made.size, diff_id=made.packed.diff_id)
+        tree.commit(made.room, diff_id=made.packed.diff_id)
     return made.packed.diff_id
 
 

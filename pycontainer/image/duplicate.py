@@ -22,10 +22,10 @@ from pycontainer.kernel.layers import Marks, Namespace
 
 @attrs.frozen(kw_only=True)
 class Duplicate:
-    """What came of it: the archive, and the bytes of the tree's files with their holes."""
+    """What came of it: the archive, and about what the tree takes on the disk, in bytes."""
 
     packed: Packed
-    size: int
+    room: int
 
 
 def duplicate(
@@ -48,8 +48,8 @@ def duplicate(
     'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'
     """
     limits = Limits()
-    sizes: list[int] = []
-    with relaying(lambda read: sizes.append(make_tree(read, tree, limits).size)) as put:
+    room: list[int] = []
+    with relaying(lambda read: room.append(make_tree(read, tree, limits).room)) as put:
 
         def both(data: bytes) -> None:
             put(data)
@@ -57,7 +57,7 @@ def duplicate(
                 write(data)
 
         packed = pack_layer(upper, both, marks=marks, ids=ids, epoch=epoch, limits=limits)
-    return Duplicate(packed=packed, size=sizes[0])
+    return Duplicate(packed=packed, room=room[0])
 
 
 def duplicate_file(

@@ -80,7 +80,7 @@ def unpack_layer(
         check_digest(expected, "the image")
     bounds = limits or Limits()
     seen = hashlib.sha256()
-    plain = decompressed(read, bounds)
+    plain = decompressed(read, bounds, holes=True)
     made: list[_LayerMaker] = []
 
     def hashed(count: int) -> bytes:
@@ -96,6 +96,7 @@ def unpack_layer(
     return UnpackedLayer(
         entries=maker.entries,
         size=maker.size,
+        room=maker.room,
         skipped=tuple(maker.skipped),
         diff_id=found,
         opaque=maker.opaque,

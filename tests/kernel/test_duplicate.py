@@ -79,7 +79,7 @@ def test_the_tree_is_that_of_the_archive(tmp_path, upper):
     with opened(tmp_path / "unpacked") as [fd]:
         found = unpack_layer(io.BytesIO(b"".join(parts)).read, fd, expected=made.packed.diff_id)
     assert told(tmp_path / "tree") == told(tmp_path / "unpacked")
-    assert (made.size, made.packed.entries) == (found.size, found.entries)
+    assert (made.room, made.packed.entries) == (found.room, found.entries)
     assert len(told(tmp_path / "tree")) == 8
 
 

@@ -34,7 +34,7 @@ def plant(store: Store, diff_id: str, *, settled: bool = True) -> str:
         return there
     with store.new_layer(diff_id, settled=settled) as writer:
         fill(writer.fd, diff_id)
-        return writer.commit()
+        return writer.commit(0)
 
 
 def fill(tree: int, diff_id: str) -> None:

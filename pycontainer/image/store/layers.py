@@ -29,7 +29,6 @@ from pycontainer.image.locked import make_locked
 from pycontainer.image.store.leases import Leases
 from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
-from pycontainer.image.store.weight import weight
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.native import syncfs
@@ -126,12 +125,12 @@ class LayerWriter:
         self._tree = Fd(os.open(_TREE, OPEN_DIRECTORY, dir_fd=place))
         os.fchmod(self._tree.fileno(), 0o755)
 
-    def commit(self, size: int | None = None, *, diff_id: str | None = None) -> str:
+    def commit(self, size: int, *, diff_id: str | None = None) -> str:
         """Have the tree on disk and give it its name; return its path.
 
-        ``size`` is what it is said to take, in bytes; without it the blocks of its files are counted.
-        ``diff_id`` is to be told of a layer that was begun without one.  If somebody else was faster, theirs is
-        the same, and this one is removed at the end of ``with``.  Raises :class:`KernelError`.
+        ``size`` is about what it takes on the disk, in bytes.  ``diff_id`` is to be told of a layer that was begun
+        without one.  If somebody else was faster, theirs is the same, and this one is removed at the end of
+        ``with``.  Raises :class:`KernelError`.
         """
         tree = self.fd
         place = self._lock
@@ -141,7 +140,7 @@ class LayerWriter:
         final = layer_name(known)
         self._leases.protect("layer", known)
         with named(self._step("commit")):
-            _write(place, _SIZE, str(weight(tree) if size is None else size))
+            _write(place, _SIZE, str(size))
             _write(place, _SETTLED if self._settled else _BOOT, boot_id())
             if self._settled:
                 syncfs(tree)
