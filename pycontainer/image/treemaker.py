@@ -199,7 +199,8 @@ class TreeMaker:
                 part, rest = rest[: end - position], rest[end - position :]
                 self.room += write_with_holes(file, part, position)
                 position += len(part)
-        os.ftruncate(file, entry.size)
+        if os.fstat(file).st_size < entry.size:
+            os.ftruncate(file, entry.size)
 
     def _spend(self, size: int) -> None:
         self.size += size
@@ -249,7 +250,9 @@ class TreeMaker:
         """Give a directory its owners, mode and time."""
         uid, gid, mode, mtime = self._directories.get(inode, _PLAIN)
         if self._owners:
-            os.fchown(directory, uid, gid)
+            status = os.fstat(directory)
+            if (status.st_uid, status.st_gid) != (uid, gid):  # to write what is there takes as long
+                os.fchown(directory, uid, gid)
         os.fchmod(directory, mode)
         if mtime is not None:
             os.utime(directory, ns=(mtime, mtime))
