@@ -84,8 +84,7 @@ class Worker:
 
     def _above(self) -> Cgroup:
         if self._group is None:
-            self._group = Cgroup.create(f"bench-{os.getpid()}")
-            self._group.leash()
+            self._group = Cgroup.create(f"bench-{os.getpid()}", leashed=True)
         return self._group
 
     def pid(self) -> int:

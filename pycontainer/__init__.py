@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pycontainer.errors import UnsafeArchive as UnsafeArchive
     from pycontainer.errors import VolumeNotFound as VolumeNotFound
     from pycontainer.errors import WaitTimeout as WaitTimeout
+    from pycontainer.image.bars import ProgressBars as ProgressBars
     from pycontainer.image.config import ImageConfig as ImageConfig
     from pycontainer.image.image import Image as Image
     from pycontainer.image.images import Images as Images
@@ -83,6 +84,7 @@ _HOMES = {
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "RateLimited", "RegistryDenied",
         "RegistryError", "StateError", "UnsafeArchive", "VolumeNotFound", "WaitTimeout",
     ),
+    "image.bars": ("ProgressBars",),
     "image.config": ("ImageConfig",),
     "image.image": ("Image",),
     "image.images": ("Images",),

@@ -76,6 +76,13 @@ def _remove(root: Path) -> None:
                 break
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell why tests were tried once more: one that passes then may have met a mistake all the same."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"tried again: {report.nodeid} ({report.when})", sep="-")
+        terminalreporter.write_line(report.longreprtext[-3000:])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in _needs_of(item):

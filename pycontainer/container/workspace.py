@@ -18,20 +18,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
+from pycontainer.container.notes import end_noted, remove_cgroups, started_at
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
-from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, sweep
+from pycontainer.kernel.boot import boot_id
+from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, home, places_below
 from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.reaper import reaper
@@ -134,7 +134,7 @@ class Workspace:
     def note_process(self, name: str, pid: int) -> None:
         """Note a container's first process, so that a sweep finds it when its reaper could not do its work."""
         with named(f"note the process of {name}"), open(f"{self.path}/{name}.pid", "w") as file:
-            file.write(f"{pid} {started_at(pid)} {_boot_id()}")
+            file.write(f"{pid} {started_at(pid)} {boot_id()}")
 
     def forget_process(self, name: str) -> None:
         """Remove the note; idempotent."""
@@ -191,15 +191,22 @@ class Workspace:
             return None
 
     def _make_cgroup(self, *, move: bool) -> Cgroup:
-        group = Cgroup.make(_PREFIX + self.name, NO_LIMITS, move=move)
+        name = _PREFIX + self.name
+        # First: who is killed in the midst of it leaves nothing that nobody knows of.
+        noted = self._note_cgroups(places_below(home(move=move), name))
+        group = Cgroup.make(name, NO_LIMITS, move=move, leashed=True)
         try:
-            with named("note the cgroups"), open(f"{self.path}/cgroups", "w") as file:
-                file.write("\n".join(group.places))
-            group.leash()
+            if group.places != noted:
+                self._note_cgroups(group.places)
         except BaseException:
             group.close()
             raise
         return group
+
+    def _note_cgroups(self, places: list[str]) -> list[str]:
+        with named("note the cgroups"), open(f"{self.path}/cgroups", "w") as file:
+            file.write("\n".join(places))
+        return places
 
     def close(self) -> None:
         """Remove everything; the containers must have been removed before."""
@@ -222,8 +229,8 @@ class Workspace:
             if held is None:
                 continue
             try:
-                _end_noted(f"{self.root}/run/{name}")
-                _remove_cgroups(f"{self.root}/run/{name}")
+                end_noted(f"{self.root}/run/{name}")
+                remove_cgroups(f"{self.root}/run/{name}")
                 self._remove_host(name)
             finally:
                 os.close(held)
@@ -257,41 +264,3 @@ def _lock(path: str, flags: int = 0) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def started_at(pid: int) -> str:
-    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22)."""
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[19]
-
-
-@cache
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
-
-
-def _end_noted(folder: str) -> None:
-    """Kill the noted processes that are still the same ones."""
-    for name in os.listdir(folder):
-        if not name.endswith(".pid"):
-            continue
-        with open(f"{folder}/{name}") as file:
-            words = file.read().split()
-        if len(words) != 3 or words[2] != _boot_id():
-            continue
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            pidfd = os.pidfd_open(int(words[0]))
-            try:
-                # Opened first, compared second: the pid cannot go to another in between.
-                if started_at(int(words[0])) == words[1]:
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            finally:
-                os.close(pidfd)
-
-
-def _remove_cgroups(folder: str) -> None:
-    """Kill and remove the cgroups that the process of this folder noted."""
-    with contextlib.suppress(FileNotFoundError), open(f"{folder}/cgroups") as file:
-        for path in file.read().splitlines():
-            sweep(path)

@@ -3,8 +3,9 @@
 What a layer hides of those below it is told in its tar archive by names (OCI image specification 1.1, "Image
 Layer Filesystem Changeset") and on disk by marks (Documentation/filesystems/overlayfs.rst)::
 
-    .wh.NAME          NAME is a character device 0:0, a whiteout; ordinary users may make it since Linux 5.8
-    .wh..wh..opq      its directory has user.overlay.opaque=y, and trusted.overlay.opaque=y where root may set it
+    .wh.NAME          NAME is a character device 0:0, a whiteout; ordinary users may make it since Linux 5.8; its
+                      directory has an empty user.overlay.origin, and trusted.overlay.origin where root may set it
+    .wh..wh..opq      its directory has user.overlay.opaque=y, and trusted.overlay.opaque=y likewise
 
 So a layer is right below overlays mounted with ``userxattr`` and below those of the host.  Both hold for the
 layers below alone: what has the same name in this layer is there, whichever comes first.
@@ -16,7 +17,9 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import attrs
 
@@ -32,6 +35,7 @@ from pycontainer.image.treemaker import TreeMaker
 from pycontainer.image.unpack import Unpacked
 from pycontainer.kernel.idmap import rules_host
 from pycontainer.kernel.kinds import status_of
+from pycontainer.kernel.layers import Namespace, mark_covering
 from pycontainer.kernel.tree import remove_tree
 
 _WHITEOUT = b".wh."
@@ -138,6 +142,7 @@ class _LayerMaker(TreeMaker):
         super().__init__(stream, root, limits, owners=owners, devices=devices)
         self._top_inode = os.fstat(root).st_ino
         self._opaque: set[int] = set()
+        self._covering: set[int] = set()
         # The inode of the directory and the name, where a mark gave way to something else or was never made.
         self._hidden: set[tuple[int, bytes]] = set()
         self._linked = False
@@ -187,6 +192,7 @@ class _LayerMaker(TreeMaker):
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
             self.count()
+            self._covering.add(os.stat(".", dir_fd=parent).st_ino)
         except FileExistsError:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -214,12 +220,22 @@ class _LayerMaker(TreeMaker):
         if inode in self._opaque:
             self.opaque = self.opaque or inode == self._top_inode
             _mark_opaque(directory)
+        if inode in self._covering:
+            with suppress(NotSupported):  # then nothing but ls(1) sees it
+                _mark(partial(mark_covering, directory))
         super().finish_directory(inode, directory)
 
 
 def _mark_opaque(directory: int) -> None:
+    def mark(namespace: Namespace) -> None:
+        os.setxattr(directory, f"{namespace}.overlay.opaque", b"y")
+
+    _mark(mark)
+
+
+def _mark(mark: Callable[[Namespace], None]) -> None:
     try:
-        os.setxattr(directory, "user.overlay.opaque", b"y")
+        mark("user")
     except OSError as error:
         if error.errno != errno.ENOTSUP:
             raise
@@ -230,4 +246,4 @@ def _mark_opaque(directory: int) -> None:
     if rules_host():
         # Without the capability in the host's namespace, nobody mounts overlays that read it either.
         with suppress(PermissionError):
-            os.setxattr(directory, "trusted.overlay.opaque", b"y")
+            mark("trusted")

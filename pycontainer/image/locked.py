@@ -16,8 +16,10 @@ from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
 
 
-def lock(dir_fd: int, name: str, flags: int = os.O_RDONLY, *, shared: bool = False) -> Fd | None:
-    """Open and lock what has this name; ``None`` if it is somebody's, or not there. Never waits.
+def lock(
+    dir_fd: int, name: str, flags: int = os.O_RDONLY, *, shared: bool = False, wait: bool = False
+) -> Fd | None:
+    """Open and lock what has this name; ``None`` if it is not there, or somebody's, who is not waited for.
 
     ``flags`` as for ``os.open``: with ``O_CREAT`` the file is made if need be.  Closing the result unlocks it;
     forked children do not have it.  Raises ``OSError``.
@@ -28,7 +30,10 @@ def lock(dir_fd: int, name: str, flags: int = os.O_RDONLY, *, shared: bool = Fal
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(file.fileno(), (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(
+                file.fileno(),
+                (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB),
+            )
             now, ours = status_of(dir_fd, name), os.fstat(file.fileno())
         except BlockingIOError:
             file.close()

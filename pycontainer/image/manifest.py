@@ -39,16 +39,14 @@ Annotations = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 @attrs.frozen(kw_only=True)
-class Manifest:
-    """One image, or another artifact: its configuration and its layers, the lowest first.
+class _Described:
+    """What manifests and indexes have in common.
 
-    Made by :func:`parse_manifest` and :func:`make_manifest`.  ``raw`` are its exact bytes and ``digest`` is theirs;
-    ``more`` holds the fields that are not known here, as they came.
+    ``raw`` are its exact bytes and ``digest`` is theirs; ``more`` holds the fields that are not known here, as they
+    came.
     """
 
     media_type: str
-    config: Descriptor
-    layers: tuple[Descriptor, ...]
     annotations: tuple[tuple[str, str], ...] = ()
     subject: Descriptor | None = None
     artifact_type: str = ""
@@ -57,6 +55,17 @@ class Manifest:
     digest: str = attrs.field(
         init=False, default=attrs.Factory(lambda self: digest_of(self.raw), takes_self=True)
     )
+
+
+@attrs.frozen(kw_only=True)
+class Manifest(_Described):
+    """One image, or another artifact: its configuration and its layers, the lowest first.
+
+    Made by :func:`parse_manifest` and :func:`make_manifest`.
+    """
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
 
     @property
     def is_image(self) -> bool:
@@ -65,22 +74,13 @@ class Manifest:
 
 
 @attrs.frozen(kw_only=True)
-class Index:
+class Index(_Described):
     """Several manifests, mostly of one image for several platforms; Docker's "manifest list".
 
-    Made by :func:`parse_manifest` and :func:`make_index`; ``raw``, ``digest`` and ``more`` as in :class:`Manifest`.
+    Made by :func:`parse_manifest` and :func:`make_index`.
     """
 
-    media_type: str
     manifests: tuple[Descriptor, ...]
-    annotations: tuple[tuple[str, str], ...] = ()
-    subject: Descriptor | None = None
-    artifact_type: str = ""
-    more: tuple[tuple[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
-    raw: bytes = attrs.field(repr=False)
-    digest: str = attrs.field(
-        init=False, default=attrs.Factory(lambda self: digest_of(self.raw), takes_self=True)
-    )
 
     def choose(self, platform: Platform | None = None) -> Descriptor:
         """What is for this platform, by default this machine's; see :func:`~pycontainer.image.choice.choose`.

@@ -72,6 +72,16 @@ class Marks:
             raise
 
 
+def mark_covering(fd: int, namespace: Namespace) -> None:
+    """Note of an open directory of a layer that there are whiteouts in it.
+
+    Where no layer below has this directory the kernel hands its names out as they are, whiteouts among them, unless
+    it bears the mark of one that was copied up (fs/overlayfs/inode.c, ovl_get_inode); an empty one says no more.
+    Raises ``OSError``.
+    """
+    os.setxattr(fd, f"{namespace}.overlay.origin", b"")
+
+
 @attrs.frozen
 class Entry:
     """Something in the layers: the directory that holds it, and what fstat(2) tells of it."""

@@ -16,7 +16,7 @@ import attrs
 from pycontainer.errors import KernelError
 from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.kinds import status_of
-from pycontainer.kernel.layers import Marks, Namespace
+from pycontainer.kernel.layers import Marks, Namespace, mark_covering
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 from pycontainer.kernel.tree import remove_tree
 
@@ -67,7 +67,7 @@ class _Merge:
         if self.marks.opaque(self.source.fd):
             for name in os.listdir(self.place.fd):
                 remove_tree(self.place.fd, name)
-        directories = []
+        directories, covers = [], False
         for name in os.listdir(self.source.fd):
             status = os.stat(name, dir_fd=self.source.fd, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -75,6 +75,9 @@ class _Merge:
                 directories.append(name)
             else:
                 self._link(name)
+                covers = covers or self.marks.whiteout(self.source.fd, name, status)
+        if covers:
+            mark_covering(self.place.fd, self.namespace)
         return directories
 
     def _make_directory(self, name: str) -> None:
@@ -103,7 +106,7 @@ class _Merge:
         status = self.source.status
         opaque = self.marks.opaque(place)
         for key in os.listxattr(place):
-            if key.startswith(_KEPT) and not key.endswith(".overlay.opaque"):
+            if key.startswith(_KEPT) and not key.endswith((".overlay.opaque", ".overlay.origin")):
                 os.removexattr(place, key)
         os.fchown(place, status.st_uid, status.st_gid)
         for key in os.listxattr(source):

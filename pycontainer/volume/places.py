@@ -25,9 +25,8 @@ from collections.abc import Iterator
 import attrs
 
 from pycontainer.home import make_private
-from pycontainer.image.forks import open_own
+from pycontainer.image.locked import lock
 from pycontainer.kernel.fd import Fd, write_all
-from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
 RECORD, USERS, TREE, DATA = "volume.json", "users", "tree", "data"
@@ -68,9 +67,7 @@ class Section:
             write_all(file.fileno(), f"{who}\n{alive or ''}\n".encode())
         if alive is not None:
             return name, None
-        lock = open_own(path, os.O_RDONLY, dir_fd=self.fd)
-        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return name, lock
+        return name, lock(self.fd, path)
 
     def tree(self) -> Fd:
         """The directory that holds the content, and what is being made to take its place."""
@@ -122,31 +119,14 @@ class Places:
     def section(self, name: str) -> Iterator[Section | None]:
         """The volume of this name with its lock, waited for if need be; ``None`` where there is none."""
         with self.top() as top:
-            lock = _wait_for(top, name)
-            if lock is None:
+            with named(f"lock the volume {name}"):
+                held = lock(top, name, os.O_RDONLY | os.O_DIRECTORY, wait=True)
+            if held is None:
                 yield None
                 return
-            with lock:
-                yield Section(self.root, lock.fileno())
+            with held:
+                yield Section(self.root, held.fileno())
 
     def data(self, name: str) -> str:
         """The path of a volume's content, without links."""
         return f"{os.path.realpath(self.path)}/{name}/{TREE}/{DATA}"
-
-
-def _wait_for(top: int, name: str) -> Fd | None:
-    with named(f"lock the volume {name}"):
-        while True:
-            try:
-                lock = open_own(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=top)
-            except FileNotFoundError:
-                return None
-            try:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-                now, ours = status_of(top, name), os.fstat(lock.fileno())
-            except BaseException:
-                lock.close()
-                raise
-            if now is not None and (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino):
-                return lock
-            lock.close()

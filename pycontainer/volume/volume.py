@@ -148,7 +148,8 @@ class Volume:
         """Write a tar archive of its content to ``path``, which is replaced when it is complete.
 
         Equal contents give equal archives.  Of a volume that is being written to, each file is as it was when it was
-        read: stop who writes to have all of one moment.  Raises :class:`VolumeNotFound`, :class:`KernelError`.
+        read: stop who writes to have all of one moment.  Raises :class:`InvalidArgument` for a path that is a directory,
+        device or the like, :class:`VolumeNotFound`, :class:`KernelError`.
         """
         return self._volumes.backup(self.name, path)
 

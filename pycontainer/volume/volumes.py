@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypedDict
 
 from pycontainer.errors import InvalidArgument, StateError, VolumeNotFound
+from pycontainer.image.newfile import NewFile
 from pycontainer.image.unpack import Unpacked
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import opened
@@ -23,7 +24,6 @@ from pycontainer.volume.record import Record, check_labels, check_name, parse_op
 from pycontainer.volume.volume import Volume
 
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class VolumeOptions(TypedDict, total=False):
@@ -177,17 +177,10 @@ class Volumes:
 
     def backup(self, name: str, path: str | os.PathLike[str]) -> Archived:
         """Write an archive of a volume; see :meth:`Volume.backup`."""
-        place = os.path.abspath(os.fspath(path))
-        temporary = f"{os.path.dirname(place)}/.pycontainer-{os.urandom(8).hex()}"
-        with self._content(name, "a backup") as data, named(f"back the volume {name} up to {place}"):
-            with Fd(os.open(temporary, _NEW_FILE, 0o600)) as file:
-                try:
-                    made = content.backup(data, file.fileno())
-                    os.fsync(file.fileno())
-                    os.rename(temporary, place)
-                except BaseException:
-                    os.unlink(temporary)
-                    raise
+        with self._content(name, "a backup") as data, NewFile(path, mode=0o600) as file:
+            with named(f"back the volume {name} up to {os.fspath(path)}"):
+                made = content.backup(data, file.fileno())
+            file.commit()
             return made
 
     def restore(self, name: str, path: str | os.PathLike[str]) -> Unpacked:

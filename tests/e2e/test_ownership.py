@@ -177,6 +177,45 @@ pids = [c.pid, d.pid]
     until(lambda: left(host.root) == [])
 
 
+#: Kills the host, and its leash if there is one to be killed, once its first cgroup has a directory.
+KILLED_IN_THE_MIDST = """
+from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.reaper import running_reaper
+make = Directory.make
+def killed(self, name):
+    made = make(self, name)
+    if name.startswith(f"pycontainer-{os.getpid()}-"):
+        if %r:
+            os.kill(running_reaper(), 9)
+        os.kill(os.getpid(), 9)
+    return made
+Directory.make = killed
+engine.run("host:", ["true"])
+"""
+
+
+@pytest.mark.needs("cgroup")
+@pytest.mark.parametrize("leash_too", [False, True])
+def test_a_cgroup_that_was_being_made_is_removed(tmp_path, leash_too):
+    """By the leash, which knew of it before; or by the next start, for which it was noted before."""
+    root = tmp_path / "root"
+    script = f"import os\nimport pycontainer as pc\nengine = pc.Engine({str(root)!r})\n"
+    command = [sys.executable, "-c", script + KILLED_IN_THE_MIDST % leash_too]
+    with subprocess.Popen(command) as process:
+        assert process.wait(60) == -signal.SIGKILL
+
+    def started_again() -> bool:
+        with pc.Engine(root) as engine:
+            assert engine.run("host:", ["true"]).exit_code == 0
+        return cgroups(process.pid) == []
+
+    if leash_too:
+        assert cgroups(process.pid) != []
+        until(started_again)  # the leash holds the lock until it has ended
+    until(lambda: cgroups(process.pid) == [])
+    until(lambda: left(root) == [])
+
+
 def test_the_next_start_sweeps_what_a_killed_reaper_left(host):
     process, pids = host(
         """

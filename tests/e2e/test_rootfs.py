@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,17 +18,8 @@ import zstandard
 
 import pycontainer as pc
 from pycontainer.image.rootfs import unpacked
+from tests.support.imagery import GROUP, PASSWD, busybox
 from tests.support.tarball import END, entry
-
-PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
-GROUP = "root:x:0:\napp:x:1000:\nextra:x:1001:app\n"
-
-
-def busybox() -> Path:
-    path = shutil.which("busybox")
-    if path is None:
-        pytest.fail("these tests need busybox (static), from the package busybox-static")
-    return Path(path)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +45,7 @@ def tree() -> bytes:
             ("./dev", 0o755),
         ):
             add(name, tarfile.DIRTYPE, mode=mode)
-        add("./bin/busybox", data=busybox().read_bytes())
+        add("./bin/busybox", data=busybox())
         for name in ("sh", "id", "cat", "stat", "ls", "echo"):
             add(f"./bin/{name}", tarfile.SYMTYPE, linkname="/bin/busybox")
         add("./etc/passwd", data=PASSWD.encode(), mode=0o644)

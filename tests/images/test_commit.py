@@ -155,6 +155,11 @@ def test_all_files_as_one_archive(engine, image, tmp_path):
         container.export(tmp_path / "all.tar")
         with open(tmp_path / "again.tar", "wb") as file:
             container.export(file)
+        os.mkfifo(tmp_path / "fifo")
+        with pytest.raises(pc.InvalidArgument, match="fifo"):
+            container.export(tmp_path / "fifo")
+    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["again.tar", "all.tar"]
+    assert (tmp_path / "fifo").is_fifo()
     assert (tmp_path / "all.tar").read_bytes() == (tmp_path / "again.tar").read_bytes()
     assert os.listdir(tmp_path / "engine" / "run") is not None
     with tarfile.open(tmp_path / "all.tar") as archive:

@@ -219,12 +219,11 @@ assert pid == 0 or os.waitpid(pid, 0)[1] == 0
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_what_a_killed_process_leaves_is_removed(frozen: bool) -> None:
-    """In all hierarchies, also those that were joined after the leash was on; whoever is paused dies, too."""
+    """In all hierarchies, also those that were joined later; whoever is paused dies, too."""
     text = f"""
 import subprocess, time
 import pycontainer as pc
-group = pc.Cgroup.create(sys.argv[1])
-group.leash()
+group = pc.Cgroup.create(sys.argv[1], leashed=True)
 child = group.child("x", memory_max="64M", pids_max=20, cpu_max=1)
 below = child.child("y")
 process = subprocess.Popen(["sleep", "1000"])

@@ -56,13 +56,13 @@ def mark(path: Path) -> str:
         return "whiteout"
     if stat.S_ISDIR(status.st_mode):
         found = {name: os.getxattr(path, name) for name in os.listxattr(path) if "overlay" in name}
-        names = (
-            {"user.overlay.opaque", "trusted.overlay.opaque"}
-            if os.geteuid() == 0
-            else {"user.overlay.opaque"}
-        )
-        assert found in ({}, dict.fromkeys(names, b"y"))
-        return "opaque" if found else "directory"
+        namespaces = ["user", "trusted"] if os.geteuid() == 0 else ["user"]
+        covering = any(stat.S_ISCHR(each.lstat().st_mode) for each in path.iterdir())
+        opaque = "user.overlay.opaque" in found
+        expected = {f"{each}.overlay.opaque": b"y" for each in namespaces if opaque}
+        expected |= {f"{each}.overlay.origin": b"" for each in namespaces if covering}
+        assert found == expected
+        return "opaque" if opaque else "directory"
     return "file" if stat.S_ISREG(status.st_mode) else "other"
 
 
@@ -215,19 +215,20 @@ def test_overlays_show_what_the_layers_say(options, tmp_path):
     upper = (
         whiteout(b"gone") + file(b"replaced") + whiteout(b"d/gone") + file(b"d/new")
         + opaque(b"o") + file(b"o/new") + whiteout(b"w") + file(b"w/new") + file(b"t")
+        + whiteout(b"n/never") + file(b"n/new") + opaque(b"n/o") + whiteout(b"n/o/never")
     )  # fmt: skip
     unpack_at(tmp_path / "1", lower + END)
     unpack_at(tmp_path / "2", upper + END)
     (tmp_path / "merged").mkdir()
     command = (
         f"mount -t overlay -o ro,lowerdir=2:1{options} none merged && cd merged"
-        r' && find -type f -printf "%P " -exec cat {} \; -printf "\n"'
+        r' && find ! -type d -printf "%P " -exec cat {} \; -printf "\n"'
     )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert sorted(done.stdout.split("\n")[:-1]) == [
-        "d/kept old", "d/new new", "kept old", "o/new new", "replaced new", "t new", "w/new new",
+        "d/kept old", "d/new new", "kept old", "n/new new", "o/new new", "replaced new", "t new", "w/new new",
     ]  # fmt: skip
 
 

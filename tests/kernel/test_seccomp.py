@@ -218,7 +218,7 @@ CASES: list[tuple[str, tuple[int, ...], int, int]] = [
     ("userfaultfd", (0xFFFF,), errno.EPERM, errno.EPERM),
     ("perf_event_open", (0, 0, 0, 0, 0), errno.EPERM, errno.EPERM),
     ("ptrace", (16, 0), errno.ESRCH, errno.EPERM),
-    ("process_vm_readv", (0, 0, 0, 0, 0, 1), errno.EINVAL, errno.EPERM),
+    ("process_vm_readv", (0, 0, 0, 0, 0, 1), errno.EPERM, errno.EPERM),
     ("personality", (0xFFFFFFFF,), 0, 0),
     ("personality", (0x0040000,), errno.EPERM, errno.EPERM),
     ("mknodat", (BAD, 0, 0o010644), errno.EFAULT, errno.EFAULT),

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pycontainer.kernel.layers import Namespace
@@ -67,6 +67,7 @@ def act(root: str, actions: list[tuple[str, str]], mark: str) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(layers=st.lists(ACTIONS, min_size=3, max_size=5))
+@example(layers=[[], [("directory", "a"), ("file", "a/b")], [("remove", "a/b")]])  # a whiteout of nothing
 def test_an_overlay_of_it_shows_the_same(
     tmp_path_factory: pytest.TempPathFactory, layers: list[list[tuple[str, str]]]
 ) -> None:

@@ -165,7 +165,8 @@ def _devices() -> Iterator[dict[str, Any]]:
 
 def docker_seccomp() -> dict[str, Any]:
     """Docker's profile in OCI's form, from our tables: our differences from it (default.py) taken back."""
-    more = {"arch_prctl", "chroot", "modify_ldt", "process_vm_readv", "process_vm_writev", "ptrace"}
+    more = {"arch_prctl", "chroot", "modify_ldt", "name_to_handle_at", "ptrace"}
+    more |= {"process_vm_readv", "process_vm_writev"}
     plain = sorted(default.COMMON | more)
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
     rules += [_where("personality", 0, "SCMP_CMP_EQ", value) for value in default.PERSONALITIES]

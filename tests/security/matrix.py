@@ -103,7 +103,7 @@ ioperm                    reached|ENOSYS         EPERM         EPERM         EPE
 iopl                      reached|ENOSYS         EPERM         EPERM         EPERM         EPERM
 fanotify                  reached                EPERM         EPERM         EPERM         EPERM
 fanotify_unprivileged     reached                EPERM         EPERM         EPERM         reached
-name_to_handle            reached                reached       reached       EPERM         reached
+name_to_handle            reached                EPERM         EPERM         EPERM         reached
 open_by_handle            reached                EPERM         EPERM         EPERM         EPERM
 setns                     reached                EPERM         EPERM         EPERM         reached
 sethostname               reached                EPERM         EPERM         EPERM         reached
@@ -222,7 +222,7 @@ descriptors_of_init       reached                absent        absent        EPE
 environment_of_init       reached                EACCES        EACCES        EPERM|absent  ENODATA
 memory_map_of_init        reached                EACCES        EACCES        EPERM|absent  reached
 trace_child               reached                reached       reached       EPERM         reached
-read_memory_of_child      reached                reached       reached       EPERM         reached
+read_memory_of_child      reached                EPERM         EPERM         EPERM         reached
 take_descriptor_of_child  reached                EPERM         EPERM         EPERM         reached
 spare_from_oom            reached|EACCES         EACCES        EACCES        EACCES        EACCES
 real_time                 reached                EPERM         EPERM         EPERM         EPERM

@@ -24,6 +24,7 @@ import pytest
 
 import pycontainer as pc
 from tests.e2e.test_joiners import FILES, MEMORY, TRACE, Secret, attacked, counts, nothing_was_taken
+from tests.support.trees import state
 
 ROOT = pytest.mark.needs("root")
 KINDS = [
@@ -45,14 +46,6 @@ def outside(tmp_path) -> Iterator[Path]:
     before = state(place)
     yield place
     assert state(place) == before
-
-
-def state(top: Path) -> dict[str, tuple[int, ...]]:
-    found = {}
-    for path in [top, *top.rglob("*")]:
-        status = path.lstat()
-        found[str(path)] = (status.st_mode, status.st_size, status.st_uid, status.st_mtime_ns)
-    return found
 
 
 @pytest.fixture

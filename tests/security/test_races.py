@@ -21,6 +21,7 @@ import pycontainer as pc
 from pycontainer.engine import default_engine
 from pycontainer.kernel.program import FOLDER
 from tests.support.native import Program
+from tests.support.trees import state
 
 ROUNDS = pytest.mark.parametrize(
     "rounds", [pytest.param(300, id="300"), pytest.param(10_000, id="10000", marks=pytest.mark.exhaustive)]
@@ -41,15 +42,6 @@ def outside(tmp_path) -> Iterator[Path]:
     before = state(place)
     yield place
     assert state(place) == before
-
-
-def state(top: Path) -> dict[str, tuple[int, ...]]:
-    found = {}
-    for path in [top, *top.rglob("*")]:
-        status = path.lstat()
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        found[str(path)] = (status.st_mode, status.st_size, status.st_uid, status.st_nlink, *times)
-    return found
 
 
 @contextmanager

@@ -268,6 +268,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "dbus_session": _program("dbus-run-session", "--version"),
     "busybox": _program("busybox", "true"),
     "cc": _program("cc", "--version"),
+    "dockerd": _program("dockerd", "--version"),
     "podman": _program("podman", "--version"),
     "runc": _program("runc", "--version"),
     "skopeo": _program("skopeo", "--version"),

@@ -50,6 +50,7 @@ HOMES = {
     "http": {"pycontainer.image.registry", "pycontainer.api"},
     "urllib.request": {"pycontainer.image.registry"},
     "urllib3": {"pycontainer.image.registry.transport"},
+    "rich": {"pycontainer.image.bars"},
     "ssl": {"pycontainer.image.registry", "pycontainer.api"},
     "asyncio": {"pycontainer.aio", "pycontainer.api"},
 }

@@ -45,7 +45,7 @@ def docker() -> dict[str, Any]:
             {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": None},
         ],
         "syscalls": [
-            _allow(*sorted(default.COMMON)),
+            _allow(*sorted({*default.COMMON, "name_to_handle_at"})),
             _allow("process_vm_readv", "process_vm_writev", "ptrace", includes={"minKernel": "4.8"}),
             _allow("socket", args=[_argument(0, "LT", 38)]),
             _allow("socket", args=[_argument(0, "EQ", 39)]),
@@ -110,6 +110,12 @@ DIFFERENCES = {
     ("io_uring_register", (), "ERRNO(EPERM)", "ERRNO(ENOSYS)"),
     ("rseq_slice_yield", (), "ERRNO(EPERM)", "ALLOW"),
 }
+#: What Docker allows to all, and we to those who have a capability.
+NEEDED = {
+    "process_vm_readv": "CAP_SYS_PTRACE",
+    "process_vm_writev": "CAP_SYS_PTRACE",
+    "name_to_handle_at": "CAP_DAC_READ_SEARCH",
+}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,7 @@ DIFFERENCES = {
 def test_our_default_differs_from_docker_s_profile_where_it_says(caps: frozenset[str]) -> None:
     theirs, ours = Profile.from_json(docker()), seccomp.default_profile()
     listed = {(call, arguments): (theirs, ours) for call, arguments, theirs, ours in DIFFERENCES}
+    listed.update(((call, ()), ("ALLOW", "ERRNO(EPERM)")) for call, cap in NEEDED.items() if cap not in caps)
     probes = [
         (0,),
         (1,),

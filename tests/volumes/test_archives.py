@@ -220,7 +220,7 @@ def test_one_in_use_is_not_restored_but_can_be_copied_and_backed_up(filled, name
 def test_a_backup_that_fails_leaves_the_older_one(filled, tmp_path):
     (tmp_path / "x.tar").write_text("older")
     os.mkdir(tmp_path / "dir.tar")
-    with pytest.raises(pc.KernelError):
+    with pytest.raises(pc.InvalidArgument, match="directory"):
         filled.backup(tmp_path / "dir.tar")
     with pytest.raises(pc.KernelError):
         filled.backup(tmp_path / "none/x.tar")

@@ -9,13 +9,10 @@ from types import TracebackType
 from typing import Protocol
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.image.newfile import MADE, Place
 from pycontainer.kernel.fd import Fd, write_all
-from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 from pycontainer.kernel.tree import remove_tree
-
-#: Flags for a file that must not have been there.
-MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Output(Protocol):
@@ -45,28 +42,6 @@ class Output(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-class Place:
-    """Where something is to be: its directory and its name, and another name until then."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
-            # A link to an archive stays one.
-            self.path = os.path.realpath(path)
-        except ValueError:
-            raise InvalidArgument("path", path, "no path has a NUL or half a surrogate in it") from None
-        above, self.name = os.path.split(self.path)
-        if not self.name:
-            raise InvalidArgument("path", path, "a file is needed")
-        self.step = f"write {self.path}"
-        self.temporary = f".pycontainer-{os.urandom(8).hex()}"
-        with named(self.step):
-            self.above = Fd(os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-
-    def status(self) -> os.stat_result | None:
-        """What is there now."""
-        return status_of(self.above.fileno(), self.name)
 
 
 class Folder:

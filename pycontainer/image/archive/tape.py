@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from types import TracebackType
 from typing import IO
 
-from pycontainer.errors import InvalidArgument
-from pycontainer.image.archive.output import MADE, Place, directories_of
+from pycontainer.image.archive.output import directories_of
+from pycontainer.image.newfile import NewFile
 from pycontainer.image.tarstream import Entry, Kind
 from pycontainer.image.tarwriter import END, headers, padding
-from pycontainer.kernel.fd import Fd, write_all
-from pycontainer.kernel.kinds import kind_of
 from pycontainer.kernel.rooted import named
 
 
@@ -86,58 +83,25 @@ class Tar(_Tape):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
-        self._place = Place(path)
-        self._file: Fd | None = None
+        self._file = NewFile(path)
 
     def __enter__(self) -> Tar:
-        place = self._place
-        status = place.status()
-        # Not a device or a fifo: a rename would put a file in the place of /dev/null.
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            place.above.close()
-            raise InvalidArgument("path", place.path, f"it is {kind_of(status.st_mode)}: name a file")
-        try:
-            with named(place.step):
-                self._file = Fd(os.open(place.temporary, MADE, 0o666, dir_fd=place.above.fileno()))
-        except BaseException:
-            place.above.close()
-            raise
+        self._file.__enter__()
         return self
 
     def write(self, part: bytes) -> None:
         """Append to the file."""
-        with named(self._place.step):
-            write_all(self._fd, part)
+        self._file.write(part)
 
     def commit(self) -> None:
         """Have everything on disk, by its name."""
         self.write(END)
-        place = self._place
-        with named(place.step):
-            os.fsync(self._fd)
-            above = place.above.fileno()
-            os.rename(place.temporary, place.name, src_dir_fd=above, dst_dir_fd=above)
-            self._close()
-            os.fsync(above)
-
-    @property
-    def _fd(self) -> int:
-        if self._file is None:
-            raise ValueError("the archive is not open")
-        return self._file.fileno()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        self._file.commit()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._place.above as above:
-            if self._file is not None:
-                self._close()
-                os.unlink(self._place.temporary, dir_fd=above.fileno())
+        self._file.__exit__(kind, value, trace)
 
 
 def _entry(name: str, kind: Kind, mode: int, size: int = 0) -> Entry:

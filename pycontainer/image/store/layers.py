@@ -20,7 +20,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Sequence
-from functools import cache
 from types import TracebackType
 
 from pycontainer.errors import StateError
@@ -29,6 +28,7 @@ from pycontainer.image.locked import make_locked
 from pycontainer.image.store.leases import Leases
 from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
+from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.native import syncfs
@@ -217,10 +217,3 @@ def _content(places: Places, name: str) -> str | None:
 def _write(place: Fd, name: str, text: str) -> None:
     with Fd(os.open(name, _NEW, 0o600, dir_fd=place.fileno())) as file:
         write_all(file.fileno(), text.encode())
-
-
-@cache
-def boot_id() -> str:
-    """Which boot of the machine this is (proc(5), /proc/sys/kernel/random/boot_id)."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()

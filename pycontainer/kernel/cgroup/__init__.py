@@ -10,6 +10,7 @@ from pycontainer.kernel.cgroup.events import Watch
 from pycontainer.kernel.cgroup.group import Cgroup
 from pycontainer.kernel.cgroup.home import home
 from pycontainer.kernel.cgroup.limits import NO_LIMITS, IoLimit, Limits
+from pycontainer.kernel.cgroup.lineage import places_below
 from pycontainer.kernel.cgroup.stat import CgroupStat, Pressure
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Pressure",
     "Watch",
     "home",
+    "places_below",
     "sweep",
 ]

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.cgroup import making
 from pycontainer.kernel.cgroup.devices import DeviceLimit
-from pycontainer.kernel.cgroup.emptying import empty, move
+from pycontainer.kernel.cgroup.emptying import empty
 from pycontainer.kernel.cgroup.home import forget_home, home
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import NO_LIMITS, Limits
 from pycontainer.kernel.cgroup.lineage import Lineage
+from pycontainer.kernel.cgroup.making import Kind
 from pycontainer.kernel.cgroup.parts import Parts
 from pycontainer.kernel.cgroup.pattern import TREE, Pattern
 from pycontainer.kernel.cgroup.place import Place
-from pycontainer.kernel.reaper import reaper
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,12 +52,14 @@ class Cgroup(Lineage):
         parent: Place | None = None,
         best_effort: bool = False,
         accounting: Collection[str] = (),
+        leashed: bool = False,
         **limits: Unpack[LimitOptions],
     ) -> Cgroup:
         """Make the cgroup ``name`` below ``parent``, another :class:`Cgroup`, or in the caller's own place.
 
         ``limits`` are those of :class:`Limits`. ``accounting`` names what :meth:`stat` should tell as far as the
-        host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.
+        host can count it, of "cpu", "memory", "pids" and "io"; what is limited is counted anyway.  One that is
+        ``leashed`` is killed and removed when this process dies, however and whenever that happens.
 
         Raises :class:`InvalidArgument` for nonsense; :class:`NotSupported` naming the limit that cannot be had
         and the fix, unless ``best_effort``: then :attr:`missing` names those that were not set, and where no cgroup
@@ -69,7 +71,13 @@ class Cgroup(Lineage):
         optional = parsed.names if best_effort else ()
         try:
             return cls.make(
-                name, parsed, parent=parent, accounting=accounting, optional=optional, move=not best_effort
+                name,
+                parsed,
+                parent=parent,
+                accounting=accounting,
+                optional=optional,
+                move=not best_effort,
+                leashed=leashed,
             )
         except NotSupported as reason:
             if not best_effort:
@@ -86,12 +94,14 @@ class Cgroup(Lineage):
         accounting: Collection[str] = (),
         optional: Collection[str] = (),
         move: bool = True,
+        leashed: bool = False,
     ) -> Cgroup:
         """The same for values; ``optional`` ones may be :attr:`missing`, the process may ``move`` for the others."""
         making.check_name(name)
+        kind = Kind(limits, tuple(accounting), frozenset(optional), leashed)
         above = home(move=move) if parent is None else parent
         try:
-            return cls._make(name, above, limits, accounting, optional)
+            return cls._make(name, above, kind)
         except NotSupported as error:
             raise above.explained(error) from None
         except KernelError as error:
@@ -99,13 +109,10 @@ class Cgroup(Lineage):
                 raise
             # The process was moved, and its former place was removed.
             forget_home()
-            return cls._make(name, home(move=move), limits, accounting, optional)
+            return cls._make(name, home(move=move), kind)
 
     @classmethod
-    def _make(
-        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
-    ) -> Cgroup:
-        kind = limits, tuple(accounting), frozenset(optional)
+    def _make(cls, name: str, above: Place, kind: Kind) -> Cgroup:
         pattern = above.patterns.get(kind)
         if pattern is not None:
             try:
@@ -114,39 +121,39 @@ class Cgroup(Lineage):
                 above.patterns.pop(kind, None)
             else:
                 group = cls(name, above.layout, parts, above)
-                group._become(pattern, limits, accounting)
+                group._become(pattern, kind)
                 group._tasks.update(tasks)
                 return group
-        group = cls._make_first(name, above, limits, accounting, optional)
-        if making.can_be_repeated(group._parts, above.layout, limits):
+        group = cls._make_first(name, above, kind)
+        if making.can_be_repeated(group._parts, above.layout, kind):
             pattern = Pattern(above, group._parts, group._missing)
             above.keep_pattern(kind, pattern)
-            group._become(pattern, limits, accounting)
+            group._become(pattern, kind)
         return group
 
-    def _become(self, pattern: Pattern, limits: Limits, accounting: Collection[str]) -> None:
+    def _become(self, pattern: Pattern, kind: Kind) -> None:
         self._pattern = pattern
-        self._limits = limits
+        self._limits = kind.limits
         self._missing = dict(pattern.missing)
-        self._is_used = bool(limits.names or accounting)
+        self._is_used = kind.is_used
 
     @classmethod
-    def _make_first(
-        cls, name: str, above: Place, limits: Limits, accounting: Collection[str], optional: Collection[str]
-    ) -> Cgroup:
+    def _make_first(cls, name: str, above: Place, kind: Kind) -> Cgroup:
         """Find out where its limits are to be had, and how; :class:`Pattern` does it again."""
-        needs = making.find_needs(above, limits, accounting)
-        making.check_missing(needs.missing, optional)
-        parts, refused = making.make_parts(above, name, needs.hierarchies)
-        group = cls(name, above.layout, parts, above)
+        limits = kind.limits
+        needs = making.find_needs(above, limits, kind.accounting)
+        making.check_missing(needs.missing, kind.optional)
+        group = cls(name, above.layout, Parts(), above)
         group._limits = limits
-        group._is_used = bool(limits.names or accounting)
+        group._is_used = kind.is_used
         try:
+            if kind.leashed:
+                group._leash([TREE, *needs.hierarchies])
+            refused = making.make_parts(group._parts, above, name, needs.hierarchies)
             group._missing = {**needs.missing, **making.find_refused(above.layout, limits, refused)}
-            making.check_missing(group._missing, optional)
-            group._set(
-                [each for each in limits.names if each not in group._missing], limits, NO_LIMITS, optional
-            )
+            making.check_missing(group._missing, kind.optional)
+            names = [each for each in limits.names if each not in group._missing]
+            group._set(names, limits, NO_LIMITS, kind.optional)
         except BaseException:
             group.close()
             raise
@@ -220,15 +227,6 @@ class Cgroup(Lineage):
         for name in limits:
             self._missing.pop(name, None)
 
-    def _join_hierarchy(self, place: str) -> None:
-        """Have a directory there, and our processes in it: those that are inside are not limited otherwise."""
-        if place not in self._parts.v1:
-            directory = self.hierarchy(place)
-            # Until none is found that was forked by one that had not been moved yet.
-            while strays := set(self.processes()) - set(directory.all_processes()) - {0}:
-                for pid in strays:
-                    move(directory, pid)
-
     def _set(self, names: Collection[str], limits: Limits, before: Limits, optional: Collection[str]) -> None:
         missing = making.set_limits(self._parts, self.layout.v1, self._above, limits, names, before)
         making.check_missing(missing, optional)
@@ -274,9 +272,7 @@ class Cgroup(Lineage):
         self._closed = True
         if self.patterns:
             self.forget_patterns()
-        for number in self._leashed or ():
-            reaper().forget(number)
-        self._leashed = None
+        self._let_go()
 
     def _remove_at_once(self) -> bool:
         """Remove it if it is of a kind that is known, and nothing is in it."""

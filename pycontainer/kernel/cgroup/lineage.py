@@ -8,12 +8,26 @@ from pycontainer.errors import NotSupported
 from pycontainer.kernel.cgroup import making, v1
 from pycontainer.kernel.cgroup.devices import DeviceLimit
 from pycontainer.kernel.cgroup.directory import Directory
+from pycontainer.kernel.cgroup.emptying import move
 from pycontainer.kernel.cgroup.layout import Layout
 from pycontainer.kernel.cgroup.limits import NO_LIMITS
 from pycontainer.kernel.cgroup.members import Members
 from pycontainer.kernel.cgroup.parts import Parts
+from pycontainer.kernel.cgroup.pattern import TREE
 from pycontainer.kernel.cgroup.place import Place
 from pycontainer.kernel.reaper import reaper
+
+
+def places_below(above: Place, name: str) -> list[str]:
+    """Every directory that a cgroup of this name is, or may become when something else is limited in it or below."""
+    if isinstance(above, Lineage):
+        uppers = above.places
+    else:
+        # First those by which all can be killed.
+        freezer = above.layout.v1.get("freezer")
+        known = [None if above.tree is None else above.tree.path, freezer, *above.layout.v1.values()]
+        uppers = [upper for upper in dict.fromkeys(known) if upper is not None]
+    return [f"{upper.rstrip('/')}/{name}" for upper in uppers]
 
 
 class Lineage(Members):
@@ -41,6 +55,8 @@ class Lineage(Members):
                         f"the adopted cgroup {self.name} has no directory in {name}", "adopt it, too"
                     )
                 self._pattern = None
+                if self._leashed is not None:
+                    self._leash([name])
                 try:
                     found = making.add_hierarchy(self._parts, self._above, self.name, name)
                 except BaseException:
@@ -48,11 +64,16 @@ class Lineage(Members):
                     if made is not None:
                         made.remove_tree()
                     raise
-                if self._leashed is not None:
-                    self._leashed.append(
-                        reaper().register_cgroup(self._above.hierarchy(name).fileno(), self.name)
-                    )
             return found
+
+    def _join_hierarchy(self, place: str) -> None:
+        """Have a directory there, and our processes in it: those that are inside are not limited otherwise."""
+        if place not in self._parts.v1:
+            directory = self.hierarchy(place)
+            # Until none is found that was forked by one that had not been moved yet.
+            while strays := set(self.processes()) - set(directory.all_processes()) - {0}:
+                for pid in strays:
+                    move(directory, pid)
 
     def joined(self) -> dict[str, Directory]:
         """The directory in each hierarchy of version 1 that a process in this cgroup belongs to."""
@@ -67,30 +88,31 @@ class Lineage(Members):
         if self._above is not None:
             self._above.enable(controllers)
 
-    def leash(self) -> None:
-        """Have the reaper kill and remove it when this process dies, however that happens. Idempotent."""
-        self._check()
-        if self._leashed is None and self._above is not None:
-            above = self._above
-            uppers = [above.hierarchy(place) for place in self._parts.v1]
-            if above.tree is not None:
-                uppers.append(above.tree)
-            self._leashed = [reaper().register_cgroup(upper.fileno(), self.name) for upper in uppers]
-
     @property
     def places(self) -> list[str]:
-        """Every directory that it is, or may become when something else is limited in it or below."""
+        """Every directory that it is, or may become."""
         if self._above is None:
             return [each.path for each in (self._parts.tree, *self._parts.v1.values()) if each is not None]
-        if isinstance(self._above, Lineage):
-            uppers = self._above.places
-        else:
-            tree = self._above.tree
-            # First those by which all can be killed.
-            freezer = self.layout.v1.get("freezer")
-            known = [None if tree is None else tree.path, freezer, *self.layout.v1.values()]
-            uppers = [upper for upper in dict.fromkeys(known) if upper is not None]
-        return [f"{upper.rstrip('/')}/{self.name}" for upper in uppers]
+        return places_below(self._above, self.name)
+
+    def _leash(self, places: Collection[str]) -> None:
+        """Have the reaper remove the directories in these hierarchies when this process dies.
+
+        Before they are made: a process that is killed at any moment leaves none that nobody knows of.
+        """
+        if self._above is None:
+            return
+        if self._leashed is None:
+            self._leashed = []
+        for place in places:
+            upper = self._above.tree if place == TREE else self._above.hierarchy(place)
+            if upper is not None:
+                self._leashed.append(reaper().register_cgroup(upper.fileno(), self.name))
+
+    def _let_go(self) -> None:
+        for number in self._leashed or ():
+            reaper().forget(number)
+        self._leashed = None
 
     def path_in(self, place: str) -> str:
         """The directory for processes in a hierarchy of version 1, or for ``""`` in version 2's tree."""

@@ -40,6 +40,24 @@ _FILE_PREFIXES = {
 
 
 @attrs.frozen
+class Kind:
+    """What is asked for of a cgroup, but for its name and place."""
+
+    limits: Limits
+    #: What it is to count, of ``ACCOUNTS``.
+    accounting: tuple[str, ...]
+    #: The limits that it may lack.
+    optional: frozenset[str]
+    #: Is it to end with this process?
+    leashed: bool
+
+    @property
+    def is_used(self) -> bool:
+        """Does it limit or count anything itself?"""
+        return bool(self.limits.names or self.accounting)
+
+
+@attrs.frozen
 class Needs:
     """What a cgroup is made with: hierarchies of version 1, and which limits cannot be had."""
 
@@ -79,13 +97,12 @@ def _accounted(above: Place, accounting: Collection[str]) -> set[str]:
 
 
 def make_parts(
-    above: Place, name: str, hierarchies: Collection[str]
-) -> tuple[Parts, dict[str, NotSupported]]:
-    """Make the directories; also the hierarchies in which the caller may not.
+    parts: Parts, above: Place, name: str, hierarchies: Collection[str]
+) -> dict[str, NotSupported]:
+    """Make the directories; the hierarchies in which the caller may not.
 
     Raises :class:`KernelError`, or :class:`NotSupported` where none can be made, with nothing left.
     """
-    parts = Parts()
     refused: dict[str, NotSupported] = {}
     try:
         if above.tree is not None:
@@ -102,7 +119,7 @@ def make_parts(
         with suppress(KernelError):
             parts.remove()
         raise
-    return parts, refused
+    return refused
 
 
 def find_refused(
@@ -228,10 +245,12 @@ def _write(parts: Parts, layout_v1: Mapping[str, str], above: Place | None, sett
     raise NotSupported(what, setting.fix)
 
 
-def can_be_repeated(parts: Parts, layout: Layout, limits: Limits) -> bool:
+def can_be_repeated(parts: Parts, layout: Layout, kind: Kind) -> bool:
     """May others be made by repeating what was written? Not what depends on the cgroup above, or is no file."""
+    if kind.leashed or "devices" in kind.limits.names:
+        return False
     place = layout.v1.get("cpuset")
-    return "devices" not in limits.names and (place is None or place not in parts.v1)
+    return place is None or place not in parts.v1
 
 
 def check_missing(missing: Mapping[str, NotSupported], optional: Collection[str]) -> None:

@@ -7,6 +7,8 @@ unchanged, but for:
 - sockets of AF_ALG and AF_VSOCK, also with a bit set above the 32 that the kernel looks at;
 - device nodes by ``mknod``, which a user namespace refuses anyway; overlay whiteouts (character device 0:0) may be made;
 - ``setrlimit`` of RLIMIT_CORE, which does nothing: see :func:`_shared`;
+- ``process_vm_readv``, ``process_vm_writev`` and ``name_to_handle_at``, which Docker allows since version 23: they need
+  CAP_SYS_PTRACE, as ``pidfd_getfd`` does, and CAP_DAC_READ_SEARCH, without which a handle is of no use;
 - ``io_uring``, whose operations no filter sees, and ``memfd_secret``: ENOSYS, as on a kernel built without.
 """
 
@@ -52,7 +54,7 @@ COMMON = frozenset(
     lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock
     mlock2 mlockall mmap mmap2 mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64
     mq_timedsend mq_timedsend_time64 mq_unlink mremap mseal msgctl msgget msgrcv msgsnd msync munlock munlockall munmap
-    name_to_handle_at nanosleep newfstatat _newselect open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2
+    nanosleep newfstatat _newselect open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2
     pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64 process_mrelease
     pselect6 pselect6_time64 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg
     recvmmsg_time64 recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2 restart_syscall
@@ -77,7 +79,7 @@ NEWER = frozenset({"rseq_slice_yield"})
 #: What Docker allows to those who have the capability; open_tree_attr (Linux 6.15) is open_tree with attributes.
 UNLOCKED = {
     "CAP_BPF": "bpf",
-    "CAP_DAC_READ_SEARCH": "open_by_handle_at",
+    "CAP_DAC_READ_SEARCH": "name_to_handle_at open_by_handle_at",
     "CAP_PERFMON": "perf_event_open",
     "CAP_SYSLOG": "syslog",
     "CAP_SYS_ADMIN": """
@@ -111,7 +113,7 @@ ABSENT = (
 STRICT_DENIES = frozenset(
     """
     adjtimex clock_adjtime clock_adjtime64 fanotify_mark ipc mq_getsetattr mq_notify mq_open mq_timedreceive
-    mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink name_to_handle_at process_mrelease
+    mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink process_mrelease
     remap_file_pages socketcall vmsplice
     """.split()
 )
@@ -133,7 +135,7 @@ def default_profile() -> Profile:
         default=EPERM,
         rules=(
             Rule(names=sorted((COMMON | NEWER) - _BY_ARGUMENT)),
-            Rule(names=("socketpair", "ptrace", "process_vm_readv", "process_vm_writev")),
+            Rule(names=("socketpair", "ptrace")),
             *_machines(),
             *_shared(),
             Rule(names=("modify_ldt",), arches=("x86_64", "i386")),
