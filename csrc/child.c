@@ -305,6 +305,9 @@ _Noreturn void pc_child_run(const struct pc_spawn *spec, struct pc_result *resul
     if (ret < 0) {
         pc_child_fail(result, PC_STEP_OPERATION, ret, position);
     }
+    while (spec->flags & PC_SPAWN_ENDS) {
+        pc_raw1(__NR_exit_group, 0);
+    }
     if (spec->hostname != NULL) {
         long length = 0;
         while (spec->hostname[length] != '\0') {

@@ -93,6 +93,8 @@ enum pc_op_kind {
     PC_OP_RULESET,     /* out = landlock_create_ruleset(files=arg, network=arg2, scoped=arg3)        */
     PC_OP_RULE,        /* landlock_add_rule(fd, what is beneath slot at: access=arg)                 */
     PC_OP_NETLINK,     /* the message name (length arg2) to the kernel over netlink family arg; its answer */
+    PC_OP_SOCKET,      /* out = socket(flags, type=arg, arg3); bound to the address name of length arg2, if not 0;
+                          listening with the backlog mode, if not 0                              */
 };
 
 /* Flag of pc_op.options: the object may be absent (ENOENT, ENOTDIR) or already there (EEXIST). */
@@ -143,6 +145,7 @@ enum pc_spawn_flag {
     PC_SPAWN_SET_GROUPS = 32,  /* groups are to be set (denied in single-id maps) */
     PC_SPAWN_SET_CAPS = 64,    /* bounding .. ambient are to be set               */
     PC_SPAWN_NO_NEW_PRIVS = 128,
+    PC_SPAWN_ENDS = 256,       /* it ends after its operations, with status 0, and executes nothing */
 };
 
 struct pc_spawn {

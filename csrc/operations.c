@@ -242,6 +242,22 @@ static long netlink(int family, const char *message, size_t length)
     return answer.header.nlmsg_type == NLMSG_ERROR ? answer.error.error : 0;
 }
 
+static long make_socket(const struct pc_op *op, const char *address)
+{
+    long fd = pc_raw3(__NR_socket, (long)op->flags, (long)op->arg | SOCK_CLOEXEC, (long)op->arg3);
+    long ret = fd;
+    if (ret >= 0 && op->arg2 != 0) {
+        ret = pc_raw3(__NR_bind, fd, as_long(address), (long)op->arg2);
+    }
+    if (ret >= 0 && op->mode != 0) {
+        ret = pc_raw2(__NR_listen, fd, op->mode);
+    }
+    if (ret < 0 && fd >= 0) {
+        close_fd(fd);
+    }
+    return ret < 0 ? ret : fd;
+}
+
 static long terminal_peer(int master)
 {
     int unlocked = 0;
@@ -376,6 +392,9 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         return walk->slots[op->at] < 0 ? -PC_ENOENT : add_rule(fd, at, op->arg);
     case PC_OP_NETLINK:
         return netlink((int)op->arg, name, op->arg2);
+    case PC_OP_SOCKET:
+        *made = 1;
+        return make_socket(op, name);
     case PC_OP_CLOSE:
         walk->slots[op->fd] = -1;
         return close_fd(fd);

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from pycontainer.kernel.namespace import NamespaceSet as NamespaceSet
     from pycontainer.kernel.overlay import OverlayMount as OverlayMount
     from pycontainer.kernel.process import Process as Process
+    from pycontainer.network.bandwidth import Bandwidth as Bandwidth
+    from pycontainer.network.network import Network as Network
     from pycontainer.volume import Volume as Volume
     from pycontainer.volume import VolumeInfo as VolumeInfo
     from pycontainer.volume import Volumes as Volumes
@@ -97,6 +99,8 @@ _HOMES = {
     "kernel.namespace": ("Namespace", "NamespaceSet"),
     "kernel.overlay": ("OverlayMount",),
     "kernel.process": ("Process",),
+    "network.bandwidth": ("Bandwidth",),
+    "network.network": ("Network",),
     "volume": ("Volume", "VolumeInfo", "Volumes"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -75,6 +75,7 @@ class _Lib:
     PC_OP_RULESET: int
     PC_OP_RULE: int
     PC_OP_NETLINK: int
+    PC_OP_SOCKET: int
     PC_OP_MAY_MISS: int
     PC_OP_MAY_EXIST: int
     PC_SPAWN_NS_ROOT: int
@@ -85,6 +86,7 @@ class _Lib:
     PC_SPAWN_SET_GROUPS: int
     PC_SPAWN_SET_CAPS: int
     PC_SPAWN_NO_NEW_PRIVS: int
+    PC_SPAWN_ENDS: int
     PC_REAPER_PROCESS: int
     PC_REAPER_TREE: int
     PC_REAPER_CGROUP: int

@@ -100,13 +100,21 @@ MISSING = {
 
 
 def missing_here() -> list[str]:
-    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas, systemd.
+    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas, systemd, udev.
 
     And podman and dockerd, engines that nobody wants to be installed by a test.
     """
     mounted = [line.split(" - ")[1].split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     hybrid = any(kind == "cgroup" and "memory" in options.split(",") for kind, _, options in mounted)
-    lacking = ["cgroup2" if hybrid else "cgroup1", "kvm", "tmpfs_xattr", "prjquota", "busctl", "dbus_session"]
+    lacking = [
+        "cgroup2" if hybrid else "cgroup1",
+        "kvm",
+        "tmpfs_xattr",
+        "prjquota",
+        "busctl",
+        "dbus_session",
+        "tun",
+    ]
     return lacking + [engine for engine in ("podman", "dockerd") if not shutil.which(engine)]
 
 

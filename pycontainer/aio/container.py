@@ -16,6 +16,7 @@ from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
 from pycontainer.aio.filesystem import FileSystem
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
+from pycontainer.aio.networking import Networking
 from pycontainer.aio.process import Process
 from pycontainer.container.arguments import flag
 from pycontainer.container.options import refuse_unknown
@@ -42,7 +43,7 @@ class _Seen:
     pid: int | None
 
 
-class Container(FileSystem):
+class Container(FileSystem, Networking):
     """A container with awaitable verbs, of the same names, arguments and errors as :class:`pycontainer.Container`.
 
     Attributes answer at once: during a verb of another task that changes the container they say what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 from pycontainer.checkup.feature import Probes
@@ -14,6 +15,7 @@ PROBES = Probes()
 # linux/rtnetlink.h, linux/if_link.h, linux/netfilter/nfnetlink.h
 _RTM_NEWLINK, _IFLA_LINKINFO, _IFLA_INFO_KIND = 16, 18, 1
 _NFT_GETGEN = 10 << 8 | 16
+_TUN = "/dev/net/tun"
 _REQUEST, _ACK, _CREATE, _EXCL = 1, 4, 0x400, 0x200
 
 
@@ -38,7 +40,7 @@ def _add_link(host: Host, kind: str) -> str:
 @PROBES.add(
     "veth",
     tries="made a pair of veth devices in a new network namespace",
-    needed_for="nothing yet; networks between containers and to the host",
+    needed_for="networks between containers and to the host",
     fix="modprobe veth",
 )
 def _veth(host: Host) -> str:
@@ -48,7 +50,7 @@ def _veth(host: Host) -> str:
 @PROBES.add(
     "bridge",
     tries="made a bridge in a new network namespace",
-    needed_for="nothing yet; networks of several containers",
+    needed_for="networks of several containers",
     fix="modprobe bridge",
 )
 def _bridge(host: Host) -> str:
@@ -58,7 +60,7 @@ def _bridge(host: Host) -> str:
 @PROBES.add(
     "nftables",
     tries="asked nf_tables for its generation in a new network namespace",
-    needed_for="nothing yet; published ports, and rules of who reaches whom",
+    needed_for="published ports, and rules of who reaches whom",
     fix="modprobe nf_tables nft_nat nft_masq",
 )
 def _nftables(host: Host) -> str:
@@ -70,9 +72,20 @@ def _nftables(host: Host) -> str:
 
 
 @PROBES.add(
+    "tun",
+    tries=f"opened {_TUN}",
+    needed_for="pasta and slirp4netns",
+    fix=f"modprobe tun; chmod 666 {_TUN}",
+)
+def _tun(_: Host) -> str:
+    os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+    return "works"
+
+
+@PROBES.add(
     "pasta",
     tries="ran pasta --version",
-    needed_for="nothing yet; the outside world for containers of ordinary users",
+    needed_for="the outside world for containers of ordinary users",
     fix="apt install passt",
 )
 def _pasta(_: Host) -> str:
@@ -82,7 +95,7 @@ def _pasta(_: Host) -> str:
 @PROBES.add(
     "slirp4netns",
     tries="ran slirp4netns --version",
-    needed_for="nothing yet; the same where there is no pasta",
+    needed_for="the same where there is no pasta",
     fix="apt install slirp4netns",
 )
 def _slirp4netns(_: Host) -> str:

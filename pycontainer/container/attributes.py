@@ -158,7 +158,9 @@ def kernel_settings(values: Any, *, own_network: bool) -> tuple[tuple[str, str],
                 "only those of a container's own namespaces can be set: net.*, fs.mqueue.*, kernel.shm* and the like",
             )
         if name.startswith("net.") and not own_network:
-            raise InvalidArgument("sysctls", name, "with network='host' it would be the host's")
+            raise InvalidArgument(
+                "sysctls", name, "the network is the host's or another container's: it needs one of its own"
+            )
         is_number = type(value) is int and abs(value) < 1 << 64
         content = str(value) if is_number or isinstance(value, str) else ""
         if not content or not content.isprintable():

@@ -229,6 +229,7 @@ class Command(ABC):
             truncated=self.streams.truncated,
             usage=usage,
             changes=self._changes_or_error(),
+            denied=self._denied(),
         )
 
     def _usage(self, ended: Ended) -> Usage:
@@ -243,6 +244,9 @@ class Command(ABC):
 
     def _changes(self) -> Any:
         return None
+
+    def _denied(self) -> tuple[str, ...]:
+        return ()
 
     def _layer_is_full(self) -> bool:
         """Has its writable layer a bound, and no byte left below that?"""

@@ -149,7 +149,7 @@ def _recipe(
     seat: tuple[bool, int],
 ) -> Recipe:
     types = NAMESPACES
-    types |= 0 if running.spec.network == "host" else lib.CLONE_NEWNET
+    types |= 0 if running.spec.network.mode == "host" else lib.CLONE_NEWNET
     types |= 0 if running.map is None else lib.CLONE_NEWUSER
     script, used = _setup(running.spec, tty=tty)
     fields = confinement(running.spec, identity, running.map)
@@ -188,5 +188,5 @@ def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
             op.send(_MASTER, to=slots.EXPORT, tag=slots.SENT_MASTER),
         ]
     if spec.security.landlock:
-        ops += walls.rules(spec, _RULESET, slot=slot.__next__, scoped=spec.network == "host")
+        ops += walls.rules(spec, _RULESET, slot=slot.__next__, scoped=not spec.network.is_own)
     return Script.of(inner=ops), next(slot)

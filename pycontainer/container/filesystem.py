@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import attrs
 
 from pycontainer.container.launch import without_places
-from pycontainer.container.life import Life
+from pycontainer.container.networking import Networking
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Seal, Snapshot, Stack, folded
 from pycontainer.errors import InvalidArgument
@@ -32,7 +32,7 @@ _Self = TypeVar("_Self", bound="FileSystem")
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class FileSystem(Life):
+class FileSystem(Networking):
     """The files of a container; base of ``Container``."""
 
     @contextmanager

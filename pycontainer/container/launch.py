@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from pycontainer.container import networked, slots
 from pycontainer.container import plan as plans
-from pycontainer.container import slots
 from pycontainer.container.confinement import confinement, full_environment
 from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
@@ -27,6 +27,9 @@ from pycontainer.kernel.idmap import IdMap, rules_host
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease, Wanted
+
+if TYPE_CHECKING:
+    from pycontainer.network.stack import Stack
 
 _PLACES = frozenset({"/dev", "/proc", "/sys"})
 #: What every container has of its own; the network and user namespaces depend on its specification.
@@ -62,6 +65,7 @@ class Launch:
     layer: Layer
     received: dict[int, int]
     workspace: Workspace
+    stack: Stack | None = None
 
     def take(self, tag: int) -> int | None:
         """An fd that the container sent (``plan.SENT_*``), now the caller's to close."""
@@ -101,6 +105,9 @@ class Launch:
         """Close what was not taken and give the lease back; every process must be gone. Idempotent."""
         while self.received:
             os.close(self.received.popitem()[1])
+        stack, self.stack = self.stack, None
+        if stack is not None:
+            stack.close()
         lease, self.lease = self.lease, None
         if lease is not None:
             self.workspace.leases.give_back(lease, reusable=self.spec.security.is_private)
@@ -119,23 +126,40 @@ def launch(
     name: str,
     layer: Layer,
     seat: Seat = NOWHERE,
+    called: str | None = None,
 ) -> Launch:
     """Start a container.  When this returns its program runs.
 
+    ``name`` is its id, and its host name unless it has another; ``called`` is what its networks know it by.
     Raises :class:`PyContainerError` with nothing left behind.
     """
-    security = spec.security
-    lease = (
-        workspace.leases.take(Wanted.of(security.userns, security.user_namespaces))
-        if security.own_users
-        else None
-    )
+    lease: Lease | None = None
+    stack: Stack | None = None
+    netns: int | None = None
     try:
-        return _launch(workspace, spec, stdio, lease, name, layer, seat)
+        if spec.network.mode == "container":
+            with networked.opened(workspace, spec) as (netns, stack, shared):
+                lease = shared or _lease(workspace, spec)
+                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+        lease = _lease(workspace, spec)
+        if spec.network.mode == "networks":
+            stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
+        if stack is not None:
+            netns = stack.namespace.fd
+            seat = seat.meanwhile(stack.prepare)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
     except BaseException:
+        if stack is not None:
+            stack.close()
         if lease is not None:
             workspace.leases.give_back(lease, reusable=False)
         raise
+
+
+def _lease(workspace: Workspace, spec: Spec) -> Lease | None:
+    security = spec.security
+    wanted = Wanted.of(security.userns, security.user_namespaces)
+    return workspace.leases.take(wanted) if security.own_users else None
 
 
 def _launch(
@@ -146,18 +170,23 @@ def _launch(
     name: str,
     layer: Layer,
     seat: Seat,
+    stack: Stack | None,
+    netns: int | None,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
-    key = (id(spec), map_, lowers, layer, identity, seat.shape)
+    folder = None if stack is None else stack.folder
+    key = (id(spec), map_, lowers, layer, identity, seat.shape, folder)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape)
+        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
+    if netns is not None:
+        fds[slots.NETNS] = netns
     received: dict[int, int] = {}
     if layer.send_upper or layer.send_root or spec.tty:
         pid, pidfd, received = start_and_receive(
@@ -175,6 +204,7 @@ def _launch(
         layer=layer,
         received=received,
         workspace=workspace,
+        stack=stack,
     )
 
 
@@ -186,13 +216,14 @@ def _recipe(
     layer: Layer,
     *,
     seat: tuple[bool, int],
+    folder: str | None,
 ) -> Recipe:
-    plan = plans.plan(_shape(spec, map_, lowers, layer))
+    plan = plans.plan(_shape(spec, map_, lowers, layer, folder))
     fields = confinement(spec, identity, map_)
     fields.update(
         script=plan.script,
-        joins=((slots.USERNS, lib.CLONE_NEWUSER),) if map_ is not None else (),
-        namespaces=NAMESPACES | (0 if spec.network == "host" else lib.CLONE_NEWNET),
+        joins=networked.joins(spec, in_userns=map_ is not None),
+        namespaces=NAMESPACES | (lib.CLONE_NEWNET if spec.network.mode == "none" else 0),
         terminal=slots.TERMINAL if spec.tty else -1,
         landlock=slots.RULESET if spec.security.landlock and landlock.version() else -1,
         ns_root=map_ is not None,
@@ -225,22 +256,24 @@ def _root_of(map_: IdMap | None) -> tuple[int, int]:
     return map_.host_uid(0) or 0, map_.host_gid(0) or 0
 
 
-def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer) -> Shape:
+def _shape(
+    spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer, folder: str | None
+) -> Shape:
     is_root = rules_host()
     idmapped = is_root and map_ is not None
     binds = spec.image.binds
     return Shape(
         layers=lowers,
         binds=binds,
-        mounts=layer.mounts,
+        mounts=networked.with_names(layer.mounts, folder),
         owner=_root_of(map_) if idmapped else (0, 0),
         idmapped=idmapped,
         layers_idmapped=bool(spec.image.layers),
         binds_idmapped=idmapped and all(features.can_idmap(path) for path in binds),
         in_userns=map_ is not None,
-        own_network=spec.network != "host",
+        own_network=spec.network.is_own,
         # sysfs belongs to the network namespace: who does not own that cannot mount it.
-        mount_sys=spec.network != "host" or map_ is None,
+        mount_sys=spec.network.is_own or map_ is None,
         make_devices=is_root,
         tty_group=map_ is None or map_.host_gid(5) is not None,
         upper=layer.upper,

@@ -25,11 +25,11 @@ VERBS = {
     "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
     "running": frozenset({
         "exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses",
+        "update", "tell what it uses", "change its networks", "tell its ports",
     }),
     "paused": frozenset({
         "kill", "stop", "restart", "unpause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses",
+        "update", "tell what it uses", "change its networks", "tell its ports",
     }),
     "exited": frozenset({
         "start", "stop", "restart", "wait", "reach files", "list changes", "remove", "use its terminal",
@@ -155,6 +155,7 @@ class Life:
                     name=self.id[:12],
                     hostname=self.id[:12],
                     folder=self._folder,
+                    called=self.name,
                     mounts=self._volumes.mounts,
                 )
             self._paused = False

@@ -6,14 +6,8 @@ import contextlib
 import os
 import signal
 
-from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.cgroup import sweep
-
-
-def started_at(pid: int) -> str:
-    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22)."""
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[19]
+from pycontainer.kernel.identity import boot_id, started_at
 
 
 def end_noted(folder: str) -> None:

@@ -85,6 +85,10 @@ class OneShot(Command):
         finally:
             os.close(upper)
 
+    def _denied(self) -> tuple[str, ...]:
+        stack = None if self._launched is None else self._launched.stack
+        return () if stack is None else stack.denied()
+
     def _layer_is_full(self) -> bool:
         upper = None if self._launched is None else self._launched.received.get(slots.SENT_UPPER)
         return self._spec.size is not None and upper is not None and os.fstatvfs(upper).f_bavail == 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pycontainer.container.mounts import Mount
     from pycontainer.container.security import Security
     from pycontainer.kernel.idmap import IdMap
+    from pycontainer.network.bandwidth import Bandwidth
 
 
 class ExchangeOptions(TypedDict, total=False):
@@ -61,7 +62,16 @@ class ContainerOptions(LimitOptions, total=False):
     read_only: bool | None
     tty: bool
     init: bool
-    network: str
+    network: Any
+    aliases: Iterable[str]
+    ip: str | None
+    ip6: str | None
+    ports: Any
+    dns: Iterable[str]
+    dns_search: Iterable[str]
+    dns_options: Iterable[str]
+    extra_hosts: Mapping[str, str] | None
+    bandwidth: Bandwidth | None
     security: Security | None
     privileged: bool
     cap_add: Iterable[str]
@@ -130,15 +140,13 @@ _ALIASES = {
     "device": "devices", "environment": "env", "group": "user", "groups": "group_add", "host": "hostname", "label": "labels", "io": "io_max", "max_output": "output_limit",
     "mem": "memory", "mem_limit": "memory", "mem_reservation": "memory_low", "memory_limit": "memory",
     "memory_reservation": "memory_low", "memswap_limit": "memory_swap",
-    "net": "network", "network_mode": "network", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only",
+    "add_host": "extra_hosts", "add_hosts": "extra_hosts", "dns_opt": "dns_options", "ipv4_address": "ip", "ipv6_address": "ip6",
+    "net": "network", "network_mode": "network", "networks": "network", "network_aliases": "aliases", "publish": "ports", "pass_fds": "extra_fds", "pids_limit": "pids", "readonly": "read_only",
     "security_opt": "security", "shm": "shm_size", "signal": "stop_signal", "storage_opt": "size",
     "stop_timeout": "timeout", "sysctl": "sysctls", "uid": "user", "ulimit": "ulimits", "universal_newlines": "text",
     "userns_mode": "userns", "volume": "mounts", "volumes": "mounts", "working_dir": "workdir",
 }  # fmt: skip
-_NOT_YET = frozenset(
-    "dns extra_hosts gpus healthcheck log_driver networks platform ports publish pull restart "
-    "restart_policy timens".split()
-)
+_NOT_YET = frozenset("gpus healthcheck log_driver platform pull restart restart_policy timens".split())
 _WHY = {
     "capture_output": "both outputs are captured unless told otherwise",
     "detach": "use Container.create and start",

@@ -80,7 +80,8 @@ class Result(Generic[AnyStr]):
     ``timed_out`` and ``oom_killed`` say why, and ``limit`` names what ended it: "timeout", "cpu_timeout", "memory",
     "ulimits:cpu", "ulimits:fsize", "size" for a run that failed with its writable layer full, or ``None``. ``stdout`` and ``stderr`` are ``bytes``, or ``str`` in text
     mode; empty where they were not captured, and with ``stderr=STDOUT`` all is in ``stdout``.
-    ``truncated`` says that ``output_limit`` has cut one of them.
+    ``truncated`` says that ``output_limit`` has cut one of them.  ``denied`` lists what was tried through an egress
+    network and may not be reached: names, and addresses with ports.
 
     >>> result = pycontainer.run("debian:12", ["sh", "-c", "echo hi; exit 3"])    # doctest: +SKIP
     >>> result.exit_code, result.stdout                                           # doctest: +SKIP
@@ -97,6 +98,7 @@ class Result(Generic[AnyStr]):
     oom_killed: bool = False
     limit: str | None = None
     usage: Usage
+    denied: tuple[str, ...] = ()
     container_id: str | None = None
     container_name: str | None = None
     _changes: tuple[Change, ...] | Exception | None = attrs.field(

@@ -68,6 +68,7 @@ class Running:
         name: str,
         hostname: str,
         folder: str,
+        called: str,
         mounts: Mounts,
     ) -> Running:
         """Start the container's program. Raises :class:`PyContainerError` with nothing left behind."""
@@ -80,7 +81,9 @@ class Running:
                     home = cgroup.child("main")
                     stack.callback(home.close)
             layer = Layer(upper=folder, send_root=True, mounts=mounts)
-            launched = launch(workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home))
+            launched = launch(
+                workspace, spec, stdio, name=hostname, layer=layer, seat=Seat.of(home), called=called
+            )
             try:
                 workspace.note_process(name, launched.pid)
                 set_oom_score(spec.oom_score_adj, launched.pid, cgroup)
@@ -89,6 +92,7 @@ class Running:
                 launched.close()
                 raise
             stack.pop_all()
+        workspace.running[name] = (called, launched)
         return cls(launched, cgroup, home, note=name)
 
     def enter(
@@ -272,5 +276,6 @@ class Running:
         for cgroup in (self._home, self.cgroup):
             if cgroup is not None:
                 cgroup.close()
+        self.launched.workspace.running.pop(self._note, None)
         self.launched.workspace.forget_process(self._note)
         self.launched.close()

@@ -29,11 +29,11 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
 from pycontainer.kernel.idmap import IdMap
+from pycontainer.network.wish import ARGUMENTS, HOST, NOTHING, Wish
 from pycontainer.size import parse_size
 
 #: Docker's search path for images that set none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NETWORKS = ("none", "host")
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class Spec:
     read_only: bool
     tty: bool
     init: bool
-    network: str
+    network: Wish
     security: Security
     ulimits: tuple[tuple[int, int, int], ...]
     bounds: Bounds
@@ -79,7 +79,7 @@ def make_spec(
     read_only: bool | None = None,
     tty: bool = False,
     init: bool = False,
-    network: str = "none",
+    network: Any = "none",
     security: Security | None = None,
     privileged: bool = False,
     cap_add: Iterable[str] = (),
@@ -98,8 +98,7 @@ def make_spec(
     """
     config = image.config
     told = {name: further.pop(name) for name in attributes.NAMES & further.keys()}
-    if network not in NETWORKS:
-        raise InvalidArgument("network", network, f"one of {', '.join(NETWORKS)} is needed")
+    wish = _wish(network, {name: further.pop(name) for name in ARGUMENTS & further.keys()})
     chosen = _security(security, privileged, cap_add, cap_drop, userns)
     if user is None and chosen.userns == "keep-id":
         user = f"{os.geteuid()}:{os.getegid()}"
@@ -110,17 +109,17 @@ def make_spec(
         env=_env(config, env),
         workdir=directory(workdir if workdir is not None else config.workdir or "/"),
         user=account(user) if user is not None else config.user or "",
-        mounts=_with_own(check_mounts(mounts, tmpfs, host_network=network == "host"), chosen, config),
+        mounts=_with_own(check_mounts(mounts, tmpfs, host_network=wish.mode == "host"), chosen, config),
         read_only=chosen.read_only_root if read_only is None else flag("read_only", read_only),
         tty=flag("tty", tty),
         init=flag("init", init),
-        network=network,
+        network=wish,
         security=chosen,
         bounds=_bounds(further, chosen, named_devices, best_effort=flag("best_effort", best_effort)),
         size=None if size is None else parse_size("size", size),
         shm_size=parse_size("shm_size", shm_size),
         devices=named_devices,
-        sysctls=attributes.kernel_settings(sysctls, own_network=network != "host"),
+        sysctls=attributes.kernel_settings(sysctls, own_network=wish.is_own),
         **attributes.parse_attributes(config, **told),
     )
 
@@ -134,7 +133,12 @@ _PLAIN = (str, int, float, bool, type(None), Security, IdMap)
 def spec_of(image: Image, command: Any, options: Mapping[str, Any]) -> Spec:
     """As :func:`make_spec`, which is asked once for equal arguments; mounts are looked at each time."""
     mounts: tuple[tuple[Mount, bool], ...] = ()
-    on_host_network = options.get("network") == "host"
+    network = options.get("network")
+    if hasattr(network, "definition"):  # a Network, by its name
+        from pycontainer.network.parse import name_of
+
+        options = {**options, "network": name_of(network)}
+    on_host_network = network == "host"
     if on_host_network or "mounts" in options or "tmpfs" in options:
         mounts = check_mounts(
             options.get("mounts", ()), options.get("tmpfs", ()), host_network=on_host_network
@@ -161,7 +165,7 @@ def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, .
     parts: list[Any] = [image, id(image.holder)]
     for name, value in (("command", command), *options.items()):
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in _PLAIN or (name in {"network", "bandwidth"} and hasattr(kind, "__attrs_attrs__")):
             parts += name, kind, value
         elif kind is list or kind is tuple:
             parts += name, kind, tuple(value), tuple(map(type, value))
@@ -170,6 +174,14 @@ def _key(image: Image, command: Any, options: Mapping[str, Any]) -> tuple[Any, .
         else:
             return None
     return tuple(parts)
+
+
+def _wish(network: Any, told: Mapping[str, Any]) -> Wish:
+    if not told and network in ("none", "host"):
+        return HOST if network == "host" else NOTHING
+    from pycontainer.network.parse import parse
+
+    return parse(network, **told)
 
 
 def _argv(config: ImageConfig, command: Any, entrypoint: Any) -> tuple[str, ...]:

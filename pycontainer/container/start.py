@@ -48,6 +48,17 @@ class Seat:
         """The place that a cgroup is; ``None`` is where the caller is."""
         return NOWHERE if cgroup is None else cls(cgroup.directory, cgroup.tasks, cgroup.expect)
 
+    def meanwhile(self, more: Callable[[], object]) -> Seat:
+        """The same with more to do while there is nothing else to do."""
+        before = self.expect
+
+        def both() -> None:
+            if before is not None:
+                before()
+            more()
+
+        return Seat(self.directory, self.tasks, both)
+
     @property
     def shape(self) -> tuple[bool, int]:
         """What a recipe has to know of it beforehand."""

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
-from pycontainer.container.notes import end_noted, remove_cgroups, started_at
+from pycontainer.container.notes import end_noted, remove_cgroups
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
-from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup, home, places_below
+from pycontainer.kernel.identity import boot_id, started_at
 from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.reaper import reaper
@@ -40,7 +40,9 @@ from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
 
 if TYPE_CHECKING:
+    from pycontainer.container.launch import Launch
     from pycontainer.image.images import Images
+    from pycontainer.network.stacks import Stacks
 
 _PREFIX = "pycontainer-"
 #: How old a folder without a lock is, in seconds, when nobody is about to lock it any more.
@@ -63,6 +65,9 @@ class Workspace:
         self._skeletons: dict[tuple[int, int], str] = {}
         self._projects: dict[str, Project] = {}
         self._cgroup: Cgroup | None = None
+        self._stacks: Stacks | None = None
+        #: Containers that run, by id: their names, and what they consist of.
+        self.running: dict[str, tuple[str, Launch]] = {}
         make_private(root)
         make_private(f"{root}/run")
         self._run = os.open(f"{root}/run", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -96,6 +101,25 @@ class Workspace:
     def alive(self) -> str:
         """Below the root, the file that is locked until this process has ended, and its containers with it."""
         return f"run/{self.name}/lock"
+
+    @property
+    def stacks(self) -> Stacks:
+        """Makes the network stacks of this process's containers."""
+        if self._stacks is None:
+            from pycontainer.network.networks import networks_at
+            from pycontainer.network.stacks import Stacks
+
+            with self._lock:
+                if self._stacks is None:
+                    self._stacks = Stacks(networks_at(self.root), self.name, self.path)
+        return self._stacks
+
+    def find_running(self, name: str) -> Launch | None:
+        """What the running container of that name, id or start of an id consists of, if there is just one."""
+        every = list(self.running.items())
+        found = [each for _, (called, each) in every if called == name]
+        found = found or [each for key, (_, each) in every if key.startswith(name[:12])]
+        return found[0] if len(found) == 1 else None
 
     def skeleton(self, owner: tuple[int, int]) -> str:
         """The directory of the host image's own tree for this owner, built when first asked for."""
@@ -211,6 +235,8 @@ class Workspace:
     def close(self) -> None:
         """Remove everything; the containers must have been removed before."""
         reaper().forget(self._tree)
+        if self._stacks is not None:
+            self._stacks.close()
         self.leases.close()
         self.exports.close()
         if self._cgroup is not None:

@@ -95,8 +95,18 @@ def run(
     shm_size (int bytes, or str; "64M"): that of /dev/shm [--shm-size]
     tty (bool; False): the three streams are a terminal, all output is ``stdout`` [--tty]
     init (bool; False): a small init is the first process, which passes on signals and reaps orphans [--init]
-    network ("none" or "host"; "none") [--network]
-        Only ``lo``, or the host's network, with its /etc/hosts and /etc/resolv.conf.
+    network ("none"; "host", "bridge", a name or Network, a list or dict of them, "container:<name>") [--network]
+        Only ``lo``; the host's network, with its /etc/hosts and /etc/resolv.conf; networks made by ``Network.create``,
+        and the default one, "bridge"; that of another container which runs.  A dict says of each network what the
+        next three say of the first: ``{"lab": {"aliases": ["db"], "ip": "10.9.0.5"}}``.
+    aliases (list of str; none) [--network-alias], ip, ip6 (str; any free one) [--ip, --ip6]
+    ports (dict of a port to the host's; none) [--publish]
+        ``{5432: None, "53/udp": 5353, 8000: ("0.0.0.0", 80), "9000-9005": "9000-9005"}``: None is a free port, told by
+        ``Container.ports``; the host's address is 127.0.0.1 unless it is said.
+    dns, dns_search, dns_options (lists of str; the host's) [--dns, --dns-search, --dns-option]
+    extra_hosts (dict of names to addresses or "host-gateway"; none) [--add-host]
+    bandwidth (Bandwidth; no bound)
+        Of its traffic, each way, over each of its networks; and faults for tests.
     security (Security; Security.default()) [--security-opt]
         Capabilities, call filter, hidden paths, user namespace, default limits; changed by the next four.
     privileged (bool; False): Security.privileged(); not together with ``security`` [--privileged]

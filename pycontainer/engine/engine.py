@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pycontainer.container.options import PrepareOptions, RunOptions
     from pycontainer.image.images import Images
+    from pycontainer.network.networks import Networks
     from pycontainer.volume import Volumes
 
 
@@ -63,6 +64,13 @@ class Engine:
                 if self._images is None:
                     self._images = Images(self.root) if self._is_own else default_images()
         return self._images
+
+    @property
+    def networks(self) -> Networks:
+        """The networks of this root: ``create``, ``get``, ``list``, ``prune``."""
+        from pycontainer.network.networks import networks_at
+
+        return networks_at(self.root)
 
     @property
     def volumes(self) -> Volumes:

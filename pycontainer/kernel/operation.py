@@ -238,6 +238,23 @@ def netlink(family: int, message: bytes, *, purpose: str) -> Operation:
     return Operation(text=purpose, kind=lib.PC_OP_NETLINK, name=message, arg=family, arg2=len(message))
 
 
+def open_socket(
+    family: int, kind: int, *, out: int, protocol: int = 0, address: bytes = b"", backlog: int = 0
+) -> Operation:
+    """A socket in the current network namespace: bound to ``address``, a sockaddr, and listening, where told."""
+    return Operation(
+        text=f"open a socket of family {family}",
+        kind=lib.PC_OP_SOCKET,
+        out=out,
+        flags=family,
+        arg=kind,
+        arg2=len(address),
+        arg3=protocol,
+        name=address,
+        mode=backlog,
+    )
+
+
 def terminal_peer(master: int, *, out: int) -> Operation:
     """Unlock a pty and open its other side by ioctl, never by name."""
     return Operation(text="open the terminal", kind=lib.PC_OP_TERMINAL, fd=master, out=out)

@@ -73,7 +73,8 @@ class Spawn:
     """Everything about a process to be made. Slots index :attr:`fds`; -1 there is for operations to fill.
 
     ``candidates`` are paths tried in turn; or ``program`` is the slot of an open program.  ``stdio`` pairs
-    a slot with the fd number that the program sees.  ``joins`` pairs a slot with setns(2) types.
+    a slot with the fd number that the program sees.  ``joins`` pairs a slot with setns(2) types.  One that ``ends``
+    executes nothing: it has ended with status 0 when its operations are done, and is to be reaped.
     Strings are bytes, as the kernel takes them, without NUL.
     """
 
@@ -105,6 +106,7 @@ class Spawn:
     capabilities: Capabilities | None = None
     no_new_privs: bool = False
     seccomp: bytes = b""
+    ends: bool = False
 
     @property
     def flags(self) -> int:
@@ -118,6 +120,7 @@ class Spawn:
             | (lib.PC_SPAWN_SET_GROUPS if self.groups is not None else 0)
             | (lib.PC_SPAWN_SET_CAPS if self.capabilities is not None else 0)
             | (lib.PC_SPAWN_NO_NEW_PRIVS if self.no_new_privs else 0)
+            | (lib.PC_SPAWN_ENDS if self.ends else 0)
         )
 
 

@@ -20,6 +20,7 @@ from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel import idmap
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.idmap import Claim, IdMap
+from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.program import program
 from pycontainer.kernel.script import Script
@@ -27,15 +28,22 @@ from pycontainer.kernel.spawn import NOTHING, Spawn, spawn
 
 
 def hold(
-    namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = (), slots: int = 0, **more: Any
+    namespaces: int,
+    *,
+    script: Script = NOTHING,
+    fds: tuple[int, ...] = (),
+    slots: int = 0,
+    leashed: bool = False,
+    **more: Any,
 ) -> tuple[int, int]:
     """A process that does nothing in new namespaces: its pid and pidfd. End it with :func:`release`.
 
-    ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
+    One that is ``leashed`` ends with this process.  ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
     fields of a :class:`Spawn`.
     """
     table = (*fds, *[-1] * (slots - len(fds)), program("init"))
-    return spawn(
+    start = spawn_leashed if leashed else spawn
+    return start(
         Spawn(
             argv=(b"init",), program=len(table) - 1, fds=table, script=script, namespaces=namespaces, **more
         )
@@ -57,13 +65,17 @@ def release(pidfd: int) -> None:
 _NO_FURTHER = Script.of(inner=[op.write_file("/proc/sys/user/max_user_namespaces", b"0")])
 
 
-def create(map_: IdMap, *, nested: bool = True) -> int:
+def create(map_: IdMap, *, nested: bool = True, leashed: bool = True) -> int:
     """A new user namespace with this map, as an fd that is the caller's to close; ``nested``: with others in it.
+
+    Not ``leashed``, it needs no reaper, and leaves a process when this one is killed meanwhile.
 
     Raises :class:`KernelError`; user_namespaces(7) tells who may map what.
     """
     script = NOTHING if nested else _NO_FURTHER
-    pid, pidfd = when_ready(lambda fd: hold(lib.CLONE_NEWUSER, script=script, fds=(fd,), stdio=((0, 0),)))
+    pid, pidfd = when_ready(
+        lambda fd: hold(lib.CLONE_NEWUSER, script=script, fds=(fd,), stdio=((0, 0),), leashed=leashed)
+    )
     try:
         _write_maps(pid, map_)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -163,12 +175,18 @@ _USUAL = Wanted()
 
 @attrs.define(eq=False)
 class Lease:
-    """A user namespace that belongs to one container at a time."""
+    """A user namespace that belongs to one container at a time, or to several that are to be together."""
 
     fd: int
     map: IdMap
     wanted: Wanted
     _claim: Claim | None
+    is_shared: bool = False
+
+    def share(self, fd: int) -> Lease:
+        """The same namespace, which ``fd`` stands for, for a container beside this one's; it serves no others later."""
+        self.is_shared = True
+        return Lease(fd, self.map, self.wanted, None, True)
 
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
@@ -197,7 +215,7 @@ class Leases:
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
         # A map of the caller's own may be used by others at the same time.
-        if reusable and not isinstance(lease.wanted.map, IdMap):
+        if reusable and not lease.is_shared and not isinstance(lease.wanted.map, IdMap):
             self._idle.setdefault(lease.wanted, deque()).append(lease)
         else:
             lease.discard()

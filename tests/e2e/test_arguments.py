@@ -28,7 +28,7 @@ def running() -> Iterator[pc.Container]:
         ("volumes", "did you mean 'mounts'?"),
         ("environment", "did you mean 'env'?"),
         ("time_out", "did you mean 'timeout'?"),
-        ("ports", "not there yet"),
+        ("publish", "did you mean 'ports'?"),
         ("name", "it belongs to create()"),
         ("bufsize", "it belongs to popen()"),
         ("shell", "there is no shell"),

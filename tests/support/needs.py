@@ -192,6 +192,20 @@ def _netns() -> None:
     _attempt("unshare", *options, "--net", "true")
 
 
+def _bridge_network() -> None:
+    """Bridges, pairs of veth and the rules of nf_tables that networks are made of, in a namespace of its own."""
+    script = (
+        "ip link add br0 type bridge; ip link add veth0 type veth peer name veth1; ip link set veth0 master br0;"
+        "iptables -t nat -A POSTROUTING -j MASQUERADE; python3 --version"
+    )
+    options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    _attempt("unshare", *options, "--net", "sh", "-ec", script)
+
+
+def _tun() -> None:
+    os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+
+
 def _kvm() -> None:
     os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
 
@@ -257,11 +271,14 @@ PROBES: dict[str, Callable[[], None]] = {
     "cgroup2_tree": _cgroup2_tree,
     "overlay": _overlay,
     "netns": _netns,
+    "bridge_network": _bridge_network,
     "kvm": _kvm,
     "prjquota": _prjquota,
+    "pasta": _program("pasta", "--version"),
     "postgres": _postgres,
     "psi": _psi,
     "registry": _registry,
+    "tun": _tun,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,
     "busctl": _program("busctl", "--version"),
@@ -272,6 +289,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "podman": _program("podman", "--version"),
     "runc": _program("runc", "--version"),
     "skopeo": _program("skopeo", "--version"),
+    "slirp4netns": _program("slirp4netns", "--version"),
     "umoci": _program("umoci", "--version"),
     "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),

@@ -21,6 +21,7 @@ from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.image import Image
 from pycontainer.kernel import capabilities
+from pycontainer.network import wish
 from pycontainer.size import parse_size
 
 IMAGE = Image(
@@ -215,7 +216,7 @@ def test_paths_are_taken_as_paths():
 def test_one_list_of_options():
     """The types, the checks and the defaults name the same arguments."""
     named = set(inspect.signature(make_spec).parameters) - {"image", "command", "further"} | attributes.NAMES
-    assert named | bounds.ARGUMENTS == set(ContainerOptions.__annotations__)
+    assert named | bounds.ARGUMENTS | wish.ARGUMENTS == set(ContainerOptions.__annotations__)
     assert set(LimitOptions.__annotations__) == bounds.ARGUMENTS
     fields = set(attrs.fields_dict(Exchange)) | {"encoding", "errors"}
     assert set(ExchangeOptions.__annotations__) == fields

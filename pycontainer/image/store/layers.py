@@ -28,8 +28,8 @@ from pycontainer.image.locked import make_locked
 from pycontainer.image.store.leases import Leases
 from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
-from pycontainer.kernel.boot import boot_id
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.native import syncfs
 from pycontainer.kernel.reach import Reach
