@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support import registry
+from tests.support import registry, servers
 
 
 class Missing(Exception):
@@ -243,6 +243,14 @@ def _debootstrap() -> None:
         raise Missing("there is no /usr/share/debootstrap/scripts")
 
 
+def _servers() -> None:
+    """PostgreSQL, Redis and nginx, from the distribution's packages."""
+    try:
+        servers.tree()
+    except servers.NoServers as error:
+        raise Missing(str(error)) from None
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -273,6 +281,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "postgres": _postgres,
     "psi": _psi,
     "registry": _registry,
+    "servers": _servers,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,
     "busctl": _program("busctl", "--version"),
