@@ -21,10 +21,26 @@ import attrs
 import pycontainer as pc
 
 #: What is asked for; apt adds what that depends on.
-PACKAGES = ("postgresql", "redis-server", "nginx-light", "python3", "dash", "coreutils", "util-linux", "iperf3")
+PACKAGES = (
+    "postgresql",
+    "redis-server",
+    "nginx-light",
+    "python3",
+    "dash",
+    "coreutils",
+    "util-linux",
+    "iperf3",
+)
 #: Large, and needed by nothing here: the compiler of queries, and words of other languages.
 _LEFT_OUT = ("libllvm", "libz3", "locales", "libc-l10n")
-_EXCLUDED = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./usr/share/info", "*/llvmjit*", "./dev")
+_EXCLUDED = (
+    "./usr/share/doc",
+    "./usr/share/man",
+    "./usr/share/locale",
+    "./usr/share/info",
+    "*/llvmjit*",
+    "./dev",
+)
 _LINKS = ("bin", "sbin", "lib", "lib64")
 _FOLDERS = ("dev", "proc", "sys", "run", "root", "tmp", "var/lib/postgresql", "var/lib/redis", "srv/www")
 _ACCOUNTS = {"root": 0, "www-data": 33, "postgres": 101, "redis": 102, "nobody": 65534}
