@@ -133,20 +133,17 @@ def launch(
     ``name`` is its id, and its host name unless it has another; ``called`` is what its networks know it by.
     Raises :class:`PyContainerError` with nothing left behind.
     """
-    security = spec.security
-    lease = (
-        workspace.leases.take(Wanted.of(security.userns, security.user_namespaces))
-        if security.own_users
-        else None
-    )
+    lease: Lease | None = None
     stack: Stack | None = None
     netns: int | None = None
     try:
+        if spec.network.mode == "container":
+            with networked.opened(workspace, spec) as (netns, stack, shared):
+                lease = shared or _lease(workspace, spec)
+                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+        lease = _lease(workspace, spec)
         if spec.network.mode == "networks":
             stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
-        if spec.network.mode == "container":
-            with networked.opened(workspace, spec.network.target) as (netns, stack):
-                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
         if stack is not None:
             netns = stack.namespace.fd
             seat = seat.meanwhile(stack.prepare)
@@ -157,6 +154,12 @@ def launch(
         if lease is not None:
             workspace.leases.give_back(lease, reusable=False)
         raise
+
+
+def _lease(workspace: Workspace, spec: Spec) -> Lease | None:
+    security = spec.security
+    wanted = Wanted.of(security.userns, security.user_namespaces)
+    return workspace.leases.take(wanted) if security.own_users else None
 
 
 def _launch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ from pycontainer.container import slots
 from pycontainer.container.found import Found
 from pycontainer.container.mounts import Bind
 from pycontainer.container.spec import Spec
-from pycontainer.errors import InvalidArgument, NotSupported
+from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.idmap import rules_host
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.userns import Lease
+from pycontainer.kernel.userns import Lease, Wanted
 
 if TYPE_CHECKING:
+    from pycontainer.container.launch import Launch
     from pycontainer.container.workspace import Workspace
     from pycontainer.network.stack import Stack, Who
 
@@ -25,31 +26,42 @@ _ENDED = "the container has ended: start it first"
 
 
 @contextmanager
-def opened(workspace: Workspace, name: str) -> Iterator[tuple[int, Stack | None]]:
-    """The network namespace of a running container, as an fd, and its stack: a share, which is the caller's to close.
+def opened(workspace: Workspace, spec: Spec) -> Iterator[tuple[int, Stack | None, Lease | None]]:
+    """The network namespace of the running container that ``spec`` names, as an fd, and its stack: a share.
 
-    Raises :class:`InvalidArgument` when no such container runs in this process, and :class:`NotSupported` for
-    ordinary users.
+    An ordinary user's containers have user namespaces of their own, and only root could lead one into what belongs to
+    another's: so there is a share of its lease, too.  The shares are the caller's to close.
+    Raises :class:`InvalidArgument` when no such container runs in this process.
     """
-    word = f"container:{name}"
-    found = workspace.find_running(name)
+    word = f"container:{spec.network.target}"
+    found = workspace.find_running(spec.network.target)
     if found is None:
         raise InvalidArgument("network", word, "no container of this name runs here: start it first")
-    if not rules_host():
-        # Each has a user namespace of its own, and only their common ruler may lead one into the other's.
-        raise NotSupported("an ordinary user's containers cannot share a network namespace", "run as root")
+    own = None if rules_host() else found.lease
+    wanted = Wanted.of(spec.security.userns, spec.security.user_namespaces)
+    if own is not None and (own.wanted != wanted or not spec.security.own_users):
+        raise InvalidArgument("userns", spec.security.userns, f"it is to be as that of {spec.network.target}")
+    fds = _namespaces(found, ["net"] if own is None else ["net", "user"], word)
     try:
-        fd = os.open(f"/proc/{found.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        raise InvalidArgument("network", word, _ENDED) from None
+        stack = None if found.stack is None else found.stack.share()
+        yield fds[0], stack, None if own is None else own.share(fds.pop())
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _namespaces(found: Launch, kinds: Iterable[str], word: str) -> list[int]:
+    """Namespaces of a running container, open."""
+    fds: list[int] = []
     try:
+        fds.extend(os.open(f"/proc/{found.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds)
         # Opened first: now it is known that the pid has not gone to another before.
         signal.pidfd_send_signal(found.pidfd, 0)
-        yield fd, None if found.stack is None else found.stack.share()
-    except ProcessLookupError:
+    except OSError:
+        for fd in fds:
+            os.close(fd)
         raise InvalidArgument("network", word, _ENDED) from None
-    finally:
-        os.close(fd)
+    return fds
 
 
 def who(spec: Spec, lease: Lease | None, name: str, called: str | None) -> Who:
@@ -66,10 +78,10 @@ def who(spec: Spec, lease: Lease | None, name: str, called: str | None) -> Who:
 
 
 def joins(spec: Spec, *, in_userns: bool) -> tuple[tuple[int, int], ...]:
-    """The namespaces to enter.  Another container's network is entered with the host's rights, its own as its root."""
+    """The namespaces to enter.  Another container's network root enters with the host's rights; others as its root."""
     user = ((slots.USERNS, lib.CLONE_NEWUSER),) if in_userns else ()
     net = ((slots.NETNS, lib.CLONE_NEWNET),) if spec.network.mode in {"networks", "container"} else ()
-    return net + user if spec.network.mode == "container" else user + net
+    return net + user if spec.network.mode == "container" and rules_host() else user + net
 
 
 def with_names(mounts: tuple[tuple[Found, bool], ...], folder: str | None) -> tuple[tuple[Found, bool], ...]:

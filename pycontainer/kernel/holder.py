@@ -1,4 +1,4 @@
-"""The process that new namespaces are made with: ``init``, which does nothing in them but be there."""
+"""The process that namespaces are held by: ``init``, which does nothing in them but be there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import os
 import select
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from pycontainer.errors import KernelError, WaitTimeout
 from pycontainer.kernel import operation as op
@@ -45,6 +45,27 @@ def hold(kinds: Set[str], *, owner: int | None, ns_root: bool, proc: bool) -> Pr
                 script=Script.of(inner=_preparation(kinds, proc=proc)),
                 namespaces=sum(KINDS[kind].flag for kind in kinds),
                 ns_root=ns_root,
+            )
+        )
+
+    return Process.adopt(*userns.when_ready(start))
+
+
+def stay(joins: Sequence[tuple[int, int]]) -> Process:
+    """Start a process that does nothing in namespaces that there are, as root of the first, a user namespace.
+
+    By its pid others find them.  It lasts until it is killed, or this process ends.  Raises :class:`KernelError`.
+    """
+
+    def start(ready: int) -> tuple[int, int]:
+        return spawn_leashed(
+            Spawn(
+                argv=(b"init",),
+                program=0,
+                fds=(program("init"), ready, *(fd for fd, _ in joins)),
+                stdio=((1, 0),),
+                joins=tuple((2 + place, kind) for place, (_, kind) in enumerate(joins)),
+                ns_root=True,
             )
         )
 

@@ -39,6 +39,8 @@ _SETTINGS = {
     "ipv6/conf/default/addr_gen_mode": b"1",
     "ipv6/conf/default/accept_dad": b"0",
 }
+#: Of one that is a host to others: it sends on what is not for itself.
+_ROUTING = {"ipv4/ip_forward": b"1", "ipv6/conf/all/forwarding": b"1"}
 
 
 @attrs.define(eq=False)
@@ -66,21 +68,18 @@ class NetworkNamespace:
 
 
 def create(
-    owner: int | None = None, *, ids: tuple[int, int] = (0, 0), resolver: bool = False
+    owner: int | None = None,
+    *,
+    ids: tuple[int, int] = (0, 0),
+    resolver: bool = False,
+    routing: bool = False,
 ) -> NetworkNamespace:
     """Make one that belongs to the user namespace ``owner``, whose root has ``ids`` in there; ``None``: to the caller's.
 
-    With ``resolver`` it has the sockets that names are asked at.  Raises :class:`KernelError` with nothing left.
+    With ``resolver`` it has the sockets that names are asked at; with ``routing`` it sends packets on from link to
+    link.  Raises :class:`KernelError` with nothing left.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with ours, theirs:
-        slots = [-1 if owner is None else owner, theirs.fileno(), -1, -1, -1, -1, -1]
-        _, pidfd = _maker(owner is not None, ids, resolver).start(slots)
-        try:
-            wait_usage(pidfd, os.WEXITED)
-        finally:
-            os.close(pidfd)
-        sent = _receive(ours)
+    sent = _start(_maker(owner is not None, ids, resolver, routing), -1 if owner is None else owner, -1)
     return NetworkNamespace(
         sent[_NET],
         socket.socket(fileno=sent[_ROUTE]),
@@ -88,6 +87,27 @@ def create(
         socket.socket(fileno=sent[_UDP]) if resolver else None,
         socket.socket(fileno=sent[_TCP]) if resolver else None,
     )
+
+
+def open_netlink(owner: int, netns: int, family: int) -> socket.socket:
+    """A netlink socket in a namespace that belongs to the user namespace ``owner``.
+
+    What may be done with it is asked of who sends a message to an explicit address (``__netlink_ns_capable`` in the
+    kernel's net/netlink/af_netlink.c), and this process may do all in user namespaces that it made.
+    """
+    return socket.socket(fileno=_start(_opener(family), owner, netns)[_ROUTE])
+
+
+def _start(template: Template, owner: int, netns: int) -> dict[int, int]:
+    """Run it to its end; the fds that it sent, by their slots."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        _, pidfd = template.start([owner, theirs.fileno(), netns, -1, -1, -1, -1])
+        try:
+            wait_usage(pidfd, os.WEXITED)
+        finally:
+            os.close(pidfd)
+        return _receive(ours)
 
 
 def _receive(ours: socket.socket) -> dict[int, int]:
@@ -101,10 +121,26 @@ def _receive(ours: socket.socket) -> dict[int, int]:
 
 
 @cache
-def _maker(owned: bool, ids: tuple[int, int], resolver: bool) -> Template:
+def _opener(family: int) -> Template:
+    ops = [op.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol=family, out=_ROUTE)]
+    return Template(
+        Spawn(
+            argv=(b"netns",),
+            fds=(-1,) * 7,
+            script=Script.of(inner=[*ops, op.send(_ROUTE, to=_EXPORT, tag=_ROUTE)]),
+            joins=((_OWNER, lib.CLONE_NEWUSER), (_NET, lib.CLONE_NEWNET)),
+            ns_root=True,
+            session=False,
+            ends=True,
+        )
+    )
+
+
+@cache
+def _maker(owned: bool, ids: tuple[int, int], resolver: bool, routing: bool) -> Template:
     opened = [_NET, _ROUTE, *((_FILTER, _UDP, _TCP) if resolver else ())]
     ops: list[Operation] = [op.loopback()]
-    for name, value in _SETTINGS.items():
+    for name, value in (_SETTINGS | _ROUTING if routing else _SETTINGS).items():
         # Without IPv6 there are none of its settings.
         setting = op.write_file(f"/proc/sys/net/{name}", value)
         ops.append(attrs.evolve(setting, options=lib.PC_OP_MAY_MISS))

@@ -163,12 +163,18 @@ _USUAL = Wanted()
 
 @attrs.define(eq=False)
 class Lease:
-    """A user namespace that belongs to one container at a time."""
+    """A user namespace that belongs to one container at a time, or to several that are to be together."""
 
     fd: int
     map: IdMap
     wanted: Wanted
     _claim: Claim | None
+    is_shared: bool = False
+
+    def share(self, fd: int) -> Lease:
+        """The same namespace, which ``fd`` stands for, for a container beside this one's; it serves no others later."""
+        self.is_shared = True
+        return Lease(fd, self.map, self.wanted, None, True)
 
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
@@ -197,7 +203,7 @@ class Leases:
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
         # A map of the caller's own may be used by others at the same time.
-        if reusable and not isinstance(lease.wanted.map, IdMap):
+        if reusable and not lease.is_shared and not isinstance(lease.wanted.map, IdMap):
             self._idle.setdefault(lease.wanted, deque()).append(lease)
         else:
             lease.discard()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import random
 import sqlite3
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from pycontainer.network import dns
+from pycontainer.network.address import Address
 
 
 class Directory:
@@ -27,9 +27,8 @@ class Directory:
         found = self._addresses(question.name, networks)
         if not found:
             return None
-        wanted = [each for each in map(dns.record, found) if question.kind in (each[0], dns.ANY)]
-        random.shuffle(wanted)
-        return question.answer(dns.NO_ERROR, wanted)
+        random.shuffle(found)
+        return question.addresses(found)
 
     def _rows(self, networks: Sequence[str]) -> list[tuple[str, str, str | None, str | None, str]]:
         if self._connection is None:
@@ -49,11 +48,11 @@ class Directory:
                 found += [each for each in (address4, address6) if each]
         return list(dict.fromkeys(found))
 
-    def _name_of(self, question: dns.Question, about: str, networks: Sequence[str]) -> bytes | None:
+    def _name_of(self, question: dns.Question, about: Address, networks: Sequence[str]) -> bytes | None:
         for name, _, address4, address6, network in self._rows(networks):
-            if about in (address4, address6):
-                return question.answer(dns.NO_ERROR, [(dns.PTR, dns.encode_name(f"{name}.{network}"))])
-        if ipaddress.ip_address(about).is_private:
+            if str(about) in (address4, address6):
+                return question.pointer(f"{name}.{network}")
+        if about.is_private:
             # Nobody outside can know it, and what is asked for is nobody's business there.
             return question.answer(dns.NO_NAME)
         return None

@@ -15,9 +15,12 @@ from pycontainer.kernel.netns import NetworkNamespace
 from pycontainer.network import address, bridge, gate, link, pool, routed, underlay
 from pycontainer.network.address import Address
 from pycontainer.network.egress import Egress
-from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.network import EGRESS, Definition, Segment
+from pycontainer.network.site import Site
+
+#: Drivers whose networks lie on links of the host's.
+_ON_LINKS = frozenset({"macvlan", "ipvlan", "overlay"})
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +50,7 @@ class Endpoint:
 
 
 def take(
-    ledger: Ledger,
+    site: Site,
     network: Definition,
     member: Member,
     netns: NetworkNamespace,
@@ -65,36 +68,38 @@ def take(
     and :class:`KernelError`, with nothing left behind.
     """
     name = f"pcv{os.urandom(5).hex()}"
-    number, addresses = _lease(ledger, network, member, name, wanted)
+    number, addresses = _lease(site, network, member, name, wanted)
     made = Endpoint(
         number=number, network=network, link=name, inside=inside, index=index, addresses=addresses
     )
     try:
-        _attach(ledger, made, netns, gateway=gateway, egress=egress)
+        _attach(site, made, netns, gateway=gateway, egress=egress)
     except KernelError as error:
-        if error.errno == errno.EPERM:
-            _drop(ledger, made)  # who may make nothing has nothing to remove
-        else:
-            release(ledger, made)
+        release(site, made)
         raise bridge.explained(error) from None
     except BaseException:
-        release(ledger, made)
+        release(site, made)
         raise
     return made
 
 
 def _attach(
-    ledger: Ledger, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
+    site: Site, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
 ) -> None:
     if egress is not None:
-        routed.attach(ledger, made, netns, egress, mac=_mac(made))
+        routed.attach(site, made, netns, egress, mac=_mac(made))
         return
+    if site.is_apart and made.network.driver in _ON_LINKS:
+        raise NotSupported(
+            f"the driver {made.network.driver!r} needs links of the host, which only root may use",
+            "run as root, or use a bridge",
+        )
     if made.network.driver in {"macvlan", "ipvlan"}:
         _attach_child(made, netns)
         configure(made, netns, gateway=gateway)
         return
-    with Netlink(ROUTE) as route:
-        device = bridge.ensure(ledger, made.network, route)
+    with site.route() as route:
+        device = bridge.ensure(site, made.network, route)
         pair = link.Pair(
             name=made.link,
             bridge=device.index,
@@ -173,9 +178,9 @@ def _link_local(mac: bytes) -> ipaddress.IPv6Address:
 
 
 def _lease(
-    ledger: Ledger, network: Definition, member: Member, name: str, wanted: tuple[str, ...]
+    site: Site, network: Definition, member: Member, name: str, wanted: tuple[str, ...]
 ) -> tuple[int, tuple[Address, ...]]:
-    with ledger.transaction() as record:
+    with site.ledger.transaction() as record:
         row = record.execute("SELECT cursor FROM networks WHERE id = ?", (network.id,)).fetchone()
         if row is None:
             raise StateError(f"network {network.name}", "removed", "put a container on it")
@@ -222,26 +227,22 @@ def _choose(
     )
 
 
-def release(ledger: Ledger, endpoint: Endpoint) -> None:
+def release(site: Site, endpoint: Endpoint) -> None:
     """Give a place back: its links, its addresses. Idempotent."""
-    remove_link(endpoint.link)
-    forget(ledger, endpoint)
+    remove_link(site, endpoint.link)
+    forget(site, endpoint)
 
 
-def forget(ledger: Ledger, endpoint: Endpoint) -> None:
+def forget(site: Site, endpoint: Endpoint) -> None:
     """As :func:`release` of one whose namespace is gone: the links go with that."""
     if endpoint.network.driver == EGRESS:
-        gate.close_gate(endpoint.link)
-    _drop(ledger, endpoint)
+        gate.close_gate(site, endpoint.link)
+    site.ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
 
 
-def _drop(ledger: Ledger, endpoint: Endpoint) -> None:
-    ledger.write("DELETE FROM endpoints WHERE id = ?", endpoint.number)
-
-
-def remove_link(name: str) -> None:
+def remove_link(site: Site, name: str) -> None:
     """Remove a pair of links; nothing happens where there is none."""
-    with Netlink(ROUTE) as route:
+    with site.route() as route:
         for error, message in route.try_all([link.delete(name)]):
             if error != errno.ENODEV:
                 raise KernelError(error, message.what)

@@ -17,12 +17,16 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError
 from pycontainer.network import expression as ex
 from pycontainer.network import nft, others
-from pycontainer.network.netlink import NETFILTER, Message, Netlink
+from pycontainer.network.netlink import Message, Netlink
 from pycontainer.network.network import Definition
+
+if TYPE_CHECKING:
+    from pycontainer.network.site import Site
 
 TABLE = "pycontainer"
 #: How the kernel orders what hooks in at one place (linux/netfilter_ipv4.h).
@@ -162,10 +166,10 @@ def _refusal() -> list[Message]:
     return [*found, nft.add_rule(TABLE, "refuse", ex.reject())]
 
 
-def change(messages: Iterable[Message]) -> None:
+def change(site: Site, messages: Iterable[Message]) -> None:
     """Change elements of our table in one transaction; the table is made where it is not there."""
     wanted = list(messages)
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         for _ in range(8):  # others may remove the table between
             try:
                 nft.commit(netfilter, wanted)
@@ -187,14 +191,14 @@ def _memberships(network: Definition) -> list[tuple[str, bytes]]:
     return found + ([("internal", link), ("sealed", link)] if network.internal else [])
 
 
-def open_network(network: Definition) -> None:
+def open_network(site: Site, network: Definition) -> None:
     """Let a network's bridge take part. Idempotent."""
-    change(nft.add_elements(TABLE, name, nft.Element(key=key)) for name, key in _memberships(network))
+    change(site, (nft.add_elements(TABLE, name, nft.Element(key=key)) for name, key in _memberships(network)))
 
 
-def close_network(network: Definition) -> None:
+def close_network(site: Site, network: Definition) -> None:
     """Take it out again. Idempotent."""
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         forget(netfilter, [nft.delete_elements(TABLE, name, key) for name, key in _memberships(network)])
         remove_if_unused(netfilter)
 
@@ -222,17 +226,18 @@ def remove_if_unused(netfilter: Netlink) -> None:
             raise
 
 
-def guard_uplinks(names: list[str]) -> None:
+def guard_uplinks(site: Site, names: list[str]) -> None:
     """Links on which forwarding is on for our networks alone."""
     if names:
         change(
-            [nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))]
+            site,
+            [nft.add_elements(TABLE, "uplinks", *(nft.Element(key=interface_key(name)) for name in names))],
         )
 
 
-def release_uplinks(names: list[str]) -> None:
+def release_uplinks(site: Site, names: list[str]) -> None:
     """They forward nothing for us any more; the table goes when nobody needs it. Idempotent."""
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         for name in names:
             forget(netfilter, [nft.delete_elements(TABLE, "uplinks", interface_key(name))])
         remove_if_unused(netfilter)

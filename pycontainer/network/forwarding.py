@@ -11,9 +11,9 @@ import os
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network import address, firewall, link, others
-from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import Netlink
 from pycontainer.network.network import Definition
+from pycontainer.network.site import Site
 
 _IPV4 = "/proc/sys/net/ipv4/conf"
 _IPV6 = "/proc/sys/net/ipv6/conf"
@@ -43,16 +43,31 @@ def read(path: str) -> str | None:
         return None
 
 
-def of_link(name: str) -> None:
-    """Have a link of ours forward; the settings go with it."""
+def of_link(site: Site, name: str, *, ipv6: bool) -> None:
+    """Have a link of ours forward; the settings go with it. In a namespace apart every link has them from the start."""
+    if ipv6 and not os.path.isdir("/proc/sys/net/ipv6"):
+        raise NotSupported("this kernel has no IPv6", "boot without ipv6.disable=1, or leave ipv6 out")
+    if site.is_apart:
+        return
+    folder = f"{_IPV6}/{name}"
+    if os.path.isdir(folder):
+        # What containers advertise is not for the host (CVE-2020-13401).
+        for setting, value in (
+            {"accept_ra": "0", "accept_dad": "0"}.items() if ipv6 else [("disable_ipv6", "1")]
+        ):
+            write(f"{folder}/{setting}", value)
     # Published ports on 127.0.0.1 come back over it (see publish).
     write(f"{_IPV4}/{name}/route_localnet", "1")
     write(f"{_IPV4}/{name}/forwarding", "1")
 
 
-def of_uplinks(ledger: Ledger, network: Definition, route: Netlink) -> None:
+def of_uplinks(site: Site, network: Definition, route: Netlink) -> None:
     """Have the way out and back forwarded, before the network's first link is there."""
-    others.make_way()
+    if site.is_apart:
+        if not network.internal:
+            site.need_outside()
+        return
+    others.make_way(site)
     if network.internal:
         return
     uplinks = {each.link for each in address.routes(route) if each.is_default}
@@ -61,12 +76,12 @@ def of_uplinks(ledger: Ledger, network: Definition, route: Netlink) -> None:
     if network.segment(6) is not None:
         wanted |= _of_ipv6()
     changes = {path: before for path, value in wanted.items() if (before := read(path)) not in (None, value)}
-    known = {path for (path,) in ledger.read("SELECT path FROM settings")}
+    known = {path for (path,) in site.ledger.read("SELECT path FROM settings")}
     guarded = [name for name in names if f"{_IPV4}/{name}/forwarding" in changes.keys() | known]
     # First the guard and the note, then the change: whenever this ends, nothing is open and all can be put back.
-    firewall.guard_uplinks(guarded)
+    firewall.guard_uplinks(site, guarded)
     if changes:
-        with ledger.transaction() as record:
+        with site.ledger.transaction() as record:
             record.executemany("INSERT OR IGNORE INTO settings (path, before) VALUES (?, ?)", changes.items())
     for path in changes:
         if os.path.exists(path):  # a link that went meanwhile needs nothing
@@ -86,9 +101,9 @@ def _of_ipv6() -> dict[str, str]:
     return {**heard, f"{_IPV6}/all/forwarding": "1"}
 
 
-def disable(ledger: Ledger) -> None:
+def disable(site: Site) -> None:
     """Put everything back once no network of the engine is left."""
-    with ledger.transaction() as record:
+    with site.ledger.transaction() as record:
         if record.execute("SELECT 1 FROM networks").fetchone():
             return
         settings = record.execute("SELECT path, before FROM settings ORDER BY rowid DESC").fetchall()
@@ -96,4 +111,7 @@ def disable(ledger: Ledger) -> None:
             if os.path.exists(path):
                 write(path, before)
         record.execute("DELETE FROM settings")
-    firewall.release_uplinks([path.split("/")[-2] for path, _ in settings if path.startswith(_IPV4)])
+    if settings:
+        firewall.release_uplinks(
+            site, [path.split("/")[-2] for path, _ in settings if path.startswith(_IPV4)]
+        )

@@ -16,7 +16,8 @@ from pycontainer.network import expression as ex
 from pycontainer.network import firewall, nft
 from pycontainer.network.egress import Egress
 from pycontainer.network.firewall import PLACES, TABLE, destination, interface_key, is_version
-from pycontainer.network.netlink import NETFILTER, Message, Netlink
+from pycontainer.network.netlink import Message, Netlink
+from pycontainer.network.site import Site
 
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _KINDS = {4: ipaddress.IPv4Address, 6: ipaddress.IPv6Address}
@@ -26,7 +27,7 @@ def _chain(link: str) -> str:
     return f"to-{link}"
 
 
-def open_gate(link: str, egress: Egress) -> None:
+def open_gate(site: Site, link: str, egress: Egress) -> None:
     """Make the rules of a container, before its link is up; until they are there nothing passes."""
     chain = _chain(link)
     accept = ex.verdict("accept")
@@ -43,7 +44,7 @@ def open_gate(link: str, egress: Egress) -> None:
     key = interface_key(link)
     messages += [nft.add_elements(TABLE, name, nft.Element(key=key)) for name in ("bridges", "sealed")]
     messages.append(nft.add_elements(TABLE, "egress", nft.Element(key=key, goto=chain)))
-    firewall.change(messages)
+    firewall.change(site, messages)
 
 
 def _allow(chain: str, subnet: str, port: int) -> list[Message]:
@@ -65,10 +66,10 @@ def _allow(chain: str, subnet: str, port: int) -> list[Message]:
     ]
 
 
-def close_gate(link: str) -> None:
+def close_gate(site: Site, link: str) -> None:
     """Take the rules away. Idempotent."""
     key = interface_key(link)
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         # Those that were opened for a time are found by the link; what is over meanwhile the kernel has forgotten.
         timed = []
         for name in ("open4", "open6", "service4", "service6", "denied4", "denied6"):
@@ -119,11 +120,11 @@ def let_through(
             )
 
 
-def denied(link: str) -> list[str]:
+def denied(site: Site, link: str) -> list[str]:
     """What the container tried and may not: ``"192.0.2.1:443/tcp"``, sorted."""
     key = interface_key(link)
     found = set()
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         for version in (4, 6):
             size = PLACES[version][2]
             for each in _keys(netfilter, f"denied{version}"):

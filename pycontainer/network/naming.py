@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
-import signal
 import socket
-import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from pycontainer.errors import NotSupported
-from pycontainer.kernel.encoding import encode
-from pycontainer.kernel.leash import spawn_leashed
-from pycontainer.kernel.native import wait_usage
 from pycontainer.kernel.netns import RESOLVER_ADDRESS, NetworkNamespace
-from pycontainer.kernel.spawn import Spawn
 from pycontainer.network import expression as ex
 from pycontainer.network import nft
+from pycontainer.network.companion import Companion
 from pycontainer.network.firewall import DSTNAT, destination, is_version
 from pycontainer.network.netlink import NETFILTER, Netlink
-from pycontainer.network.resolver import CONTROL
+from pycontainer.network.site import Site
 
 _PORT = (53).to_bytes(2, "big")
-# -I -S: nothing but the given path decides what is imported.
-_PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from pycontainer.network.resolver import serve; serve(path)"
 
 
 def redirect(netns: NetworkNamespace) -> None:
@@ -65,27 +56,24 @@ class Asker:
     servers: tuple[str, ...]
     egress: dict[str, Any] | None = None
 
-    def encode(self) -> bytes:
-        """The packet."""
-        return json.dumps(attrs.asdict(self)).encode()
-
 
 class Naming:
     """The resolver of this process. Thread-safe; the constructor touches nothing, :meth:`close` ends it."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._program = Companion("pycontainer.network.resolver", site.ledger.path)
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._pidfd = -1
         self._known: dict[str, tuple[Asker, NetworkNamespace]] = {}
         self._logs: dict[str, int] = {}
 
     def add(self, asker: Asker, netns: NetworkNamespace) -> None:
         """Have a container answered, at the sockets of its namespace; it may ask before the program runs.
 
-        Raises :class:`NotSupported` where ``sys.executable`` is no interpreter that can be started.
+        Raises :class:`NotSupported` without the package dnspython, and where ``sys.executable`` is no interpreter
+        that can be started.
         """
+        _need_library()
         with self._lock:
             self._known[asker.id] = (asker, netns)
             if asker.egress is not None:
@@ -98,14 +86,14 @@ class Naming:
         with self._lock:
             if asker.id in self._known:
                 self._known[asker.id] = (asker, self._known[asker.id][1])
-                if not self._send(asker.encode(), ()):
+                if not self._program.tell(attrs.asdict(asker)):
                     self._restart()
 
     def drop(self, identity: str) -> None:
         """It is gone. Idempotent."""
         with self._lock:
             if self._known.pop(identity, None) is not None:
-                self._send(json.dumps({"id": identity}).encode(), ())
+                self._program.tell({"id": identity})
             log = self._logs.pop(identity, None)
             if log is not None:
                 os.close(log)
@@ -120,43 +108,18 @@ class Naming:
     def _tell(self, asker: Asker, netns: NetworkNamespace) -> bool:
         if netns.udp is None or netns.tcp is None:
             return True
+        fds = (netns.udp.fileno(), netns.tcp.fileno())
         log = self._logs.get(asker.id)
-        fds = (netns.udp.fileno(), netns.tcp.fileno(), *(() if log is None else (log,)))
-        return self._send(asker.encode(), fds)
-
-    def _send(self, data: bytes, fds: Sequence[int]) -> bool:
-        if self._socket is None:
-            return False
-        try:
-            socket.send_fds(self._socket, [data], fds)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        return True
+        if log is None:
+            return self._program.tell(attrs.asdict(asker), fds)
+        with self._site.socket(NETFILTER) as rules:
+            return self._program.tell(attrs.asdict(asker), (*fds, log, rules.fileno()))
 
     def _restart(self) -> None:
         """Start the program, with all that is known: somebody may have killed the one before."""
-        self._end()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                self._pidfd = _start(theirs.fileno(), self._path)
-            except BaseException:
-                ours.close()
-                raise
-        self._socket = ours
+        self._program.start()
         for asker, netns in self._known.values():
             self._tell(asker, netns)
-
-    def _end(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        pidfd, self._pidfd = self._pidfd, -1
-        if pidfd >= 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                wait_usage(pidfd, os.WEXITED)
-            os.close(pidfd)
 
     def close(self) -> None:
         """End the program. Idempotent."""
@@ -164,29 +127,13 @@ class Naming:
             self._known.clear()
             while self._logs:
                 os.close(self._logs.popitem()[1])
-            self._end()
+            self._program.end()
 
 
-def _start(control: int, path: str) -> int:
-    """The program's pidfd."""
-    if not sys.executable:
+def _need_library() -> None:
+    """Looked for and not loaded: that is the program's business, while the container starts."""
+    if importlib.util.find_spec("dns") is None:
         raise NotSupported(
-            "names on networks are answered by an interpreter, and sys.executable names none",
-            "let sys.executable be the path of this Python",
+            "names on networks are answered with dnspython, which is not installed",
+            "pip install 'pycontainer-linux[network]'",
         )
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        words = (sys.executable, "-I", "-S", "-c", _PROGRAM, *(each for each in sys.path if each), path)
-        _, pidfd = spawn_leashed(
-            Spawn(
-                argv=tuple(encode("argv", each) for each in words),
-                env=(b"LC_ALL=C.UTF-8",),
-                candidates=(os.fsencode(sys.executable),),
-                fds=(null, control),
-                stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
-                workdir=b"/",
-            )
-        )
-    finally:
-        os.close(null)
-    return pidfd

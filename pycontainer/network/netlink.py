@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 import attrs
@@ -116,13 +116,21 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
 class Netlink:
     """A netlink socket, of the calling thread's network namespace or one that is handed over. ``with`` closes.
 
+    One that is handed over is given to ``done`` instead, if it can be used again.
     The kernel works on a message while it is sent, so that nothing here waits and no event loop is needed.
     """
 
-    def __init__(self, family: int, adopted: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        family: int,
+        adopted: socket.socket | None = None,
+        done: Callable[[socket.socket], None] | None = None,
+    ) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
         self._socket = socket.socket(socket.AF_NETLINK, kind, family) if adopted is None else adopted
         self._owned = adopted is None
+        self._done = done
+        self._listing = False
         self._sequence = 0
 
     def send(self, messages: Iterable[Message]) -> None:
@@ -149,7 +157,8 @@ class Netlink:
     def _send(self, data: bytes) -> None:
         if len(data) > _BUFFER:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(data))
-        self._socket.send(data)
+        # To an explicit address: it is the sender whose rights count then, and not also who opened the socket.
+        self._socket.sendto(data, (0, 0))
 
     def _errors(self) -> Iterator[tuple[int, int]]:
         while True:
@@ -164,11 +173,13 @@ class Netlink:
     def dump(self, message: Message) -> Iterator[tuple[int, bytes]]:
         """What the kernel lists for a message with NLM_F_DUMP: kind and body of each. Raises :class:`KernelError`."""
         self._sequence += 1
+        self._listing = True
         self._send(message.encode(self._sequence))
         while True:
             for kind, sequence, body in _split(self._socket.recv(_BUFFER)):
                 if sequence != self._sequence:
                     continue
+                self._listing = kind not in (_DONE, _ERROR)
                 if kind == _DONE:
                     return
                 if kind == _ERROR:
@@ -190,7 +201,10 @@ class Netlink:
 
     def close(self) -> None:
         """Close the socket, unless it was handed over. Idempotent."""
-        if self._owned:
+        done, self._done = self._done, None
+        if done is not None and not self._listing:
+            done(self._socket)
+        elif done is not None or self._owned:
             self._socket.close()
 
     def __enter__(self) -> Netlink:

@@ -13,8 +13,8 @@ from pycontainer.errors import InvalidArgument, StateError
 from pycontainer.network import bridge, gate
 from pycontainer.network.definition import NetworkOptions, define
 from pycontainer.network.endpoint import remove_link
-from pycontainer.network.ledger import Ledger
 from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network
+from pycontainer.network.site import Site
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,7 +34,8 @@ class Networks:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.ledger = Ledger(root)
+        self.site = Site(root)
+        self.ledger = self.site.ledger
 
     def create(self, name: str, **options: Unpack[NetworkOptions]) -> Network:
         """Make a network; nothing of it is in the kernel before a container is on it.
@@ -119,7 +120,7 @@ class Networks:
                 names = ", ".join(sorted(name for (name,) in rows))
                 raise StateError(f"network {network.name}", f"in use by {names}", "remove")
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
-        bridge.remove(self.ledger, network)
+        bridge.remove(self.site, network)
 
     def prune(self) -> Sequence[str]:
         """Remove every network that no container is on; their names."""
@@ -139,8 +140,9 @@ class Networks:
             if not self.ledger.is_alive(owner):
                 rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
                 for number, name in rows:
-                    remove_link(name)
-                    gate.close_gate(name)
+                    if self.site.is_there:
+                        remove_link(self.site, name)
+                        gate.close_gate(self.site, name)
                     self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 
     def close(self) -> None:

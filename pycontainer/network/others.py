@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError
 from pycontainer.network import expression as ex
 from pycontainer.network import nft
-from pycontainer.network.netlink import NETFILTER, Message, Netlink
+from pycontainer.network.netlink import Message, Netlink
+
+if TYPE_CHECKING:
+    from pycontainer.network.site import Site
 
 _TABLE = "filter"
 _CHAINS = ("DOCKER-USER", "FORWARD")
@@ -23,9 +27,9 @@ _PREFIX = b"pc"
 _MARK = b"\0\x0cpycontainer\0"
 
 
-def make_way() -> None:
+def make_way(site: Site) -> None:
     """Insert the rules where they are needed and not there yet. Idempotent."""
-    with Netlink(NETFILTER) as netfilter:
+    with site.rules() as netfilter:
         for family in (nft.IPV4, nft.IPV6):
             chain = _chain(netfilter, family)
             if chain is not None and not any(True for _ in _marked(netfilter, family, chain)):

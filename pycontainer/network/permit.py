@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from typing import Any
 
 from pycontainer.errors import PyContainerError
@@ -19,9 +20,13 @@ _LOG_LIMIT = 1 << 20
 
 
 class Permit:
-    """The allow-list of one container: ``told`` has its names, its subnets, its link; ``log`` takes refused names."""
+    """The allow-list of one container: ``told`` has its names, its subnets, its link; ``log`` takes refused names.
 
-    def __init__(self, told: dict[str, Any], log: int) -> None:
+    ``rules`` is a netlink socket for nf_tables where the link is; both fds are closed in the end.
+    """
+
+    def __init__(self, told: dict[str, Any], log: int, rules: int) -> None:
+        self._rules = socket.socket(fileno=rules)
         self._names: list[tuple[str, int]] = [(str(name), int(port)) for name, port in told["names"]]
         self._subnets = [ipaddress.ip_network(subnet) for subnet, _ in told["subnets"]]
         self._link = str(told["link"])
@@ -50,8 +55,8 @@ class Permit:
         ports = [port for pattern, port in self._names if matches(pattern, name)]
         opened = [(each.packed, min(max(ttl, _LEAST), _MOST)) for each, ttl in found]
         try:
-            with Netlink(NETFILTER) as netfilter:
-                let_through(netfilter, self._link, opened, [] if 0 in ports else ports)
+            netfilter = Netlink(NETFILTER, self._rules)
+            let_through(netfilter, self._link, opened, [] if 0 in ports else ports)
         except PyContainerError:
             return False
         return True
@@ -64,5 +69,6 @@ class Permit:
             os.write(self._log, (name.encode("unicode_escape").decode() + "\n").encode())
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the log and the socket."""
+        self._rules.close()
         os.close(self._log)

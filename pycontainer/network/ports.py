@@ -103,27 +103,34 @@ def _host_side(target: Any, count: int) -> tuple[str, int | None]:
     return address, numbers[0]
 
 
-def reserve(port: Port) -> Published:
-    """Take a port of the host, which no other program can have until it is given back.
+def reserve(port: Port, *, backlog: int = 0) -> Published:
+    """Take a port of the host, which no other program can have until it is given back; with ``backlog`` listen there.
 
     Raises :class:`InvalidArgument` for an address that is not the host's, and :class:`KernelError` (EADDRINUSE).
     """
     address = ipaddress.ip_address(port.host)
-    if address.version == 6 and address.is_loopback:
-        raise NotSupported(
-            "ports cannot be published on ::1: the kernel routes no packet from there", "publish on 127.0.0.1"
-        )
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     held = socket.socket(family, _PROTOCOLS[port.protocol][1] | socket.SOCK_CLOEXEC)
     try:
         if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listens = backlog and port.protocol == "tcp"
+        if listens:
+            # Connections of before that are not quite over do not matter.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((port.host, port.host_port or 0))
+        if listens:
+            held.listen(backlog)
         return Published(port, held.getsockname()[1], held)
     except OSError as error:
         held.close()
         if error.errno == errno.EADDRNOTAVAIL:
             raise InvalidArgument("ports", port.host, "this host has no such address") from None
+        if error.errno == errno.EACCES:
+            raise NotSupported(
+                f"this user may not take port {port.host_port}",
+                f"sysctl -w net.ipv4.ip_unprivileged_port_start={port.host_port}, or a port from 1024 on",
+            ) from None
         raise KernelError(
             error.errno or 0, f"take port {port.host_port}/{port.protocol} of {port.host}"
         ) from None
@@ -132,36 +139,39 @@ def reserve(port: Port) -> Published:
         raise
 
 
-def _element(each: Published, target: Address) -> tuple[str, bytes, bytes]:
-    """The map of the firewall, the key and the value."""
+def _element(each: Published) -> tuple[str, bytes]:
+    """The map of the firewall, and the key."""
     host = ipaddress.ip_address(each.port.host)
     number = _PROTOCOLS[each.port.protocol][0]
     key = struct.pack("=B3x", number) + struct.pack("!H2x", each.host_port)
-    value = target.packed + struct.pack("!H2x", each.port.number)
     if host.is_unspecified:
-        return f"any{host.version}", key, value
-    return f"ports{host.version}", host.packed + key, value
+        return f"any{host.version}", key
+    return f"ports{host.version}", host.packed + key
 
 
-def rules(
-    table: str, published: Sequence[Published], addresses: Sequence[Address]
-) -> tuple[list[Message], list[Message]]:
-    """The messages that send these ports to a container's addresses, and those that undo it.
+def target_of(each: Published, addresses: Sequence[Address]) -> Address:
+    """Which of a container's addresses a port leads to.
 
     Raises :class:`NotSupported` when the container has no address of the host address's kind.
     """
-    add, undo = [], []
-    for each in published:
-        version = ipaddress.ip_address(each.port.host).version
-        target = next((address for address in addresses if address.version == version), None)
-        if target is None:
-            raise NotSupported(
-                f"the container has no address of IPv{version} to publish {each.port.host} at",
-                "put it on a network made with ipv6=True"
-                if version == 6
-                else "publish at an address of IPv6",
-            )
-        name, key, value = _element(each, target)
-        add.append(nft.add_elements(table, name, nft.Element(key=key, data=value), exclusive=True))
-        undo.append(nft.delete_elements(table, name, key))
-    return add, undo
+    version = ipaddress.ip_address(each.port.host).version
+    target = next((address for address in addresses if address.version == version), None)
+    if target is None:
+        raise NotSupported(
+            f"the container has no address of IPv{version} to publish {each.port.host} at",
+            "put it on a network made with ipv6=True" if version == 6 else "publish at an address of IPv6",
+        )
+    return target
+
+
+def lead(table: str, each: Published, target: Address) -> Message:
+    """Send a port to a container's address."""
+    name, key = _element(each)
+    value = target.packed + struct.pack("!H2x", each.port.number)
+    return nft.add_elements(table, name, nft.Element(key=key, data=value), exclusive=True)
+
+
+def unlead(table: str, each: Published) -> Message:
+    """The way back."""
+    name, key = _element(each)
+    return nft.delete_elements(table, name, key)

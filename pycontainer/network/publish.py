@@ -11,14 +11,18 @@ version 28), and ::1 cannot be had so: the kernel routes nothing from there.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import threading
 from collections.abc import Sequence
 
-from pycontainer.errors import KernelError
+from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network import expression as ex
-from pycontainer.network import nft
+from pycontainer.network import nft, ports
+from pycontainer.network.address import Address
 from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback, service
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
+from pycontainer.network.ports import Published, target_of
+from pycontainer.network.wish import Port
 
 
 def _send_on(table: str, chain: str, version: int, *, loopback_too: bool) -> list[Message]:
@@ -53,7 +57,29 @@ class Publisher:
         self._lock = threading.Lock()
         self._netfilter: Netlink | None = None
 
-    def change(self, messages: Sequence[Message]) -> None:
+    def reserve(self, port: Port) -> Published:
+        """Take a port of the host; see :func:`pycontainer.network.ports.reserve`."""
+        address = ipaddress.ip_address(port.host)
+        if address.version == 6 and address.is_loopback:
+            raise NotSupported(
+                "ports cannot be published on ::1: the kernel routes no packet from there",
+                "publish on 127.0.0.1",
+            )
+        return ports.reserve(port)
+
+    def publish(self, published: Sequence[Published], addresses: Sequence[Address]) -> None:
+        """Lead ports to the addresses of a container. Raises :class:`NotSupported` where it has none of the kind."""
+        self._change([ports.lead(self.table, each, target_of(each, addresses)) for each in published])
+
+    def withdraw(self, published: Sequence[Published]) -> None:
+        """Lead them nowhere. Idempotent."""
+        try:
+            self._change([ports.unlead(self.table, each) for each in published])
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def _change(self, messages: Sequence[Message]) -> None:
         """Change elements of the table, all or none of them; it is made when first needed."""
         with self._lock:
             if self._netfilter is None:
@@ -65,14 +91,6 @@ class Publisher:
                     raise
                 self._netfilter = netfilter
             nft.commit(self._netfilter, messages)
-
-    def forget(self, messages: Sequence[Message]) -> None:
-        """The same for what is to be removed, where it is there."""
-        try:
-            self.change(messages)
-        except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise
 
     def close(self) -> None:
         """Remove the table. Idempotent."""

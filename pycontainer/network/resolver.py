@@ -21,15 +21,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pycontainer.network import dns
+from pycontainer.network.companion import CONTROL, LIMIT
 from pycontainer.network.directory import Directory
 from pycontainer.network.permit import Permit
 
-CONTROL = 3
 #: How long an upstream server is waited for, in seconds, and how many questions may be under way at once.
 _PATIENCE = 2.5
 _MOST = 512
 _IDLE = 10.0
-_LIMIT = 65535
 _BACKOFF = 0.05
 
 
@@ -44,7 +43,7 @@ class Client:
         self.networks: list[str] = []
         self.servers: list[str] = []
         egress = told.get("egress")
-        self.permit = None if egress is None else Permit(egress, fds[2])  # type: ignore[arg-type]
+        self.permit = None if egress is None else Permit(egress, fds[2], fds[3])  # type: ignore[arg-type]
         self.update(told)
 
     def update(self, told: dict[str, object]) -> None:
@@ -99,7 +98,7 @@ class Resolver:
     # -- what the host's process says -------------------------------------------------------
 
     def _told(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, _LIMIT, 3)
+        data, fds, _, _ = socket.recv_fds(self.control, LIMIT, 4)
         if not data:
             sys.exit(0)
         told = json.loads(data)
@@ -126,7 +125,7 @@ class Resolver:
 
     def _datagram(self, client: Client) -> None:
         try:
-            data, peer = client.udp.recvfrom(_LIMIT)
+            data, peer = client.udp.recvfrom(LIMIT)
         except OSError:
             return
 
@@ -214,13 +213,13 @@ class Resolver:
 
     def _exchange(self, asked: Upstream, server: socket.socket) -> bytes | None:
         if not asked.is_tcp:
-            return server.recv(_LIMIT)
+            return server.recv(LIMIT)
         if asked.to_send:
             asked.to_send = asked.to_send[server.send(asked.to_send) :]
             if not asked.to_send:
                 self.selector.modify(server, selectors.EVENT_READ, lambda: self._answered(asked))
             return None
-        piece = server.recv(_LIMIT)
+        piece = server.recv(LIMIT)
         if not piece:
             raise ConnectionResetError
         asked.received += piece
@@ -245,12 +244,12 @@ class Resolver:
 
     def _readable(self, connection: Connection) -> None:
         try:
-            piece = connection.socket.recv(_LIMIT)
+            piece = connection.socket.recv(LIMIT)
         except BlockingIOError:
             return
         except OSError:
             piece = b""
-        if not piece or len(connection.received) > 2 * _LIMIT:
+        if not piece or len(connection.received) > 2 * LIMIT:
             self._hang_up(connection)
             return
         connection.received += piece

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel.netns import NetworkNamespace
 from pycontainer.network import address, bridge, forwarding, gate, link
 from pycontainer.network.egress import Egress
-from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
+from pycontainer.network.site import Site
 
 if TYPE_CHECKING:
     from pycontainer.network.endpoint import Endpoint
 
 
-def attach(ledger: Ledger, made: Endpoint, netns: NetworkNamespace, egress: Egress, *, mac: bytes) -> None:
+def attach(site: Site, made: Endpoint, netns: NetworkNamespace, egress: Egress, *, mac: bytes) -> None:
     """Make the rules, then the links. Raises :class:`KernelError`; what there is by then is the caller's to remove."""
     own, segment = made.addresses[0], made.network.segments[0]
-    with Netlink(ROUTE) as route:
-        forwarding.of_uplinks(ledger, made.network, route)
-        gate.open_gate(made.link, egress)
+    with site.route() as route:
+        forwarding.of_uplinks(site, made.network, route)
+        gate.open_gate(site, made.link, egress)
         mtu = bridge.uplink_mtu(route)
         pair = link.Pair(
             name=made.link, bridge=0, inside=made.inside, index=made.index, netns=netns.fd, mac=mac, mtu=mtu
@@ -40,10 +39,7 @@ def attach(ledger: Ledger, made: Endpoint, netns: NetworkNamespace, egress: Egre
         device = link.find(route, made.link)
         if device is None:
             raise KernelError(errno.ENODEV, f"find link {made.link}")
-        forwarding.of_link(made.link)
-        if os.path.isdir(f"/proc/sys/net/ipv6/conf/{made.link}"):
-            # Nothing that the container advertises is heard (CVE-2020-13401).
-            forwarding.write(f"/proc/sys/net/ipv6/conf/{made.link}/disable_ipv6", "1")
+        forwarding.of_link(site, made.link, ipv6=False)
         route.send(
             [
                 address.add_address(device.index, ipaddress.ip_interface(f"{segment.gateway}/32")),

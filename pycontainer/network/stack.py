@@ -14,12 +14,12 @@ import attrs
 
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import endpoint, gate, link, names, ports, traffic
+from pycontainer.network import endpoint, gate, link, names, traffic
 from pycontainer.network.address import Address
 from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.endpoint import Endpoint, Member
 from pycontainer.network.naming import Asker
-from pycontainer.network.netlink import ROUTE, Message, Netlink
+from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.network import EGRESS, Definition
 from pycontainer.network.ports import Published
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
@@ -46,6 +46,7 @@ class Stack:
 
     def __init__(self, stacks: Stacks, wish: Wish, who: Who) -> None:
         self._stacks = stacks
+        self._site = stacks.networks.site
         self._wish = wish
         self._who = who
         self._lock = threading.RLock()
@@ -56,7 +57,6 @@ class Stack:
         self.published: list[Published] = []
         self.folder: str | None = None
         self._users = 1
-        self._undo: list[Message] = []
 
     def prepare(self) -> None:
         """Make the namespace of the next container that is like this one, while there is nothing else to do."""
@@ -105,13 +105,13 @@ class Stack:
         """What the container tried through an egress network and may not: names, then addresses with ports."""
         if self._wish.egress is None or not self.endpoints:
             return ()
-        return (*self._stacks.naming.refused(self._who.id), *gate.denied(self.endpoints[0].link))
+        return (*self._stacks.naming.refused(self._who.id), *gate.denied(self._site, self.endpoints[0].link))
 
     def _take(self, place: Place, definition: Definition) -> Endpoint:
         index, self._next = self._next, self._next + 1
         has_gateway = any(not each.network.internal for each in self.endpoints)
         made = endpoint.take(
-            self._stacks.networks.ledger,
+            self._site,
             definition,
             Member(
                 owner=self._stacks.owner,
@@ -139,7 +139,7 @@ class Stack:
                 f"the driver {made.network.driver!r} has no link of the host's to bound traffic at",
                 "use a bridge",
             )
-        with Netlink(ROUTE) as route:
+        with self._site.route() as route:
             host = link.find(route, made.link)
             if host is not None:
                 traffic.shape(route, host.index, rate=bandwidth.download, bandwidth=bandwidth)
@@ -151,17 +151,14 @@ class Stack:
     def _publish(self) -> None:
         if not self._wish.ports:
             return
-        for port in self._wish.ports:
-            self.published.append(ports.reserve(port))
-        first = self.endpoints[0]
         publisher = self._stacks.publisher
-        add, self._undo = ports.rules(
-            publisher.table, self.published, [a for each in self.endpoints for a in each.addresses]
-        )
-        publisher.change(add)
+        for port in self._wish.ports:
+            self.published.append(publisher.reserve(port))
+        publisher.publish(self.published, [a for each in self.endpoints for a in each.addresses])
+        first = self.endpoints[0]
         # Where bridges call the rules (br_netfilter) the packet does not leave the bridge on its way back.
         if first.network.driver != EGRESS:
-            with Netlink(ROUTE) as route:
+            with self._site.route() as route:
                 route.send([link.reflect(first.link)])
 
     @property
@@ -204,7 +201,7 @@ class Stack:
     def _gateway(self) -> Address | None:
         for each in self.endpoints:
             if not each.network.internal:
-                return each.network.segments[0].gateway
+                return self._site.host_address(each.network.segments[0].gateway)
         return None
 
     # -- while it runs ---------------------------------------------------------------------
@@ -229,7 +226,7 @@ class Stack:
             if not found:
                 raise StateError("the container", f"not on network {definition.name}", "disconnect")
             self.endpoints.remove(found[0])
-            endpoint.release(self._stacks.networks.ledger, found[0])
+            endpoint.release(self._site, found[0])
             self._reroute()
             self._changed()
 
@@ -262,13 +259,14 @@ class Stack:
             if self.folder is not None:
                 stack.callback(self._stacks.folders.give_back, self.folder)
                 self.folder = None
-            while self.published:
-                stack.callback(self.published.pop().close)
-            if self._undo:
-                stack.callback(self._stacks.publisher.forget, self._undo)
+            published, self.published = self.published, []
+            for each in published:
+                stack.callback(each.close)
+            if published:
+                stack.callback(self._stacks.publisher.withdraw, published)
             namespace, self._netns = self._netns, None
             if namespace is not None:
                 stack.callback(namespace.close)
                 self._stacks.naming.drop(self._who.id)
             while self.endpoints:
-                stack.callback(endpoint.forget, self._stacks.networks.ledger, self.endpoints.pop())
+                stack.callback(endpoint.forget, self._site, self.endpoints.pop())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 from pycontainer.network import names
 from pycontainer.network.naming import Naming
 from pycontainer.network.networks import Networks
 from pycontainer.network.publish import Publisher
+from pycontainer.network.relaying import Relaying
 from pycontainer.network.spare import Spare
 from pycontainer.network.stack import Stack, Who
 from pycontainer.network.wish import Wish
@@ -18,19 +21,27 @@ class Stacks:
         self.networks = networks
         self.owner = owner
         self.folders = names.Folders(folder)
-        self.naming = Naming(networks.ledger.path)
-        self.publisher = Publisher(owner)
+        self.naming = Naming(networks.site)
         self.spare = Spare()
-        self._swept = False
+        self._lock = threading.Lock()
+        self._publisher: Publisher | Relaying | None = None
+
+    @property
+    def publisher(self) -> Publisher | Relaying:
+        """What leads from ports of the host to containers; the place of the networks is entered then."""
+        with self._lock:
+            if self._publisher is None:
+                self.networks.site.enter()
+                self._publisher = self.networks.site.publisher(self.owner)
+                self.networks.sweep()
+            return self._publisher
 
     def open(self, wish: Wish, who: Who) -> Stack:
         """A stack as wished for, ready to be joined.
 
         Raises :class:`InvalidArgument`, :class:`NotSupported` and :class:`KernelError`, with nothing left behind.
         """
-        if not self._swept:
-            self.networks.sweep()
-            self._swept = True
+        self.publisher  # noqa: B018  the place is there from now on
         definitions = [self.networks.find(each.network) for each in wish.places]
         made = Stack(self, wish, who)
         try:
@@ -44,4 +55,8 @@ class Stacks:
         """End the resolver and remove the table of ports; the stacks must have been closed."""
         self.naming.close()
         self.spare.close()
-        self.publisher.close()
+        with self._lock:
+            publisher, self._publisher = self._publisher, None
+            if publisher is not None:
+                publisher.close()
+                self.networks.site.leave()

@@ -1,7 +1,8 @@
 """Tests of networks, each with a host of its own: no link, route, rule or setting of this machine is touched.
 
 A test that asks for the fixture ``lab`` runs in a child interpreter, which is in a new network namespace from its
-start; what the library takes for the host is that namespace.  The child is a pytest of that one test.
+start; what the library takes for the host is that namespace.  The child is a pytest of that one test.  With ``ordinary``
+it is an ordinary user there, who may do nothing to that host.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+import pycontainer as pc
 from tests.network.lab import Lab
+from tests.network.surroundings import Surroundings
 
 #: Set in the child: the identity of the network namespace that it must not be in.
 _OUTSIDE = "PYCONTAINER_LAB_OUTSIDE"
@@ -30,19 +33,21 @@ def _here() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if "lab" not in pyfuncitem.fixturenames or _OUTSIDE in os.environ:
+    wanted = {"lab", "ordinary"} & {*pyfuncitem.fixturenames}
+    if not wanted or _OUTSIDE in os.environ:
         return None
     unshare = shutil.which("unshare")
     assert unshare is not None, "there is no program unshare"
     options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     allowed = [f"--allow-missing={name}" for name in pyfuncitem.config.getoption("--allow-missing")]
+    around = [sys.executable, "-m", "tests.network.surroundings"] if "ordinary" in wanted else []
     done = subprocess.run(
         [
-            unshare, *options, "--net", "--mount", "--", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-            "--no-header", "-rs", *allowed, pyfuncitem.nodeid,
+            unshare, *options, "--net", "--mount", "--", *around, sys.executable, "-m", "pytest", "-q", "-p",
+            "no:cacheprovider", "--no-header", "-rs", *allowed, pyfuncitem.nodeid,
         ],
         cwd=pyfuncitem.config.rootpath,
-        env={**os.environ, _OUTSIDE: _here()},
+        env={**os.environ, _OUTSIDE: _here(), "PYCONTAINER_LAB_IDS": f"{os.geteuid()}:{os.getegid()}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -74,3 +79,19 @@ def lab(tmp_path: Path) -> Iterator[Lab | None]:
         while made.state() != before and time.monotonic() < deadline:
             time.sleep(0.05)
         assert made.state() == before
+
+
+@pytest.fixture
+def ordinary() -> Iterator[Surroundings | None]:
+    """The same for an ordinary user, who leaves no network and no process behind."""
+    if _OUTSIDE not in os.environ:
+        yield None  # the test runs in the child
+        return
+    assert _here() != os.environ[_OUTSIDE], "this is the machine's own network"
+    with contextlib.closing(Surroundings()) as made:
+        yield made
+    engine = pc.default_engine()
+    engine.close()
+    engine.networks.prune()
+    assert not engine.networks.list()
+    engine.networks.close()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, NotSupported
 from pycontainer.network import dns, pool
 from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.egress import matches, parse_egress
+from pycontainer.network.naming import Asker, Naming
 from pycontainer.network.networks import check_name
 from pycontainer.network.parse import parse
 from pycontainer.network.ports import Port, parse_ports
+from pycontainer.network.site import Site
 
 
 def test_ports() -> None:
@@ -115,19 +118,97 @@ def test_no_bytes_break_the_reader_of_dns(data: bytes) -> None:
             continue
 
 
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 65535))
+def test_every_question_has_an_answer(flags: int, more: int, kind: int) -> None:
+    data = QUESTION[:2] + bytes([flags & 0x7F, more]) + QUESTION[4:-4] + kind.to_bytes(2, "big") + b"\0\1"
+    with contextlib.suppress(dns.Malformed):
+        question = dns.Question(data)
+        assert question.answer(dns.NOT_IMPLEMENTED)[3] & 15 == 4
+        assert question.fits(question.addresses(["192.0.2.1", "2001:db8::1"]), 0x1234)
+
+
 @given(st.binary(max_size=300))
 def test_no_answer_breaks_it_either(data: bytes) -> None:
     with contextlib.suppress(dns.Malformed):
         dns.addresses(b"\0\1\x81\x80\0\1\0\3\0\0\0\0\3abc\0\0\1\0\1" + data)
 
 
+QUESTION = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\3API\7example\0\0\1\0\1"
+
+
 def test_a_question_and_its_answer() -> None:
-    data = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\3API\7example\0\0\1\0\1"
-    question = dns.Question(data)
-    assert (question.name, question.kind, question.identity) == ("api.example", dns.A, 0x1234)
-    answer = question.answer(dns.NO_ERROR, [dns.record("192.0.2.1")])
+    question = dns.Question(QUESTION)
+    assert question.name == "api.example"
+    assert question.is_query
+    answer = question.addresses(["192.0.2.1", "2001:db8::1"])
     assert dns.addresses(answer) == [(ipaddress.ip_address("192.0.2.1"), 0)]
+    assert answer.startswith(b"\x12\x34\x85\x80\0\1\0\1")
+    assert question.answer(dns.REFUSED)[3] & 15 == 5
+    assert question.truncated()[2] & 2
+    assert dns.Question(question.renumbered(7)).name == "api.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("1.2.0.192.in-addr.arpa", "192.0.2.1"),
+        ("x.2.0.192.in-addr.arpa", None),
+        ("1.1.2.0.192.in-addr.arpa", None),
+        ("2.0.192.in-addr.arpa", None),
+        ("1." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::1"),
+        ("web", None),
+    ],
+)
+def test_names_of_addresses(name: str, address: str | None) -> None:
+    assert dns.reversed_address(name) == (None if address is None else ipaddress.ip_address(address))
+
+
+def test_an_answer_is_taken_only_for_the_question_that_was_sent() -> None:
+    question = dns.Question(QUESTION)
+    answer = question.addresses(["192.0.2.1"])
     assert question.fits(answer, 0x1234)
     assert not question.fits(answer, 0x1235)
-    assert dns.reversed_address("1.2.0.192.in-addr.arpa") == "192.0.2.1"
-    assert dns.reversed_address("x.2.0.192.in-addr.arpa") is None
+    assert not question.fits(QUESTION, 0x1234)
+    assert not question.fits(answer.replace(b"\3API", b"\3IPA"), 0x1234)
+    assert not question.fits(answer[:-16].replace(b"\0\1\0\1", b"\0\x1c\0\1"), 0x1234)
+    assert not question.fits(b"", 0x1234)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        QUESTION[:11],
+        QUESTION[:-1],  # cut off
+        QUESTION[:12] + b"\xc0\x0c\0\1\0\1",  # a name that is itself
+        QUESTION[:12] + b"\xc0\x0e\xc0\x0c\0\1\0\1",  # two that are each other
+        QUESTION[:12] + b"\x3f" * 600,  # a name without end
+        QUESTION[:4] + b"\0\2" + QUESTION[6:] + QUESTION[12:],  # two questions
+        QUESTION[:4] + b"\xff\xff" * 4 + QUESTION[12:],  # a quarter of a million records
+        b"\x12\x34\x81" + QUESTION[3:],  # an answer
+        QUESTION[:-1] + b"\3",  # of another class
+    ],
+)
+def test_what_is_no_question(data: bytes) -> None:
+    with pytest.raises(dns.Malformed):
+        dns.Question(data)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"\xc0\x0c\0\1\0\1\0\0\0\1\0\5\1\2\3\4\5",  # an address of five bytes
+        b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\1\2\3",  # cut off
+        b"\xc0\xff\0\1\0\1\0\0\0\1\0\4\1\2\3\4",  # the name is behind the end
+        b"\xc0\x1d\0\1\0\1\0\0\0\1\0\4\1\2\3\4",  # the name is itself
+    ],
+)
+def test_what_is_no_answer(record: bytes) -> None:
+    with pytest.raises(dns.Malformed):
+        dns.addresses(b"\x12\x34\x81\x80\0\1\0\1" + QUESTION[8:] + record)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dns", None)
+    with pytest.raises(NotSupported, match=r"pip install 'pycontainer-linux\[network\]'"):
+        Naming(Site("/nonexistent")).add(Asker(id="x", networks=(), servers=()), None)  # type: ignore[arg-type]

@@ -202,6 +202,10 @@ def _bridge_network() -> None:
     _attempt("unshare", *options, "--net", "sh", "-ec", script)
 
 
+def _tun() -> None:
+    os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+
+
 def _kvm() -> None:
     os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
 
@@ -278,10 +282,12 @@ PROBES: dict[str, Callable[[], None]] = {
     "bridge_network": _bridge_network,
     "kvm": _kvm,
     "prjquota": _prjquota,
+    "pasta": _program("pasta", "--version"),
     "postgres": _postgres,
     "psi": _psi,
     "registry": _registry,
     "servers": _servers,
+    "tun": _tun,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,
     "busctl": _program("busctl", "--version"),
@@ -291,6 +297,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "podman": _program("podman", "--version"),
     "runc": _program("runc", "--version"),
     "skopeo": _program("skopeo", "--version"),
+    "slirp4netns": _program("slirp4netns", "--version"),
     "umoci": _program("umoci", "--version"),
     "debootstrap": _debootstrap,
     "strace": _program("strace", "-V"),

@@ -11,6 +11,7 @@ HEAVY = {
     "asyncio",
     "concurrent.futures",
     "dataclasses",
+    "dns",
     "http",
     "inspect",
     "logging",

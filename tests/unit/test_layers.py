@@ -41,6 +41,7 @@ UPWARD_FOR_TYPES = {
 
 #: Package -> the modules, or packages, that may import it.
 HOMES = {
+    "dns": {"pycontainer.network.dns"},
     "pyroute2": set[str](),  # pycontainer.network.netlink says why
     "prctl": {"pycontainer.kernel.capabilities"},
     "cffi": set[str](),  # csrc/build_native.py, outside the package

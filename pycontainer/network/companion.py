@@ -1,0 +1,126 @@
+"""A program of ours beside the host's process, which ends with that: started when first needed, told over a socket.
+
+The host's end.  It is an interpreter that runs ``serve`` of one module of this package; its end of the socket is fd 3,
+and each packet is a JSON text, with open files beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from pycontainer.errors import NotSupported
+from pycontainer.kernel import capabilities
+from pycontainer.kernel.encoding import encode
+from pycontainer.kernel.leash import spawn_leashed
+from pycontainer.kernel.native import wait_usage
+from pycontainer.kernel.spawn import Capabilities, Spawn
+
+#: Its end of the socket, and how large a packet is at most.
+CONTROL = 3
+LIMIT = 65535
+#: How long it is waited for, in seconds.
+_PATIENCE = 5.0
+# -I -S: nothing but the given path decides what is imported.
+_PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from {} import serve; serve(path)"
+
+
+class Companion:
+    """The program that ``module`` is, told ``argument``; with the rights of this process, or in the namespaces that it
+    ``joins``, the first of which is a user namespace, without any.
+
+    Not thread-safe; the constructor touches nothing, :meth:`end` ends it.
+    """
+
+    def __init__(self, module: str, argument: str = "", joins: Sequence[tuple[int, int]] = ()) -> None:
+        self._module = module
+        self._argument = argument
+        self._joins = joins
+        self._socket: socket.socket | None = None
+        self._pidfd = -1
+
+    def tell(self, told: dict[str, Any], fds: Sequence[int] = ()) -> bool:
+        """Send it something; ``False`` when it is not there: it was never started, or somebody killed it."""
+        if self._socket is None:
+            return False
+        try:
+            socket.send_fds(self._socket, [json.dumps(told).encode()], fds)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def start(self) -> None:
+        """Start it, anew if it is there. Raises :class:`NotSupported` where ``sys.executable`` cannot be started."""
+        self.end()
+        if not sys.executable:
+            raise NotSupported(
+                "networks need an interpreter of their own, and sys.executable names none",
+                "let sys.executable be the path of this Python",
+            )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._pidfd = self._spawn(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        self._socket = ours
+
+    def _spawn(self, control: int) -> int:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        path = (each for each in sys.path if each)
+        words = (sys.executable, "-I", "-S", "-c", _PROGRAM.format(self._module), *path, self._argument)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            _, pidfd = spawn_leashed(
+                Spawn(
+                    argv=tuple(encode("argv", each) for each in words),
+                    env=(b"LC_ALL=C.UTF-8",),
+                    candidates=(os.fsencode(sys.executable),),
+                    fds=(null, control, *(fd for fd, _ in self._joins)),
+                    stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
+                    joins=tuple((2 + place, kind) for place, (_, kind) in enumerate(self._joins)),
+                    ns_root=bool(self._joins),
+                    capabilities=Capabilities(bounding=0, permitted=0, last=capabilities.last())
+                    if self._joins
+                    else None,
+                    rlimits=((resource.RLIMIT_NOFILE, most, most),),
+                    no_new_privs=True,
+                    workdir=b"/",
+                )
+            )
+        finally:
+            os.close(null)
+        return pidfd
+
+    def ask(self, told: dict[str, Any]) -> None:
+        """Send it something, and wait until it says that it is done with it; one that says nothing is ended."""
+        if self.tell(told) and self._socket is not None:
+            self._socket.settimeout(_PATIENCE)
+            try:
+                self._socket.recv(1)
+            except (ConnectionResetError, TimeoutError):
+                self.end()
+            else:
+                self._socket.settimeout(None)
+
+    def end(self) -> None:
+        """End it. Idempotent."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            try:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    wait_usage(pidfd, os.WEXITED)
+            finally:
+                os.close(pidfd)

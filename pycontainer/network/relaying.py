@@ -1,0 +1,63 @@
+"""The host's end of our relay: ports of the host that lead to containers in a namespace apart.
+
+The port is taken, and listened at, by this process, at the very address that was asked for, so that a connection finds
+it at once; what comes is the relay's.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+
+from pycontainer.network import ports
+from pycontainer.network.address import Address
+from pycontainer.network.companion import Companion
+from pycontainer.network.ports import Published, target_of
+from pycontainer.network.wish import Port
+
+_BACKLOG = 512
+
+
+class Relaying:
+    """The relay of this process. Thread-safe; the constructor touches nothing, :meth:`close` ends it."""
+
+    def __init__(self, joins: Sequence[tuple[int, int]]) -> None:
+        self._program = Companion("pycontainer.network.relay", joins=joins)
+        self._lock = threading.Lock()
+        self._known: dict[Published, Address] = {}
+
+    def reserve(self, port: Port) -> Published:
+        """Take a port of the host, as :func:`pycontainer.network.ports.reserve`."""
+        return ports.reserve(port, backlog=_BACKLOG)
+
+    def publish(self, published: Sequence[Published], addresses: Sequence[Address]) -> None:
+        """Lead ports to the addresses of a container. Raises :class:`NotSupported` where it has none of the kind."""
+        targets = [target_of(each, addresses) for each in published]
+        with self._lock:
+            self._known.update(zip(published, targets, strict=True))
+            if not all(self._tell(each) for each in published):
+                self._program.start()
+                for each in self._known:
+                    self._tell(each)
+
+    def _tell(self, each: Published) -> bool:
+        told = {
+            "id": each.held.fileno(),
+            "tcp": each.held.type == socket.SOCK_STREAM,
+            "target": [str(self._known[each]), each.port.number],
+        }
+        return self._program.tell(told, [each.held.fileno()])
+
+    def withdraw(self, published: Sequence[Published]) -> None:
+        """Lead them nowhere; when this returns the relay has let go of the ports. Idempotent."""
+        with self._lock:
+            for each in published:
+                if self._known.pop(each, None) is not None:
+                    self._program.ask({"id": each.held.fileno()})
+
+    def close(self) -> None:
+        """End the program. Idempotent."""
+        with self._lock:
+            self._known.clear()
+            self._program.end()

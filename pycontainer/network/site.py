@@ -1,0 +1,114 @@
+"""Where an engine's bridges, links and rules are.
+
+Who may make links in the network namespace of the calling thread has them there: root, or root of an own namespace.
+For all others there is one apart, which is for containers what the host is to root's (see :mod:`.apart`).  Nothing
+else in this package asks which of the two it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterable
+
+from pycontainer.network import link
+from pycontainer.network.address import Address
+from pycontainer.network.apart import Apart
+from pycontainer.network.ledger import Ledger
+from pycontainer.network.netlink import NETFILTER, ROUTE, Netlink
+from pycontainer.network.publish import Publisher
+from pycontainer.network.relaying import Relaying
+
+#: No link is called so; an address that is nobody's (RFC 5737, RFC 3849), which packets leave for by the default route.
+_NO_LINK = "pc"
+_FAR = {4: "192.0.2.1", 6: "2001:db8::1"}
+
+
+class Site:
+    """The place of one engine root's networks. Thread-safe; the constructor touches nothing."""
+
+    def __init__(self, root: str) -> None:
+        self.ledger = Ledger(root)
+        self._lock = threading.Lock()
+        self._users = 0
+        self._apart: Apart | None = None
+
+    def enter(self) -> None:
+        """Have it there until :meth:`leave`, as often. Raises :class:`KernelError`, :class:`NotSupported`."""
+        with self._lock:
+            if not self._users and not may_make_links():
+                self._apart = Apart.create()
+            self._users += 1
+
+    def leave(self) -> None:
+        """Not needed any more; what is apart goes with the last who says so, and with this process."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._apart is not None:
+                apart, self._apart = self._apart, None
+                apart.close()
+
+    @property
+    def is_apart(self) -> bool:
+        """Is it a namespace of this process's own, with nothing of others in it?"""
+        return self._apart is not None
+
+    @property
+    def is_there(self) -> bool:
+        """Can there be anything of ours at all?"""
+        return self._apart is not None or may_make_links()
+
+    def socket(self, family: int) -> socket.socket:
+        """A new netlink socket in there, which is the caller's."""
+        if self._apart is not None:
+            return self._apart.socket(family)
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+
+    def route(self) -> Netlink:
+        """Speak of links and addresses in there."""
+        return Netlink(ROUTE) if self._apart is None else self._apart.netlink(ROUTE)
+
+    def rules(self) -> Netlink:
+        """Speak of nf_tables in there."""
+        return Netlink(NETFILTER) if self._apart is None else self._apart.netlink(NETFILTER)
+
+    def need_outside(self) -> None:
+        """Have a way to the host's networks. Raises :class:`NotSupported` where there can be none."""
+        if self._apart is not None:
+            self._apart.need_outside()
+
+    def publisher(self, owner: str) -> Publisher | Relaying:
+        """What leads from ports of the host to containers; the caller's to close."""
+        return Publisher(owner) if self._apart is None else Relaying(self._apart.joins)
+
+    def host_address(self, gateway: Address) -> Address | None:
+        """The address at which containers behind that gateway reach the host; ``None`` where there is none."""
+        return gateway if self._apart is None else _own_address(gateway.version)
+
+    def stale_bridges(self, route: Netlink) -> Iterable[str]:
+        """Bridges of networks that were removed by other processes, which did not see them."""
+        if self._apart is None:
+            return ()
+        known = {name for (name,) in self.ledger.read("SELECT link FROM networks")}
+        return [
+            each.name for each in link.every(route) if each.name.startswith("pc-") and each.name not in known
+        ]
+
+
+def may_make_links() -> bool:
+    """May this thread make links where it is? Asked by removing one that is not there."""
+    with Netlink(ROUTE) as route:
+        return all(error != errno.EPERM for error, _ in route.try_all([link.delete(_NO_LINK)]))
+
+
+def _own_address(version: int) -> Address | None:
+    """What packets that leave this host for elsewhere come from; none is sent."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
+        try:
+            asking.connect((_FAR[version], 9))
+        except OSError:
+            return None
+        return ipaddress.ip_address(asking.getsockname()[0])
