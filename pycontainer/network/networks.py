@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.errors import InvalidArgument, StateError
-from pycontainer.network import bridge, gate
+from pycontainer.network import bridge, forwarding, gate
 from pycontainer.network.definition import NetworkOptions, define
 from pycontainer.network.endpoint import remove_link
 from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network
@@ -119,8 +119,10 @@ class Networks:
             if rows:
                 names = ", ".join(sorted(name for (name,) in rows))
                 raise StateError(f"network {network.name}", f"in use by {names}", "remove")
+            # The record goes last: whenever this ends, it tells what there may still be to remove.
+            bridge.remove(self.site, network)
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
-        bridge.remove(self.site, network)
+            forwarding.disable(self.site, record)
 
     def prune(self) -> Sequence[str]:
         """Remove every network that no container is on; their names."""
