@@ -29,6 +29,10 @@ class Engine(Protocol):
         """
         ...
 
+    def keep(self, count: int, kind: str) -> list[int]:
+        """Start so many that listen, of that kind; the nanoseconds of each. They run until the end."""
+        ...
+
     def serve(self) -> str:
         """Have a probe listen, its port published at every address; its own address."""
         ...
@@ -47,18 +51,31 @@ class Library:
         self._engine = pc.Engine(f"{home}/engine")
         self._engine.images.load(archive)
         self._server: Any = None
+        self._kept: list[Any] = []
 
     def run(self, kind: str) -> tuple[int, int]:
         """See :class:`Engine`."""
-        options: dict[str, Any] = {"network": "none"}
-        if kind == "port":
-            options = {"network": "bridge", "ports": {PORT: None}}
+        options = self._options(kind)
         start = time.monotonic_ns()
         result = self._engine.run(NAME, [PROBE, "clock"], **options)
         end = time.monotonic_ns()
         if result.exit_code != 0:
             raise BenchmarkError(result.describe_failure())
         return int(result.stdout) - start, end - start
+
+    def _options(self, kind: str) -> dict[str, Any]:
+        return {"network": "bridge", "ports": {PORT: None}} if kind == "port" else {"network": "none"}
+
+    def keep(self, count: int, kind: str) -> list[int]:
+        """See :class:`Engine`."""
+        options, took = self._options(kind), []
+        for _ in range(count):
+            start = time.monotonic_ns()
+            container = self._engine.containers.create(NAME, [PROBE, "receive", str(PORT)], **options)
+            container.start()
+            took.append(time.monotonic_ns() - start)
+            self._kept.append(container)
+        return took
 
     def serve(self) -> str:
         """See :class:`Engine`."""
@@ -108,6 +125,16 @@ class Client:
                 raise BenchmarkError(errors.read().decode(errors="replace").strip())
             output.seek(0)
             return int(output.read()) - start, end - start
+
+    def keep(self, count: int, kind: str) -> list[int]:
+        """See :class:`Engine`."""
+        network = ["-p", f"127.0.0.1::{PORT}"] if kind == "port" else ["--network", "none"]
+        took = []
+        for _ in range(count):
+            start = time.monotonic_ns()
+            self._call("run", "-d", *network, NAME, PROBE, "receive", str(PORT))
+            took.append(time.monotonic_ns() - start)
+        return took
 
     def serve(self) -> str:
         """See :class:`Engine`."""

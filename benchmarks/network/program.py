@@ -2,6 +2,7 @@
 
 The other end of :class:`benchmarks.contender.Program`::
 
+    many N port|none    start so many that go on running; the nanoseconds of each, as JSON
     start port|none     start the probe: nanoseconds until it ran, and until it was gone, as JSON
     serve               have a probe listen, with its port published
     container S         bytes a second from another container, for so many seconds
@@ -44,8 +45,11 @@ class _Served:
         self._engine = engine
         self._address = ""
 
-    def answer(self, command: str, word: str = "") -> str:
+    def answer(self, command: str, *words: str) -> str:
         """The answer to a command."""
+        if command == "many":
+            return json.dumps(self._engine.keep(int(words[0]), words[1]))
+        word = words[0] if words else ""
         if command == "start":
             return json.dumps(self._engine.run(word))
         if command == "serve":
