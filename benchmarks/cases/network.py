@@ -29,6 +29,7 @@ WAYS = {
 }
 _SECONDS = 1.0
 _REPEATS = 5
+_MANY, _GROUP = 200, 20
 
 
 @contextmanager
@@ -145,7 +146,7 @@ def _titled(table: Table, title: str) -> Table:
 
 
 def _throughput(settings: Settings) -> Outcome:
-    repeats = min(_REPEATS, max(2, settings.rounds // 20))
+    repeats = min(_REPEATS, max(3, settings.rounds // 20))
     with _folder() as folder, ExitStack() as stack:
         programs, absent = _served(folder, stack)
         rates: dict[tuple[str, str], list[float]] = {}
@@ -192,6 +193,37 @@ def _served(folder: str, stack: ExitStack) -> tuple[list[Program], list[tuple[st
     return programs, absent
 
 
+def _many(settings: Settings) -> Outcome:
+    count = min(_MANY, max(2 * _GROUP, settings.rounds))
+    with _folder() as folder:
+        kinds = {"no network": "none", "bridge and a published port": "port"}
+        samples: dict[str, list[Samples]] = {}
+        for text, kind in kinds.items():
+            with _room(OURS, folder) as program:
+                program.data(f"many 3 {kind}", _PATIENCE)  # what is made once is there
+                took = program.data(f"many {count} {kind}", _PATIENCE)
+            shutil.rmtree(f"{folder}/{OURS}")
+            samples[text] = [
+                Samples(
+                    name=f"{text}, {place + 1} to {place + _GROUP}",
+                    seconds=tuple(each / 1e9 for each in took[place : place + _GROUP]),
+                )
+                for place in (0, count - _GROUP)
+            ]
+    first, last = samples["bridge and a published port"]
+    return Outcome(
+        tables=[times_table(each, each[0].name) for each in samples.values()],
+        targets=[
+            Target(
+                text=f"the last {_GROUP} of {count} beside the first, minimum",
+                value=last.minimum / first.minimum,
+                bound=1.25,
+            )
+        ],
+        data=times_data([one for each in samples.values() for one in each], ()),
+    )
+
+
 def _gigabits(rate: float) -> str:
     return f"{rate * 8 / 1e9:.2f}"
 
@@ -205,4 +237,9 @@ THROUGHPUT = Benchmark(
     name="throughput",
     description="bytes between containers, and through a published port, beside podman and docker",
     measure=_throughput,
+)
+MANY = Benchmark(
+    name="many",
+    description="start 200 containers that go on running: the last ones beside the first",
+    measure=_many,
 )

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from pycontainer.network.netlink import NETFILTER, NLM_F_DUMP, Message, Netlink, attributes, text
 
-#: Numbers of linux/netfilter/nf_tables.h: the message that lists, and what of its answer counts packets or holders.
+#: Numbers of linux/netfilter/nf_tables.h: the message that lists, and what of its answer is about others: packets and
+#: holders that are counted, and the rule before, which may be ours.
 _TABLES, _CHAINS, _RULES, _SETS, _ELEMENTS = 1, 4, 7, 10, 13
-_PASSING = {_TABLES: {3}, _CHAINS: {6, 8}, _RULES: set(), _SETS: set(), _ELEMENTS: set()}
+_PASSING = {_TABLES: {3}, _CHAINS: {6, 8}, _RULES: {6}, _SETS: set(), _ELEMENTS: set()}
 _TABLE_OF = 1
 _SET_NAME = 2
 #: Our tables, and what we insert into chains of others and take out again.
@@ -36,7 +37,7 @@ def addresses() -> list[str]:
 
 
 def rules_of_others() -> list[str]:
-    """Tables, chains, sets with elements and rules that are not ours, of all families, without their counters."""
+    """Tables, chains, sets with elements and rules that are not ours, of all families, in order, without their counters."""
     found = []
     with Netlink(NETFILTER) as netfilter:
         for kind in (_TABLES, _CHAINS, _RULES, _SETS):
@@ -51,7 +52,7 @@ def rules_of_others() -> list[str]:
                         _shown(_ELEMENTS, family, each)
                         for _, each in _listed(netfilter, _ELEMENTS, within, family)
                     ]
-    return sorted(found)
+    return found
 
 
 def _listed(
