@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 import pycontainer as pc
 from tests.network.lab import HOST, HOST6, WORLD, Lab
-from tests.support import servers
+from tests.support import distribution, servers
 from tests.support.servers import NGINX, POSTGRES, REDIS, SERVERS, Server
 
 pytestmark = pytest.mark.needs("root", "bridge_network", "servers")
@@ -25,7 +26,7 @@ _START = 60.0
 #: A client on another host: a process in the world, whose container is in that host's network.
 _CLIENT = """
 import sys
-from tests.support import servers
+from tests.support import distribution, servers
 import pycontainer as pc
 server = next(each for each in servers.SERVERS if each.name == sys.argv[1])
 done = pc.run(servers.image(), server.ask(sys.argv[2], int(sys.argv[3])), network="host", env=server.env, text=True)
@@ -46,6 +47,12 @@ with running(POSTGRES, network="over") as server:
 pc.Network.get("over").remove()
 pc.default_engine().close()
 """
+
+
+@pytest.fixture
+def installed(lab: Lab | None) -> Path:
+    """The layout of an image of a whole Debian; made where there is a way out to its packages, not in the lab."""
+    return distribution.layout()
 
 
 @contextmanager
@@ -177,3 +184,22 @@ def test_a_server_on_one_host_and_its_clients_on_another(lab: Lab) -> None:
     assert done.stdout.strip() == "1100000", done.stderr
     other.communicate(timeout=60)
     assert other.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.needs("debootstrap")
+def test_an_installed_distribution(lab: Lab | None, installed: Path) -> None:
+    """The same of a whole Debian, in which apt has installed PostgreSQL, as an image of several layers."""
+    image = pc.default_engine().images.load(installed)[0]
+    pc.Network.create("lab", ipv6=True)
+    script = "initdb -A trust >/dev/null && echo 'host all all all trust' >> $PGDATA/pg_hba.conf"
+    script += " && exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp"
+    ports = {POSTGRES.port: None}
+    with pc.Container.create(image, ["sh", "-c", script], network="lab", name="db", ports=ports) as db:
+        db.start()
+        deadline = time.monotonic() + _START
+        while (got := answer(POSTGRES, "db", network="lab")) != POSTGRES.answer:
+            assert db.status == "running"
+            assert time.monotonic() < deadline, got
+        assert answer(POSTGRES, "127.0.0.1", db.host_port(POSTGRES.port), network="host") == POSTGRES.answer
+        assert answer(POSTGRES, db.addresses["lab"][1], network="lab") == POSTGRES.answer
