@@ -35,9 +35,13 @@ def ending(function):
     return ended
 Netlink._send = ending(Netlink._send)
 forwarding.write = ending(forwarding.write)
-network = pc.Network.create("lab", **options)
-pc.run("host:", ["true"], network="lab", ports={80: ("0.0.0.0", 8080)}).check()
-network.remove()
+if options:
+    pc.Network.create("lab", **options)
+    pc.run("host:", ["true"], network="lab", ports={80: ("0.0.0.0", 8080)}).check()
+else:
+    pc.run("host:", ["true"], network=pc.Network.egress(["10.0.0.0/8:80"])).check()
+for each in pc.Network.list():
+    each.remove()
 pc.default_engine().close()
 """
 
@@ -64,8 +68,8 @@ def settled(lab: Lab, before: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "options",
-    [{"subnet": "10.9.0.0/24", "ipv6": True}, {"subnet": "10.9.0.0/24", "internal": True}],
-    ids=["both", "internal"],
+    [{"subnet": "10.9.0.0/24", "ipv6": True}, {"subnet": "10.9.0.0/24", "internal": True}, {}],
+    ids=["both", "internal", "egress"],
 )
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_every_step(lab: Lab, options: dict[str, Any], stride: int) -> None:
