@@ -35,8 +35,6 @@ if [ "${ROOM:-}" = "" ]; then
 fi
 if [ "${ROOM_CGROUPS:-}" != "" ]; then
     for place in $ROOM_CGROUPS; do
-        # Who has the second version alone may limit nothing where processes are (cgroups(7)).
-        [ ! -e "$place/cgroup.controllers" ] || { mkdir "$place/init"; place=$place/init; }
         echo 0 > "$place/cgroup.procs"
     done
     unset ROOM_CGROUPS
@@ -52,7 +50,12 @@ mount --move /mnt /run/pycontainer
 mkdir -p /var/lib/cni
 mount -t tmpfs tmpfs /var/lib/cni
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    umount -l /sys/fs/cgroup
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    # Nothing can be limited below where processes are (cgroups(7)).
+    mkdir /sys/fs/cgroup/init
+    echo 0 > /sys/fs/cgroup/init/cgroup.procs
+    sed -e 's/ / +/g' -e 's/^/+/' < /sys/fs/cgroup/cgroup.controllers > /sys/fs/cgroup/cgroup.subtree_control
 else
     umount -l /sys/fs/cgroup
     mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
