@@ -55,7 +55,7 @@ class Host:
         if self._userns is None:
             map_ = IdMap.block(_BLOCK) if rules_host() else IdMap.single(os.geteuid(), os.getegid())
             try:
-                self._userns = userns.create(map_)
+                self._userns = userns.create(map_, leashed=False)
             except PyContainerError as error:
                 self._userns = error
         if isinstance(self._userns, PyContainerError):

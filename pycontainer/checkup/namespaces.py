@@ -88,7 +88,7 @@ def _subordinate_ids(host: Host) -> str:
         if lacks:
             raise Lacking(f"no program {' and no '.join(lacks)}", "apt install uidmap")
         raise Lacking("/etc/subuid and /etc/subgid grant this user nothing: one id alone can be mapped")
-    os.close(userns.create(map_))
+    os.close(userns.create(map_, leashed=False))
     return f"{sum(extent.count for extent in map_.uids)} ids"
 
 

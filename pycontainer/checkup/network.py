@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 from pycontainer.checkup.feature import Probes
@@ -14,6 +15,7 @@ PROBES = Probes()
 # linux/rtnetlink.h, linux/if_link.h, linux/netfilter/nfnetlink.h
 _RTM_NEWLINK, _IFLA_LINKINFO, _IFLA_INFO_KIND = 16, 18, 1
 _NFT_GETGEN = 10 << 8 | 16
+_TUN = "/dev/net/tun"
 _REQUEST, _ACK, _CREATE, _EXCL = 1, 4, 0x400, 0x200
 
 
@@ -70,9 +72,20 @@ def _nftables(host: Host) -> str:
 
 
 @PROBES.add(
+    "tun",
+    tries=f"opened {_TUN}",
+    needed_for="pasta and slirp4netns",
+    fix=f"modprobe tun; chmod 666 {_TUN}",
+)
+def _tun(_: Host) -> str:
+    os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+    return "works"
+
+
+@PROBES.add(
     "pasta",
     tries="ran pasta --version",
-    needed_for="nothing yet; the outside world for containers of ordinary users",
+    needed_for="the outside world for containers of ordinary users",
     fix="apt install passt",
 )
 def _pasta(_: Host) -> str:
@@ -82,7 +95,7 @@ def _pasta(_: Host) -> str:
 @PROBES.add(
     "slirp4netns",
     tries="ran slirp4netns --version",
-    needed_for="nothing yet; the same where there is no pasta",
+    needed_for="the same where there is no pasta",
     fix="apt install slirp4netns",
 )
 def _slirp4netns(_: Host) -> str:

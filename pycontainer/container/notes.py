@@ -5,22 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from functools import cache
 
 from pycontainer.kernel.cgroup import sweep
-
-
-def started_at(pid: int) -> str:
-    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22)."""
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[19]
-
-
-@cache
-def boot_id() -> str:
-    """What tells this boot of the machine from all others."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+from pycontainer.kernel.identity import boot_id, started_at
 
 
 def end_noted(folder: str) -> None:

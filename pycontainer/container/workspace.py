@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
-from pycontainer.container.notes import boot_id, end_noted, remove_cgroups, started_at
+from pycontainer.container.notes import end_noted, remove_cgroups
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
 from pycontainer.kernel import idmap
 from pycontainer.kernel.cgroup import NO_LIMITS, Cgroup
+from pycontainer.kernel.identity import boot_id, started_at
 from pycontainer.kernel.quota import Project, bound
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.reaper import reaper

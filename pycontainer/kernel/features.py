@@ -66,7 +66,7 @@ def can_idmap(path: str) -> bool:
 
 @cache
 def _can_idmap(_device: int, path: str) -> bool:
-    fd = userns.create(IdMap.block(0x7FFF_0000))
+    fd = userns.create(IdMap.block(0x7FFF_0000), leashed=False)
     slots = [fd, -1]
     try:
         apply(

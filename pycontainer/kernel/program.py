@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,7 @@ FOLDER = Path(__file__).parent / "programs"
 
 #: After how many milliseconds of silence a process is looked at.
 _PATIENCE = 50
+_lock = threading.Lock()
 
 
 def program(name: str, *, hidden: bool = False) -> int:
@@ -34,7 +36,8 @@ def program(name: str, *, hidden: bool = False) -> int:
     The fd belongs to this module: do not close it.  What executes one that is ``hidden``, and may not read it,
     cannot be traced from its first instruction on: only its owner may (execve(2), PR_SET_DUMPABLE of prctl(2)).
     """
-    return _sealed(name, 0o511 if hidden else 0o555)
+    with _lock:  # threads that start the first containers at once get the same one
+        return _sealed(name, 0o511 if hidden else 0o555)
 
 
 @cache

@@ -20,6 +20,7 @@ from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel import idmap
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.idmap import Claim, IdMap
+from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
 from pycontainer.kernel.program import program
 from pycontainer.kernel.script import Script
@@ -27,15 +28,22 @@ from pycontainer.kernel.spawn import NOTHING, Spawn, spawn
 
 
 def hold(
-    namespaces: int, *, script: Script = NOTHING, fds: tuple[int, ...] = (), slots: int = 0, **more: Any
+    namespaces: int,
+    *,
+    script: Script = NOTHING,
+    fds: tuple[int, ...] = (),
+    slots: int = 0,
+    leashed: bool = False,
+    **more: Any,
 ) -> tuple[int, int]:
     """A process that does nothing in new namespaces: its pid and pidfd. End it with :func:`release`.
 
-    ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
+    One that is ``leashed`` ends with this process.  ``script`` may use the slots of ``fds`` and as many more as ``slots`` says in all; ``more`` are further
     fields of a :class:`Spawn`.
     """
     table = (*fds, *[-1] * (slots - len(fds)), program("init"))
-    return spawn(
+    start = spawn_leashed if leashed else spawn
+    return start(
         Spawn(
             argv=(b"init",), program=len(table) - 1, fds=table, script=script, namespaces=namespaces, **more
         )
@@ -57,13 +65,17 @@ def release(pidfd: int) -> None:
 _NO_FURTHER = Script.of(inner=[op.write_file("/proc/sys/user/max_user_namespaces", b"0")])
 
 
-def create(map_: IdMap, *, nested: bool = True) -> int:
+def create(map_: IdMap, *, nested: bool = True, leashed: bool = True) -> int:
     """A new user namespace with this map, as an fd that is the caller's to close; ``nested``: with others in it.
+
+    Not ``leashed``, it needs no reaper, and leaves a process when this one is killed meanwhile.
 
     Raises :class:`KernelError`; user_namespaces(7) tells who may map what.
     """
     script = NOTHING if nested else _NO_FURTHER
-    pid, pidfd = when_ready(lambda fd: hold(lib.CLONE_NEWUSER, script=script, fds=(fd,), stdio=((0, 0),)))
+    pid, pidfd = when_ready(
+        lambda fd: hold(lib.CLONE_NEWUSER, script=script, fds=(fd,), stdio=((0, 0),), leashed=leashed)
+    )
     try:
         _write_maps(pid, map_)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)

@@ -30,6 +30,7 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
+_ON_LINK = 4
 _MAIN, _STATIC, _UNIVERSE, _LINK, _UNICAST = 254, 4, 0, 253, 1
 
 
@@ -49,9 +50,10 @@ def add_address(index: int, interface: Interface, *, link_local: bool = False) -
     return Message(_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"give a link the address {interface}")
 
 
-def add_default_route(index: int, gateway: Address, *, metric: int = 0) -> Message:
-    """A default route over a gateway."""
-    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, _MAIN, _STATIC, _UNIVERSE, _UNICAST, 0)
+def add_default_route(index: int, gateway: Address, *, metric: int = 0, on_link: bool = False) -> Message:
+    """A default route over a gateway, which is ``on_link`` though no other route says so."""
+    flags = _ON_LINK if on_link else 0
+    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, _MAIN, _STATIC, _UNIVERSE, _UNICAST, flags)
     body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, index)
     if metric:
         body += u32(_RTA_PRIORITY, metric)

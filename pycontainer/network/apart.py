@@ -5,50 +5,69 @@
     containers ---- bridges, rules (this namespace) ---- tap ---- pasta or slirp4netns ---- the host's networks
     the host's ports ---- our relay, which stands in this namespace ---- containers
 
-It belongs to a user namespace of this process's own, in which this process may do all without entering it
-(``cap_capable`` in the kernel's security/commoncap.c): with netlink sockets that were opened inside of it, and sent to
-it, the same code makes the same links and rules as root's.  Nothing of it can be seen on the host, and it is gone when
-this process and its programs are, however they end.
+It belongs to a user namespace of this user's, in which this process may do all without entering it (``cap_capable`` in
+the kernel's security/commoncap.c): with netlink sockets that were opened inside of it, and sent to it, the same code
+makes the same links and rules as root's.  Nothing of it can be seen on the host.
+
+All processes with one engine root, in one network namespace of the host's, share it.  Each keeps a process in there, and
+notes it in the record, by which the next one finds its way in; with the last of them the namespace is gone, however
+they end.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import threading
+from contextlib import ExitStack
 
-from pycontainer.kernel import netns, userns
+from pycontainer.kernel import holder, netns, userns
+from pycontainer.kernel.identity import boot_id, started_at
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.netns import NetworkNamespace
+from pycontainer.kernel.process import Process
+from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.wayout import WayOut
 
 
 class Apart:
-    """A namespace apart, held by fds. Got from :meth:`create`; thread-safe, and :meth:`close` is called once."""
+    """A namespace apart. Got from :meth:`find`; thread-safe, and :meth:`close` is called once."""
 
-    def __init__(self, owner: int, namespace: NetworkNamespace) -> None:
+    def __init__(self, owner: int, namespace: NetworkNamespace, stay: Process) -> None:
         self._owner = owner
         self._namespace = namespace
+        self._stay = stay
         self._idle: dict[int, list[socket.socket]] = {ROUTE: [namespace.route]}
         self._lock = threading.Lock()
-        self._way_out = WayOut(self.joins)
+        self._way_out = WayOut(stay.pid)
 
     @classmethod
-    def create(cls) -> Apart:
-        """Make it; nothing leads out of it yet. Raises :class:`KernelError` with nothing left."""
-        owner = userns.create(IdMap.single(os.geteuid(), os.getegid()))
-        try:
-            return cls(owner, netns.create(owner, routing=True))
-        except BaseException:
-            os.close(owner)
-            raise
+    def find(cls, ledger: Ledger, *, create: bool) -> Apart | None:
+        """That of this user's processes; a new one, or none, where there is none. Raises :class:`KernelError`."""
+        with ExitStack() as undo, ledger.transaction() as record:
+            owner, namespace = _enter(record, undo) or (-1, None)
+            if namespace is None:
+                if not create:
+                    return None
+                owner = userns.create(IdMap.single(os.geteuid(), os.getegid()))
+                undo.callback(os.close, owner)
+                namespace = netns.create(owner, routing=True)
+                undo.callback(namespace.close)
+            stay = holder.stay(_joins(owner, namespace))
+            undo.callback(_end, stay)
+            values = _host(), stay.pid, _identity(stay.pid)
+            record.execute("INSERT INTO places (host, pid, identity) VALUES (?, ?, ?)", values)
+            made = cls(owner, namespace, stay)
+            undo.pop_all()
+            return made
 
     @property
     def joins(self) -> tuple[tuple[int, int], ...]:
         """What a process enters that is to be in there."""
-        return (self._owner, lib.CLONE_NEWUSER), (self._namespace.fd, lib.CLONE_NEWNET)
+        return _joins(self._owner, self._namespace)
 
     def socket(self, family: int) -> socket.socket:
         """A new netlink socket in there, which is the caller's."""
@@ -68,13 +87,58 @@ class Apart:
         with self._lock, self.netlink(ROUTE) as route:
             self._way_out.ensure(route)
 
-    def close(self) -> None:
-        """End its programs and let go of it."""
-        try:
-            self._way_out.close()
-        finally:
+    def close(self, ledger: Ledger) -> None:
+        """End this process's programs in there, and let go of it."""
+        with ExitStack() as stack:
+            stack.callback(os.close, self._owner)
+            stack.callback(self._namespace.close)
             for idle in self._idle.values():
-                while idle:
-                    idle.pop().close()
-            self._namespace.close()
-            os.close(self._owner)
+                for each in idle:
+                    stack.callback(each.close)
+            stack.callback(_end, self._stay)
+            stack.callback(ledger.write, "DELETE FROM places WHERE pid = ?", self._stay.pid)
+            stack.callback(self._way_out.close)
+
+
+def _joins(owner: int, namespace: NetworkNamespace) -> tuple[tuple[int, int], ...]:
+    return (owner, lib.CLONE_NEWUSER), (namespace.fd, lib.CLONE_NEWNET)
+
+
+def _end(process: Process) -> None:
+    process.kill()
+    process.wait()
+    process.close()
+
+
+def _host() -> str:
+    """The network namespace of this thread, from which the way leads out."""
+    return os.readlink("/proc/thread-self/ns/net")
+
+
+def _identity(pid: int) -> str:
+    return f"{started_at(pid)} {boot_id()}"
+
+
+def _enter(record: sqlite3.Connection, undo: ExitStack) -> tuple[int, NetworkNamespace] | None:
+    """What another process keeps, if there is one that lives; those that do not are forgotten."""
+    record.execute("DELETE FROM places WHERE identity NOT LIKE ?", (f"% {boot_id()}",))
+    rows = record.execute("SELECT pid, identity FROM places WHERE host = ?", (_host(),)).fetchall()
+    for pid, identity in rows:
+        fds: list[int] = []
+        try:
+            fds.extend(
+                os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net")
+            )
+            # Opened first: now it is known that the pid has not gone to another before.
+            if _identity(pid) == identity:
+                route = netns.open_netlink(fds[0], fds[1], ROUTE)
+                undo.callback(os.close, fds[0])
+                namespace = NetworkNamespace(fds[1], route, None, None, None)
+                undo.callback(namespace.close)
+                return fds[0], namespace
+        except OSError:
+            pass
+        for fd in fds:
+            os.close(fd)
+        record.execute("DELETE FROM places WHERE pid = ? AND identity = ?", (pid, identity))
+    return None

@@ -35,7 +35,7 @@ def ensure(site: Site, network: Definition, route: Netlink) -> link.Link:
 
 def _make(site: Site, network: Definition, route: Netlink) -> link.Link:
     # A process that was killed in the middle left it half made.
-    route.try_all([*_deletions(network), *map(link.delete, site.stale_bridges(route))])
+    route.try_all(_deletions(network))
     mtu = network.mtu or uplink_mtu(route)
     if network.driver == "overlay":
         mtu = underlay.overlay_mtu(network, uplink_mtu(route))
@@ -70,8 +70,6 @@ def _deletions(network: Definition) -> list[Message]:
 
 def remove(site: Site, network: Definition) -> None:
     """Take the bridge and its rules away; nothing happens where there is none."""
-    if not site.is_there:
-        return
     with site.route() as route:
         for number, message in route.try_all(_deletions(network)):
             if number != errno.ENODEV:

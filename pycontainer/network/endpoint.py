@@ -86,14 +86,16 @@ def take(
 def _attach(
     site: Site, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
 ) -> None:
-    if egress is not None:
-        routed.attach(site, made, netns, egress, mac=_mac(made))
-        return
     if site.is_apart and made.network.driver in _ON_LINKS:
         raise NotSupported(
             f"the driver {made.network.driver!r} needs links of the host, which only root may use",
             "run as root, or use a bridge",
         )
+    if not made.network.internal:
+        site.need_outside()
+    if egress is not None:
+        routed.attach(site, made, netns, egress, mac=_mac(made))
+        return
     if made.network.driver in {"macvlan", "ipvlan"}:
         _attach_child(made, netns)
         configure(made, netns, gateway=gateway)

@@ -65,8 +65,6 @@ def of_link(site: Site, name: str, *, ipv6: bool) -> None:
 def of_uplinks(site: Site, network: Definition, route: Netlink) -> None:
     """Have the way out and back forwarded, before the network's first link is there."""
     if site.is_apart:
-        if not network.internal:
-            site.need_outside()
         return
     if network.internal:
         return

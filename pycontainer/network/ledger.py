@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS endpoints (
     address4 TEXT, address6 TEXT, UNIQUE (network, address4), UNIQUE (network, address6)) STRICT;
 CREATE TABLE IF NOT EXISTS settings (
     path TEXT PRIMARY KEY, before TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS places (
+    host TEXT NOT NULL, pid INTEGER NOT NULL, identity TEXT NOT NULL) STRICT;
 """
 #: How long one waits for another's transaction, in seconds; they take a millisecond.
 _PATIENCE = 30.0

@@ -95,7 +95,8 @@ class Network:
     """A network that containers are put on. Got from :meth:`create`, :meth:`get` and :meth:`list`.
 
     It is of an engine's root, lives until it is removed and belongs to no process.  Its bridge is made when the
-    first container needs it, in the network namespace of the thread that starts that.
+    first container needs it, in the network namespace of the thread that starts that; for an ordinary user, who may
+    make none there, in one that this user's processes share.
 
     >>> lab = Network.create("lab", subnet="10.9.0.0/24")              # doctest: +SKIP
     >>> pc.run("host:", ["ping", "-c1", "db"], network=["lab"])        # doctest: +SKIP

@@ -114,13 +114,14 @@ class Networks:
     def remove(self, network: Definition) -> None:
         """Remove a network; see :meth:`Network.remove`."""
         self.sweep()
-        with self.ledger.transaction() as record:
+        with self.site.visit() as is_there, self.ledger.transaction() as record:
             rows = record.execute("SELECT name FROM endpoints WHERE network = ?", (network.id,)).fetchall()
             if rows:
                 names = ", ".join(sorted(name for (name,) in rows))
                 raise StateError(f"network {network.name}", f"in use by {names}", "remove")
             # The record goes last: whenever this ends, it tells what there may still be to remove.
-            bridge.remove(self.site, network)
+            if is_there:
+                bridge.remove(self.site, network)
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
             forwarding.disable(self.site, record)
 
@@ -141,11 +142,12 @@ class Networks:
         for owner in owners:
             if not self.ledger.is_alive(owner):
                 rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
-                for number, name in rows:
-                    if self.site.is_there:
-                        remove_link(self.site, name)
-                        gate.close_gate(self.site, name)
-                    self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+                with self.site.visit() as is_there:
+                    for number, name in rows:
+                        if is_there:
+                            remove_link(self.site, name)
+                            gate.close_gate(self.site, name)
+                        self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 
     def close(self) -> None:
         """Close the record; it is opened again when needed."""

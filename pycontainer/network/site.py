@@ -11,8 +11,10 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network import link
 from pycontainer.network.address import Address
 from pycontainer.network.apart import Apart
@@ -35,30 +37,41 @@ class Site:
         self._users = 0
         self._apart: Apart | None = None
 
-    def enter(self) -> None:
-        """Have it there until :meth:`leave`, as often. Raises :class:`KernelError`, :class:`NotSupported`."""
+    def enter(self, *, create: bool = True) -> bool:
+        """Have it there until :meth:`leave`, as often; one that is apart only if it is there, unless it may be made.
+
+        Tells whether it is. Raises :class:`KernelError`, :class:`NotSupported`.
+        """
         with self._lock:
             if not self._users and not may_make_links():
-                self._apart = Apart.create()
+                self._apart = _find(self.ledger, create=create)
+                if self._apart is None:
+                    return False
             self._users += 1
+            return True
 
     def leave(self) -> None:
-        """Not needed any more; what is apart goes with the last who says so, and with this process."""
+        """Not needed any more; what is apart goes with the last of this user's processes that says so, or ends."""
         with self._lock:
             self._users -= 1
             if not self._users and self._apart is not None:
                 apart, self._apart = self._apart, None
-                apart.close()
+                apart.close(self.ledger)
+
+    @contextmanager
+    def visit(self) -> Iterator[bool]:
+        """Have it there for a while if it is there at all."""
+        is_there = self.enter(create=False)
+        try:
+            yield is_there
+        finally:
+            if is_there:
+                self.leave()
 
     @property
     def is_apart(self) -> bool:
-        """Is it a namespace of this process's own, with nothing of others in it?"""
+        """Is it a namespace of this user's processes, with nothing of others in it?"""
         return self._apart is not None
-
-    @property
-    def is_there(self) -> bool:
-        """Can there be anything of ours at all?"""
-        return self._apart is not None or may_make_links()
 
     def socket(self, family: int) -> socket.socket:
         """A new netlink socket in there, which is the caller's."""
@@ -87,14 +100,17 @@ class Site:
         """The address at which containers behind that gateway reach the host; ``None`` where there is none."""
         return gateway if self._apart is None else _own_address(gateway.version)
 
-    def stale_bridges(self, route: Netlink) -> Iterable[str]:
-        """Bridges of networks that were removed by other processes, which did not see them."""
-        if self._apart is None:
-            return ()
-        known = {name for (name,) in self.ledger.read("SELECT link FROM networks")}
-        return [
-            each.name for each in link.every(route) if each.name.startswith("pc-") and each.name not in known
-        ]
+
+def _find(ledger: Ledger, *, create: bool) -> Apart | None:
+    try:
+        return Apart.find(ledger, create=create)
+    except KernelError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSPC, errno.EACCES):
+            raise
+        raise NotSupported(
+            f"this user may make no links here, and no namespace to make them in: {error}",
+            "run as root, or allow user namespaces: python3 -m pycontainer doctor tells how",
+        ) from None
 
 
 def may_make_links() -> bool:

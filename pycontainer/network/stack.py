@@ -5,6 +5,7 @@ Made before the container's first process, which joins it; so everything is conf
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -151,11 +152,18 @@ class Stack:
     def _publish(self) -> None:
         if not self._wish.ports:
             return
+        # From outside an internal network is not reached, whatever leads there.
+        ways = sorted(self.endpoints, key=lambda each: each.network.internal)
+        first = ways[0]
+        for port in self._wish.ports if first.network.internal else ():
+            if not ipaddress.ip_address(port.host).is_loopback:
+                raise InvalidArgument(
+                    "ports", port.host, "from an internal network nothing leads out: publish on 127.0.0.1"
+                )
         publisher = self._stacks.publisher
         for port in self._wish.ports:
             self.published.append(publisher.reserve(port))
-        publisher.publish(self.published, [a for each in self.endpoints for a in each.addresses])
-        first = self.endpoints[0]
+        publisher.publish(self.published, [a for each in ways for a in each.addresses])
         # Where bridges call the rules (br_netfilter) the packet does not leave the bridge on its way back.
         if first.network.driver != EGRESS:
             with self._site.route() as route:

@@ -8,53 +8,42 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import signal
 import time
-from collections.abc import Sequence
 
-from pycontainer.errors import KernelError, NotSupported
-from pycontainer.kernel import holder
+from pycontainer.errors import NotSupported
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.spawn import Spawn
 from pycontainer.network import address, link
 from pycontainer.network.netlink import ROUTE, Netlink
 
-_TAP, _TUN = "outside", "/dev/net/tun"
-#: In 192.0.0.0/24, which is nobody's (RFC 6890), so that no network of a user's can be hidden behind it.
-_CIDR, _OWN, _GATEWAY = "192.0.0.0/24", "192.0.0.100", "192.0.0.2"
-_OWN6, _GATEWAY6 = "fd70:7963:6f6e:7461::100", "fd70:7963:6f6e:7461::2"
-_SLIRP_OWN6, _SLIRP_GATEWAY6 = "fd00::100", "fd00::2"
+_TUN = "/dev/net/tun"
+#: The tap's addresses, and who is behind it, in networks that slirp4netns takes.  Only the default route leads there, so
+#: that a network of a user's may be any, these among them.
+_CIDR = "192.0.0.0/24"
+_OWN = {4: "192.0.0.100", 6: "fd00::100"}
+_GATEWAYS = {4: "192.0.0.2", 6: "fd00::2"}
 _FOLDERS = "/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin"
-#: How long both families are waited for, and how long any, in seconds.
-_PATIENCE, _END = 2.0, 10.0
-_PAUSE = 0.001
+#: How long it may take to make its tap, in seconds.
+_PATIENCE = 10.0
+_PAUSE = 0.0005
 
 
-def pasta(path: str, pid: int, versions: set[int]) -> list[str]:
+def pasta(path: str, pid: int, tap: str, versions: set[int]) -> list[str]:
     """The command of pasta."""
-    words = [path, "--foreground", "--quiet", "--config-net", "--no-map-gw", "--ns-ifname", _TAP]
+    words = [path, "--foreground", "--quiet", "--no-map-gw", "--ns-ifname", tap]
     words += "--no-dhcp --no-dhcpv6 --no-ra -t none -u none -T none -U none".split()
-    if 4 in versions:
-        words += ["-a", _OWN, "-n", "24", "-g", _GATEWAY]
-    if 6 in versions:
-        words += ["-a", _OWN6, "-g", _GATEWAY6]
+    for version in sorted(versions):
+        words += ["-a", _OWN[version], "-g", _GATEWAYS[version], *(["-n", "24"] if version == 4 else [])]
     if len(versions) == 1:
         words.append(f"-{min(versions)}")
     return [*words, str(pid)]
 
 
-def slirp4netns(path: str, pid: int, versions: set[int]) -> list[str]:
+def slirp4netns(path: str, pid: int, tap: str, versions: set[int]) -> list[str]:
     """The command of slirp4netns."""
-    words = [
-        path,
-        "--configure",
-        "--mtu=65520",
-        "--disable-host-loopback",
-        "--disable-dns",
-        f"--cidr={_CIDR}",
-    ]
-    return [*words, *(["--enable-ipv6"] if 6 in versions else []), "--enable-sandbox", str(pid), _TAP]
+    words = [path, "--mtu=65520", "--disable-host-loopback", "--disable-dns", f"--cidr={_CIDR}"]
+    return [*words, *(["--enable-ipv6"] if 6 in versions else []), "--enable-sandbox", str(pid), tap]
 
 
 _PROGRAMS = {"pasta": pasta, "slirp4netns": slirp4netns}
@@ -79,11 +68,15 @@ def find() -> tuple[str, str]:
 
 
 class WayOut:
-    """The program and the process by which it finds the namespace. Not thread-safe; the constructor touches nothing."""
+    """The program of this process, for the namespace in which the process ``pid`` is.
 
-    def __init__(self, joins: Sequence[tuple[int, int]]) -> None:
-        self._joins = joins
-        self._processes: list[Process] = []
+    Others who share the namespace have theirs; when one ends, what is new goes by another's.
+    Not thread-safe; the constructor touches nothing.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._program: Process | None = None
 
     def ensure(self, route: Netlink) -> None:
         """Start it where it does not run; ``route`` is a conversation in the namespace.
@@ -91,12 +84,16 @@ class WayOut:
         Where the host itself has no default route there is no outside, and nothing is started.
         Raises :class:`NotSupported` when no program is installed, or it does not do its work.
         """
-        if self._processes and all(each.poll() is None for each in self._processes):
+        if self._program is not None and self._program.poll() is None:
             return
         self.close()
         name, path = find()
         with Netlink(ROUTE) as host:
-            versions = _default_versions(host)
+            versions: set[int] = {
+                each.target.version
+                for each in address.routes(host)
+                if each.is_default and each.link is not None
+            }
         if not versions:
             return
         try:
@@ -106,9 +103,8 @@ class WayOut:
             raise
 
     def _start(self, name: str, path: str, versions: set[int], route: Netlink) -> None:
-        stay = holder.stay(self._joins)
-        self._processes.append(stay)
-        words = [os.fsencode(word) for word in _PROGRAMS[name](path, stay.pid, versions)]
+        tap = f"out{self._pid}"
+        words = [os.fsencode(word) for word in _PROGRAMS[name](path, self._pid, tap, versions)]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         said = os.memfd_create("said", os.MFD_CLOEXEC)
         try:
@@ -120,9 +116,9 @@ class WayOut:
                 stdio=((0, 0), (1, 1), (1, 2)),
                 workdir=b"/",
             )
-            program = Process.adopt(*spawn_leashed(spawn))
-            self._processes.append(program)
-            if not _wait(program, route, versions, name):
+            self._program = Process.adopt(*spawn_leashed(spawn))
+            made = _wait(self._program, route, tap)
+            if made is None:
                 text = os.pread(said, 4000, 0).decode(errors="replace").strip()
                 raise NotSupported(
                     f"{name} did not connect the containers with the outside: {text}", f"{path} --help"
@@ -130,44 +126,28 @@ class WayOut:
         finally:
             os.close(null)
             os.close(said)
+        messages = [link.bring_up(made.index, tap)]
+        for version in sorted(versions):
+            messages.append(address.add_address(made.index, ipaddress.ip_interface(_OWN[version])))
+            gateway = ipaddress.ip_address(_GATEWAYS[version])
+            messages.append(address.add_default_route(made.index, gateway, metric=self._pid, on_link=True))
+        route.send(messages)
 
     def close(self) -> None:
         """End it. Idempotent."""
-        while self._processes:
-            process = self._processes.pop()
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.close()
+        program, self._program = self._program, None
+        if program is not None:
+            program.kill()
+            program.wait()
+            program.close()
 
 
-def _default_versions(route: Netlink) -> set[int]:
-    return {
-        each.target.version for each in address.routes(route) if each.is_default and each.link is not None
-    }
-
-
-def _wait(program: Process, route: Netlink, versions: set[int], name: str) -> bool:
-    """Wait until it has made its default routes."""
-    start = time.monotonic()
-    configured = name != "slirp4netns" or 6 not in versions
-    while True:
-        found = _default_versions(route)
-        if found and not configured:
-            _configure6(route)
-            configured = True
-        if found >= versions:
-            return True
-        waited = time.monotonic() - start
-        if program.poll() is not None or waited > (_PATIENCE if found else _END):
-            return bool(found) and program.poll() is None
+def _wait(program: Process, route: Netlink, tap: str) -> link.Link | None:
+    """The tap, once it is there; ``None`` when the program ended or waits too long."""
+    deadline = time.monotonic() + _PATIENCE
+    while program.poll() is None and time.monotonic() < deadline:
+        made = link.find(route, tap)
+        if made is not None:
+            return made
         time.sleep(_PAUSE)
-
-
-def _configure6(route: Netlink) -> None:
-    """What slirp4netns would have the kernel learn from its advertisements, which a router does not hear."""
-    made = link.find(route, _TAP)
-    if made is None:
-        raise KernelError(19, f"find link {_TAP}")
-    interface = ipaddress.ip_interface(f"{_SLIRP_OWN6}/64")
-    gateway = ipaddress.ip_address(_SLIRP_GATEWAY6)
-    route.send([address.add_address(made.index, interface), address.add_default_route(made.index, gateway)])
+    return None

@@ -67,6 +67,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int]] = {
     "veth": (("socket",), errno.EAFNOSUPPORT),
     "bridge": (("socket",), errno.EAFNOSUPPORT),
     "nftables": (("socket",), errno.EAFNOSUPPORT),
+    "tun": (("openat",), errno.EACCES),
     "pasta": (("execve",), errno.EACCES),
     "slirp4netns": (("execve",), errno.EACCES),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,16 @@ idmap.CLAIMS, idmap.FIRST, idmap.LAST = sys.argv[1], 0x6F00_0000, 0x6FFF_0000
 claims = [idmap.claim_block() for _ in range(int(sys.argv[2]))]
 print(*(claim.base for claim in claims), flush=True)
 sys.stdin.read()
+"""
+
+
+MAKE = """
+import os
+from pycontainer.kernel import userns
+from pycontainer.kernel.idmap import IdMap
+print("ready", flush=True)
+while True:
+    os.close(userns.create(IdMap.single(os.geteuid(), os.getegid())))
 """
 
 
@@ -195,6 +206,34 @@ def test_many_single_maps_in_a_row() -> None:
     """Their files in /proc are root's while the holder executes; an ordinary user has to wait for that."""
     for _ in range(50):
         os.close(userns.create(IdMap.single(os.geteuid(), os.getegid())))
+
+
+def processes_in(place: Path) -> list[str]:
+    """The processes whose current directory this is."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{name}/cwd") == str(place):
+                found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.needs("userns")
+def test_who_is_killed_while_it_makes_user_namespaces_leaves_none(tmp_path: Path) -> None:
+    for number in range(30):
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        maker = subprocess.Popen([sys.executable, "-c", MAKE], cwd=tmp_path, env=env, stdout=subprocess.PIPE)
+        assert maker.stdout is not None
+        assert maker.stdout.readline() == b"ready\n"
+        time.sleep(0.005 + number % 10 * 0.0007)
+        maker.kill()
+        maker.communicate()
+    deadline = time.monotonic() + 10
+    while found := processes_in(tmp_path):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
 
 
 @pytest.mark.needs("root")

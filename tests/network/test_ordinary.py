@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,3 +314,120 @@ def test_a_container_on_the_network_of_another(inside: pc.Network) -> None:
         assert pc.run("host:", ask("127.0.0.1", 80), network=f"container:{alone.id}").stdout == b"127.0.0.1\n"
     with pytest.raises(pc.InvalidArgument, match="no container of this name"):
         pc.run("host:", ["true"], network="container:web")
+
+
+def other_process(script: str) -> str:
+    """What a script prints that runs as another process of this user."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import pycontainer as pc\n{script}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+SERVER = """
+import sys
+import pycontainer as pc
+from tests.network.lab import serve, started
+with started(serve(80, address="::"), network=sys.argv[1], name="theirs"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_containers_of_another_process_are_reached(inside: pc.Network) -> None:
+    with started(serve(80, address="::"), network="inside", name="web") as web:
+        run = f"print(pc.run('host:', {ask('web', 80)!r}, network='inside', text=True).stdout)"
+        assert other_process(run) == "fd00:9::3"
+        with subprocess.Popen(
+            [sys.executable, "-c", SERVER, "inside"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"ready\n"
+            assert asked(web, "theirs", 80) == "fd00:9::2"
+            other.kill()
+        assert asked(web, "fd00:9::2", 80) == "fd00:9::2"
+    other_process("pc.Network.get('inside').remove()")
+    pc.Network.create("next", subnet="10.9.0.0/24", internal=True)
+    with started(serve(80), network="next", ports={80: None}) as web:
+        assert asked_here("127.0.0.1", web.host_port(80)) == "10.9.0.1"
+
+
+@pytest.mark.needs("pasta", "tun")
+@pytest.mark.parametrize("first", [True, False])
+def test_the_outside_does_not_end_with_another_process(ordinary: Surroundings, first: bool) -> None:
+    """Be it that one which made the namespace, or that which came to it."""
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    if not first:
+        pc.run("host:", ["true"], network="lab").check()
+    other = subprocess.Popen(
+        [sys.executable, "-c", SERVER, "lab"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"ready\n"
+    with started(serve(80), network="lab", ports={80: None}) as web:
+        assert asked(web, "theirs", 80).removeprefix("::ffff:") in web.addresses["lab"]
+        assert asked(web, WORLD, 80) == HOST
+        other.kill()
+        other.communicate()
+        deadline = time.monotonic() + 10
+        while asked(web, WORLD, 80, seconds=1) != HOST:
+            assert time.monotonic() < deadline
+        assert asked_here("127.0.0.1", web.host_port(80)) == str(pc.Network.get("lab").gateways[0])
+
+
+@pytest.mark.needs("pasta", "tun")
+def test_many_containers_at_once_and_a_way_out_that_was_killed(ordinary: Surroundings) -> None:
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                done = pc.run("host:", ask(WORLD, 80), network="lab", ports={80: None}, text=True).check()
+                assert done.stdout.strip() == HOST
+        except BaseException as error:  # noqa: BLE001  told below
+            failed.append(error)
+
+    for _ in range(2):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert not failed, failed
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if b"pasta" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+                os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.needs("pasta", "tun")
+def test_one_goes_on_while_others_come_and_are_killed(ordinary: Surroundings) -> None:
+    ordinary.ask("serve", 80, world=True)
+    pc.Network.create("lab")
+    others: list[subprocess.Popen[bytes]] = []
+    for number in range(16):
+        script = CYCLE.replace('pc.Network.create("lab", internal=len(sys.argv) < 2)', "")
+        others.append(subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE))
+        done = pc.run("host:", ["true"], network="lab", ports={80: None})
+        assert done.exit_code == 0
+        time.sleep(number % 4 * 0.05)
+        if number % 2:
+            for each in others:
+                each.kill()
+                each.communicate()
+            others.clear()
+        if number % 5 == 4:
+            pc.default_engine().close()
+    deadline = time.monotonic() + 20
+    while pc.Network.get("lab").inspect()["containers"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    done = pc.run("host:", ask(WORLD, 80), network="lab", text=True)
+    assert done.stdout.strip() == HOST

@@ -158,3 +158,14 @@ def test_rules_of_others_stay_as_they_are(lab: Lab) -> None:
     assert lab.sh("iptables-save | grep -v ^#") == before
     for name in ("nat", "filter"):
         drop_table(name)
+
+
+def test_an_internal_network_is_published_to_this_host_alone(lab: Lab) -> None:
+    pc.Network.create("inner", internal=True)
+    pc.Network.create("outer")
+    with started(serve(80), network="inner", ports={80: None}) as server:
+        assert lab.ask("127.0.0.1", server.host_port(80)) != "ECONNREFUSED"
+    with pytest.raises(pc.InvalidArgument, match="internal"):
+        pc.run("host:", ["true"], network="inner", ports={80: ("0.0.0.0", 8080)})
+    with started(serve(80), network=["inner", "outer"], ports={80: ("0.0.0.0", 8080)}):
+        assert lab.ask_from_world(HOST, 8080) == WORLD

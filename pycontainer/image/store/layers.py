@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from functools import cache
 from types import TracebackType
 
 from pycontainer.errors import StateError
@@ -28,6 +27,7 @@ from pycontainer.image.store.places import INGEST, LAYERS, Places
 from pycontainer.image.store.trash import Batch
 from pycontainer.image.store.weight import weight
 from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.native import syncfs
 from pycontainer.kernel.reach import Reach
@@ -199,10 +199,3 @@ def _content(places: Places, name: str) -> str | None:
             return os.read(file.fileno(), 100).decode()
     except FileNotFoundError:
         return None
-
-
-@cache
-def boot_id() -> str:
-    """Which boot of the machine this is (proc(5), /proc/sys/kernel/random/boot_id)."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
