@@ -37,7 +37,7 @@ Netlink._send = ending(Netlink._send)
 forwarding.write = ending(forwarding.write)
 if options:
     pc.Network.create("lab", **options)
-    pc.run("host:", ["true"], network="lab", ports={80: ("0.0.0.0", 8080)}).check()
+    pc.run("host:", ["true"], network="lab", ports={80: None}).check()
 else:
     pc.run("host:", ["true"], network=pc.Network.egress(["10.0.0.0/8:80"])).check()
 for each in pc.Network.list():
