@@ -11,6 +11,7 @@ from benchmarks.cases.images import COMMIT, FORK, PULL
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
+from benchmarks.cases.network import MANY, NETWORK, THROUGHPUT
 from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, LIMITED, START
 from benchmarks.cases.storm import STORM
 
@@ -19,6 +20,9 @@ CATALOG: tuple[Benchmark, ...] = (
     LIMITED,
     HOST_NETWORK,
     HOST_USERS,
+    NETWORK,
+    THROUGHPUT,
+    MANY,
     EXEC,
     LIMITS,
     FILTER,

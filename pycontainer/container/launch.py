@@ -146,7 +146,8 @@ def launch(
             stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
         if stack is not None:
             netns = stack.namespace.fd
-            seat = seat.meanwhile(stack.prepare)
+            if layer.throw_away:  # the next run is likely to get this one's user namespace soon
+                seat = seat.meanwhile(stack.prepare)
         return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
     except BaseException:
         if stack is not None:

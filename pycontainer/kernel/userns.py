@@ -171,6 +171,8 @@ class Wanted:
 
 
 _USUAL = Wanted()
+#: Of the blocks that a process has had, the share that it claims at once, and how many at most.
+_SHARE, _AT_ONCE = 4, 16
 
 
 @attrs.define(eq=False)
@@ -204,13 +206,25 @@ class Leases:
 
     def __init__(self) -> None:
         self._idle: dict[Wanted, deque[Lease]] = {}
+        self._claims: deque[Claim] = deque()
+        self._claimed = 0
 
     def take(self, wanted: Wanted = _USUAL) -> Lease:
         """An idle lease, or a new one. Raises :class:`NotSupported`, :class:`InvalidArgument`, :class:`KernelError`."""
         try:
             return self._idle[wanted].pop()
         except (KeyError, IndexError):
-            return _make(wanted)
+            return _make(wanted, self._claim)
+
+    def _claim(self) -> Claim:
+        """A block of ids. Each claim looks at all processes, so who has many containers claims several at once."""
+        try:
+            return self._claims.pop()
+        except IndexError:
+            first, *more = idmap.claim_blocks(min(1 + self._claimed // _SHARE, _AT_ONCE))
+            self._claimed += 1 + len(more)
+            self._claims.extend(reversed(more))
+            return first
 
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
@@ -225,9 +239,11 @@ class Leases:
         for idle in self._idle.values():
             while idle:
                 idle.pop().discard()
+        while self._claims:
+            self._claims.pop().release()
 
 
-def _make(wanted: Wanted) -> Lease:
+def _make(wanted: Wanted, claimed: Callable[[], Claim]) -> Lease:
     if isinstance(wanted.map, IdMap):
         _check_own(wanted.map)
         return Lease(create(wanted.map, nested=wanted.nested), wanted.map, wanted, None)
@@ -238,7 +254,7 @@ def _make(wanted: Wanted) -> Lease:
         raise NotSupported(
             "userns='keep-id' is for ordinary users: root's own id is never mapped", "use 'auto', or an IdMap"
         )
-    claim = idmap.claim_block()
+    claim = claimed()
     try:
         map_ = IdMap.block(claim.base)
         return Lease(create(map_, nested=wanted.nested), map_, wanted, claim)
