@@ -11,6 +11,7 @@ from benchmarks.cases.images import COMMIT, FORK, PULL
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
+from benchmarks.cases.pool import POOL
 from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, LIMITED, START
 from benchmarks.cases.storm import STORM
 
@@ -20,6 +21,7 @@ CATALOG: tuple[Benchmark, ...] = (
     HOST_NETWORK,
     HOST_USERS,
     EXEC,
+    POOL,
     LIMITS,
     FILTER,
     MEMORY,

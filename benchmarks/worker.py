@@ -3,6 +3,7 @@
 The other end of :class:`benchmarks.contender.Program`; the commands are the floor's, and a few more::
 
     start        one pycontainer.run, in nanoseconds
+    pool         one run in a pool that has a container ready, in nanoseconds
     cgroup       one cgroup made with the limits of --limited, read and removed, in nanoseconds
     exec         one exec in the held container, in nanoseconds
     pid          the pid of the held container, which is started when first asked for
@@ -29,10 +30,12 @@ from benchmarks.spots import LIMITED
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import make_bounds
 from pycontainer.container.security import Security
-from pycontainer.engine import Engine
+from pycontainer.engine import Engine, Pool
 from pycontainer.kernel.cgroup import Cgroup
 
 _PAGE_CHUNK = 1 << 20
+#: In which the kernel finishes what the refilling of a pool has left to it, in seconds.
+_QUIET = 0.004
 
 SECURITIES = {
     "default": Security.default,
@@ -52,6 +55,7 @@ class Worker:
         self._options["security"] = SECURITIES[security]()
         self._noise = noise
         self._held: Any = None
+        self._pool: Any = None
         self._group: Cgroup | None = None
         self._bounds = make_bounds(LIMITED if limited else {})
         self._memory = _touched(touch)
@@ -71,6 +75,18 @@ class Worker:
     def exec(self) -> None:
         """One more program in the held container, which must succeed."""
         result = self._held.exec(["true"])
+        if result.exit_code != 0:
+            raise BenchmarkError(result.describe_failure())
+
+    def fill_pool(self) -> None:
+        """Have a container ready: not what is timed."""
+        if self._pool is None:
+            self._pool = Pool("host:", 4, engine=self._engine, **self._options)
+        self._pool.wait_ready(60)
+
+    def pool(self) -> None:
+        """One run in the pool, which must succeed."""
+        result = self._pool.run(["true"])
         if result.exit_code != 0:
             raise BenchmarkError(result.describe_failure())
 
@@ -161,6 +177,10 @@ def _timed(action: Any, *arguments: int) -> str:
 def _answer(worker: Worker, root: str, command: str, *numbers: int) -> str:
     if command == "start":
         return _timed(worker.run)
+    if command == "pool":
+        worker.fill_pool()
+        time.sleep(_QUIET)
+        return _timed(worker.pool)
     if command == "exec":
         return _timed(worker.exec)
     if command == "cgroup":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pycontainer.container.stdio import STDOUT as STDOUT
     from pycontainer.engine import Container as Container
     from pycontainer.engine import Engine as Engine
+    from pycontainer.engine import Pool as Pool
     from pycontainer.engine import default_engine as default_engine
     from pycontainer.engine import run as run
     from pycontainer.errors import CommandNotExecutable as CommandNotExecutable
@@ -78,7 +79,7 @@ _HOMES = {
     "container.security": ("Security",),
     "container.snapshot": ("Snapshot",),
     "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
-    "engine": ("Container", "Engine", "default_engine", "run"),
+    "engine": ("Container", "Engine", "Pool", "default_engine", "run"),
     "errors": (
         "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "RateLimited", "RegistryDenied",

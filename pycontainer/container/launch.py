@@ -39,12 +39,14 @@ _identify_on_host = lru_cache(maxsize=256)(identify)
 class Layer:
     """Where the writable layer is (a host folder, else memory) and which of its fds are wanted back.
 
-    One to ``throw_away`` is never synced to disk.  ``mounts`` are the container's, with its volumes found.
+    One to ``throw_away`` is never synced to disk.  ``send_mounts``: the mount namespace itself, so that its end
+    is not waited for by who waits for the program's.  ``mounts`` are the container's, with its volumes found.
     """
 
     upper: str | None = None
     send_upper: bool = False
     send_root: bool = False
+    send_mounts: bool = False
     throw_away: bool = False
     mounts: Mounts
 
@@ -57,6 +59,7 @@ class Launch:
     pidfd: int
     spec: Spec
     hostname: str
+    identity: Identity
     lease: Lease | None
     lowers: tuple[str, ...]
     layer: Layer
@@ -119,8 +122,9 @@ def launch(
     name: str,
     layer: Layer,
     seat: Seat = NOWHERE,
+    channel: int | None = None,
 ) -> Launch:
-    """Start a container.  When this returns its program runs.
+    """Start a container.  When this returns its program runs; or waits at ``channel`` to be told what it is.
 
     Raises :class:`PyContainerError` with nothing left behind.
     """
@@ -131,7 +135,7 @@ def launch(
         else None
     )
     try:
-        return _launch(workspace, spec, stdio, lease, name, layer, seat)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat, channel)
     except BaseException:
         if lease is not None:
             workspace.leases.give_back(lease, reusable=False)
@@ -146,30 +150,32 @@ def _launch(
     name: str,
     layer: Layer,
     seat: Seat,
+    channel: int | None,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
-    key = (id(spec), map_, lowers, layer, identity, seat.shape)
+    key = (id(spec), map_, lowers, layer, identity, seat.shape, channel is None)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape)
+        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape, waits=channel is not None)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
     received: dict[int, int] = {}
-    if layer.send_upper or layer.send_root or spec.tty:
+    if layer.send_upper or layer.send_root or layer.send_mounts or spec.tty:
         pid, pidfd, received = start_and_receive(
-            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname
+            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname, channel=channel
         )
     else:
-        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname, channel=channel)
     return Launch(
         pid=pid,
         pidfd=pidfd,
         spec=spec,
         hostname=hostname,
+        identity=identity,
         lease=lease,
         lowers=lowers,
         layer=layer,
@@ -186,6 +192,7 @@ def _recipe(
     layer: Layer,
     *,
     seat: tuple[bool, int],
+    waits: bool,
 ) -> Recipe:
     plan = plans.plan(_shape(spec, map_, lowers, layer))
     fields = confinement(spec, identity, map_)
@@ -209,6 +216,7 @@ def _recipe(
         extra=spec.extra_fds,
         init=spec.init,
         seat=seat,
+        waits=waits,
     )
 
 
@@ -261,4 +269,5 @@ def _shape(spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer
         shm_size=spec.shm_size,
         send_upper=layer.send_upper,
         send_root=layer.send_root,
+        send_mounts=layer.send_mounts,
     )

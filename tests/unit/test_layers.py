@@ -151,6 +151,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.image.catalog": {
         "threading.Thread": "it deletes what nobody has a name for; what it does not finish the next process does"
     },
+    "pycontainer.container.pool": {
+        "threading.Thread": "it sets up what a run would have to wait for; without it a run does that itself"
+    },
     "pycontainer.engine.default": {
         "os.register_at_fork": "the leases of the default engine are the parent's"
     },
