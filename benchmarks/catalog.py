@@ -6,6 +6,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cases.calls import CALLS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.exec import EXEC
+from benchmarks.cases.executor import EXECUTOR
 from benchmarks.cases.filter import FILTER
 from benchmarks.cases.images import COMMIT, FORK, PULL
 from benchmarks.cases.imports import IMPORTS
@@ -22,6 +23,7 @@ CATALOG: tuple[Benchmark, ...] = (
     HOST_USERS,
     EXEC,
     POOL,
+    EXECUTOR,
     LIMITS,
     FILTER,
     MEMORY,

@@ -113,6 +113,12 @@ class PooledOptions(CallOptions, total=False):
     check: bool
 
 
+class ExecutorOptions(KindOptions, total=False):
+    """The arguments of ``Executor`` that describe its containers."""
+
+    root_size: int | str | None
+
+
 class PoolOptions(KindOptions, total=False):
     """The arguments of ``Pool``."""
 
@@ -133,6 +139,7 @@ KNOWN: dict[str, frozenset[str]] = {
     "run": EXCHANGE | CONTAINER | {"check", "changes"},
     "create": CONTAINER | {"name", "engine"},
     "Pool": frozenset(PoolOptions.__annotations__) - {"tty", "extra_fds"} | {"size", "engine"},
+    "Executor": frozenset(ExecutorOptions.__annotations__) - {"tty", "extra_fds", "init", "entrypoint"},
     "Pool.run": frozenset(PooledOptions.__annotations__),
     "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
     "popen": frozenset(
