@@ -110,8 +110,7 @@ class Worker:
 
     def cold(self) -> None:
         """The same in an interpreter of its own."""
-        script = "".join(f"import {name}\n" for name in PRELOAD) + "print(1 + 2)"
-        result = self._engine.run("host:", ["python3", "-I", "-c", script], **self._options)
+        result = self._engine.run("host:", ["python3", "-I", "-c", cold_script()], **self._options)
         if result.stdout != b"3\n":
             raise BenchmarkError(result.describe_failure())
 
@@ -169,6 +168,11 @@ class Worker:
         self._engine.close()
         if self._group is not None:
             self._group.close()
+
+
+def cold_script() -> str:
+    """What the trivial function is to an interpreter of its own."""
+    return "".join(f"import {name}\n" for name in PRELOAD) + "print(1 + 2)"
 
 
 def _touched(size: int) -> mmap.mmap | None:

@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
 from contextlib import ExitStack
 
 from benchmarks.benchmark import Benchmark, BenchmarkError, Outcome, Settings, Target, times_data
-from benchmarks.contender import Contender, Peer, gather, interleave, not_measured
+from benchmarks.contender import Peer, gather, interleave, not_measured
 from benchmarks.library import start_worker
-from benchmarks.material import material
+from benchmarks.material import Material, material
 from benchmarks.peers import found
 from benchmarks.samples import times_table
+from benchmarks.worker import cold_script
 
 OURS, COLD = "Executor, a call", "run python3, import, add"
-_IMAGE = "debian:12"
+#: Lower than podman's own, which not everybody may raise.
+_ULIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
 
 
-class _EngineExec:
-    """A container of podman or Docker, and a trivial program in it: what an interpreter would be started by."""
+class _PodmanExec:
+    """A container of podman with the host's programs, as `host:` has them, and one more program in it."""
 
-    def __init__(self, engine: str) -> None:
-        path = found(engine)
-        self.name = f"{engine} exec true"
-        container = f"bench-{os.getpid()}-{engine}"
-        self._remove = [path, "rm", "--force", container]
-        command = [
-            path,
-            "run",
-            "--detach",
-            "--network",
-            "none",
-            "--name",
-            container,
-            _IMAGE,
-            "sleep",
-            "infinity",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    name = "podman exec python3, import, add"
+
+    def __init__(self, made: Material) -> None:
+        path = found("podman")
+        root = f"{made.folder}/podman-root"
+        for name in ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root", "var"):
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            os.symlink(f"usr/{name}", f"{root}/{name}")
+        shutil.copy("/etc/ld.so.cache", f"{root}/etc/")
+        shutil.copytree("/etc/alternatives", f"{root}/etc/alternatives", symlinks=True)
+        container = f"bench-{os.getpid()}"
+        self._remove = [path, "rm", "--force", "--time", "0", container]
+        command = [path, "run", "--detach", "--runtime", found("runc"), *_ULIMITS, "--network", "none"]
+        command += ["--name", container, "--volume", "/usr:/usr:ro", "--rootfs", root, "sleep", "infinity"]
+        with tempfile.TemporaryFile() as words, open(os.devnull, "r+b") as null:
+            # A file and not a pipe, which the container's monitor would keep open.
+            done = subprocess.run(command, stdin=null, stdout=null, stderr=words, check=False)
+            words.seek(0)
+            lines = words.read().decode(errors="replace").strip().splitlines()
         if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise BenchmarkError(lines[-1] if lines else f"{engine} cannot run {_IMAGE}")
-        self._peer = Peer(self.name, [path, "exec", container, "true"])
+            self._end()
+            raise BenchmarkError(lines[-1] if lines else "podman cannot run a container")
+        self._peer = Peer(self.name, [path, "exec", container, "python3", "-I", "-c", cold_script()])
 
     def once(self) -> float:
         return self._peer.once()
 
     def close(self) -> None:
         self._peer.close()
+        self._end()
+
+    def _end(self) -> None:
         subprocess.run(self._remove, capture_output=True, check=False)
 
 
@@ -56,11 +64,7 @@ def _measure(settings: Settings) -> Outcome:
     with material() as made, ExitStack() as stack:
         warm = stack.enter_context(start_worker(made, name=OURS))
         cold = stack.enter_context(start_worker(made, name=COLD))
-        peers: list[tuple[str, Callable[[], Contender]]] = [
-            ("podman exec true", lambda: _EngineExec("podman")),
-            ("docker exec true", lambda: _EngineExec("docker")),
-        ]
-        working, absent = gather(stack, peers)
+        working, absent = gather(stack, [(_PodmanExec.name, lambda: _PodmanExec(made))])
         rounds = min(settings.rounds, 100)
         samples = interleave(
             [warm.contender("call"), cold.contender("cold"), *working], settings, rounds=rounds

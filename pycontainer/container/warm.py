@@ -7,11 +7,12 @@ Each is used once: a run finds a root that nobody has written to.
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Any, Protocol
 
 from pycontainer.container.command import PLAIN, Command, Exchange
 from pycontainer.container.confinement import candidates, full_environment
 from pycontainer.container.oneshot import OneShot
+from pycontainer.container.result import Result
 from pycontainer.container.spec import Call, Spec
 from pycontainer.container.stdio import PIPE, Stdio
 from pycontainer.container.streams import KILLED_SECONDS
@@ -40,15 +41,18 @@ class Warm(OneShot):
             self._env.setdefault("HOSTNAME", self._launched.hostname)
             self._variables = _variables(self._env)
             self._stdio = Stdio.create()
+            if self.cgroup is not None:
+                self.cgroup.expect()
         except BaseException:
             self.close()
             raise
         self._order.close_theirs()
 
     def execute(self, call: Call, fds: tuple[int, int, int]) -> None:
-        """Have it execute a command on these streams.
+        """Have it execute a command on these streams; :meth:`refusal` tells whether it did.
 
-        Raises :class:`NotTaken`, :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
+        With a working directory of its own that is waited for, and :class:`NotTaken` raised when it cannot be
+        entered, and so it is when nobody waits any more.  Raises :class:`KernelError`.
         """
         env = {**self._env, **(call.env or {})}
         workdir = None if call.workdir in (None, self._spec.workdir) else call.workdir
@@ -59,11 +63,12 @@ class Warm(OneShot):
             fds,
             workdir=None if workdir is None else os.fsencode(workdir),
         )
-        if self.cgroup is not None:
-            self.cgroup.expect()
-        failed = self._order.outcome(self.process.pid)
-        if failed:
-            raise exec_failure(failed, call.argv[0])
+        if workdir is not None:
+            self._order.outcome(self.process.pid)
+
+    def refusal(self) -> int:
+        """Why its command was not executed, an errno, or 0; once it has ended."""
+        return self._order.refusal()
 
     def take_stdio(self) -> Stdio:
         """Descriptors for a command that is told nothing, opened beforehand; the caller's to close."""
@@ -147,6 +152,17 @@ class WarmRun(Command):
             self._execute(fds)
         self._source.used()
         return None
+
+    def finish(self, *, limit: str | None) -> Result[Any]:
+        """As of any command; only here it is asked whether it was executed.
+
+        To wait for that before the pump begins would be to wait for the program's end, where it runs on the
+        processor on which this thread sleeps.
+        """
+        failed = self._warm.refusal()
+        if failed:
+            return self.unexecutable(exec_failure(failed, self.argv[0]))
+        return super().finish(limit=limit)
 
     def _execute(self, fds: tuple[int, int, int]) -> None:
         self.process, self.cgroup = self._warm.process, self._warm.cgroup

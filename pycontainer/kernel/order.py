@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 
 from pycontainer.errors import KernelError
@@ -32,11 +33,12 @@ class Order:
     ``theirs`` is the other end, for the start of the waiting program, after which :meth:`close_theirs` is due.
     """
 
-    __slots__ = ("_ours", "_theirs")
+    __slots__ = ("_ours", "_refused", "_theirs")
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._ours.settimeout(_PATIENCE)
+        self._refused: int | None = None
 
     @property
     def theirs(self) -> int:
@@ -74,8 +76,8 @@ class Order:
         except TimeoutError:
             raise KernelError(errno.ETIMEDOUT, "tell a waiting container what to execute") from None
 
-    def outcome(self, pid: int) -> int:
-        """Wait until the program is executed: 0, or the errno of the refusal.
+    def outcome(self, pid: int) -> None:
+        """Wait until the program is executed or refused; what of it, :meth:`refusal` tells.
 
         Raises :class:`NotTaken`, and :class:`KernelError` as :func:`program.outcome` does.
         """
@@ -85,7 +87,17 @@ class Order:
             raise NotTaken("it has ended") from None
         if failed & _WORKDIR:
             raise NotTaken(os.strerror(failed & ~_WORKDIR))
-        return failed
+        self._refused = failed
+
+    def refusal(self) -> int:
+        """Why nothing was executed, an errno, or 0: once the process has ended."""
+        if self._refused is None:
+            try:
+                told = self._ours.recv(4, socket.MSG_DONTWAIT)
+            except OSError:  # killed before it had read; or a fork of this process has the other end
+                told = b""
+            self._refused = int.from_bytes(told, sys.byteorder)
+        return self._refused
 
     def close(self) -> None:
         """Close both ends; idempotent."""
