@@ -81,11 +81,14 @@ static bool take_head(int channel, struct pc_order *order)
 }
 
 /* `count` texts from `*text` on as a list that ends in NULL; both pointers go on behind what was taken. */
-static char **take_list(char **text, const char *end, char ***list, uint32_t count)
+static char **take_list(int channel, char **text, const char *end, char ***list, uint32_t count)
 {
     char **first = *list;
     for (uint32_t i = 0; i < count; i++) {
-        *(*list)++ = *text < end ? *text : NULL;
+        if (*text >= end) {
+            refuse(channel, -EINVAL, 0);
+        }
+        *(*list)++ = *text;
         while (*text < end && *(*text)++ != '\0') {
         }
     }
@@ -128,11 +131,11 @@ bool pc_await_order(int channel, struct pc_start *start)
     if (!read_all(channel, text, order.size)) {
         return false;
     }
-    char **workdir = take_list(&text, end, &list, order.workdir);
+    char **workdir = take_list(channel, &text, end, &list, order.workdir);
     *start = (struct pc_start){.report = channel, .path_count = (long)order.paths};
-    start->paths = take_list(&text, end, &list, order.paths);
-    start->argv = take_list(&text, end, &list, order.arguments);
-    start->envp = take_list(&text, end, &list, order.variables);
+    start->paths = take_list(channel, &text, end, &list, order.paths);
+    start->argv = take_list(channel, &text, end, &list, order.arguments);
+    start->envp = take_list(channel, &text, end, &list, order.variables);
     if (order.workdir) {
         enter(channel, workdir[0]);
     }

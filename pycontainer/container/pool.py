@@ -172,7 +172,7 @@ class Pool:
     def _refill(self) -> None:
         try:
             warm = Warm(self._workspace, self._spec)
-        except (PyContainerError, OSError):
+        except Exception:  # noqa: BLE001  whatever it is, it must not end the thread
             # Told to the next run that finds none ready: it makes its own, and meets the same.
             with self._changed:
                 self._failed = True

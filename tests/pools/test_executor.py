@@ -457,21 +457,49 @@ job.sendall(len(text).to_bytes(8, 'big') + bytes(8) + text); os._exit(0)
         "source",
         [
             "open('/left', 'w').close()",
+            "open('/dev/left', 'w').close()",
             "open('/tmp/left', 'w').close()",
             "open('/dev/shm/left', 'w').close()",
             "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (10, 10))",
             "import os; os.setpriority(os.PRIO_PROCESS, 1, 10)",
             "open('/proc/1/oom_score_adj', 'w').write('900')",
             "import ctypes; assert ctypes.CDLL(None).shmget(5, 4096, 0o1666) >= 0",
+            "import ctypes; assert ctypes.CDLL(None).semget(5, 1, 0o1666) >= 0",
+            "import ctypes; assert ctypes.CDLL(None).msgget(5, 0o1666) >= 0",
         ],
     )
-    def test_a_container_that_it_changed_serves_no_other(self, calls, source):
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_container_that_it_changed_serves_no_other(self, engine, source, strict):
+        security = pc.Security.strict() if strict else pc.Security.default()
+        with pc.Executor("host:", workers=1, timeout=20, engine=engine, security=security) as calls:
+            self.try_to_change(calls, source, strict)
+
+    def try_to_change(self, calls, source, strict):
         before = only(calls)
-        calls.submit(run, source).result(60)
+        failed = calls.submit(run, source).exception(60)
+        assert strict or failed is None
         assert calls.submit(triple, 2).result(60) == 6
-        assert only(calls) != before
+        assert failed is not None or only(calls) != before
         look = "import os, resource; result = [os.listdir('/tmp'), os.listdir('/dev/shm'), os.path.exists('/left'), os.getpriority(os.PRIO_PROCESS, 1)]"
         assert calls.submit(run, look).result(60) == [[], [], False, 0]
+
+    def test_one_that_is_never_empty_is_used_as_long_as_it_stays_as_it_is(self, engine):
+        options = {"workdir": "/made/for it", "tmpfs": ["/scratch"]}
+        with pc.Executor("host:", workers=1, engine=engine, **options) as calls:
+            before = only(calls)
+            assert calls.submit(os.getcwd).result(60) == "/made/for it"
+            assert calls.submit(triple, 2).result(60) == 6
+            assert only(calls) == before
+            for source in (
+                "import os; os.chmod('/made', 0o700)",
+                "open('/made/for it/x', 'w').close()",
+                "import os; os.makedirs('/scratch/a/b')",
+                "import os\nos.mkdir('/d'); os.chdir('/d')\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')",
+            ):
+                before = only(calls)
+                calls.submit(run, source).result(60)
+                assert calls.submit(triple, 2).result(60) == 6
+                assert only(calls) != before
 
     def test_a_zygote_that_is_killed_from_outside_is_replaced(self, calls):
         (worker,) = calls._crew._alive

@@ -21,6 +21,7 @@ import attrs
 from pycontainer.container import slots
 from pycontainer.container.calls import values
 from pycontainer.container.calls.exchange import JobExchange
+from pycontainer.container.calls.traces import Traces, find_traces
 from pycontainer.container.command import PLAIN
 from pycontainer.container.mounts import Tmpfs
 from pycontainer.container.oneshot import OneShot
@@ -30,7 +31,6 @@ from pycontainer.container.stdio import Stdio
 from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import CallFailed, CallTimeout, InvalidArgument, NotSupported
-from pycontainer.kernel import native
 from pycontainer.kernel.process import LONGEST_POLL
 
 #: How long a warm interpreter may take to kill what a call left, in seconds.
@@ -54,7 +54,7 @@ class Kind:
     def words(self) -> tuple[str, ...]:
         """The command: the text of the zygote, and what it is told."""
         places = [mount.target for mount, _ in self.spec.mounts if isinstance(mount, Tmpfs)]
-        told = json.dumps([self.preload, ["/dev/shm", "/dev/mqueue", *places]])
+        told = json.dumps([self.preload, ["/dev", *places]])
         return (*self.spec.argv, "-I", "-c", zygote(), told)
 
 
@@ -116,6 +116,7 @@ class Worker(OneShot):
                     stdio.close()
             self._closers.append(self._end)
             self._await_ready()
+            self._traces = self._find_traces()
             self.prepare()
         except BaseException:
             self.close()
@@ -241,11 +242,14 @@ class Worker(OneShot):
         self._oom_kills = 0 if self.cgroup is None else self.cgroup.account().get("oom_kills") or 0
         return self._oom_kills > before
 
-    def _is_untouched(self) -> bool:
-        """Whether nothing was written to the root."""
+    def _find_traces(self) -> Traces:
         launched = self._launched
         assert launched is not None  # noqa: S101  it was set up
-        return native.is_empty(launched.received[slots.SENT_UPPER])
+        return find_traces(launched.received[slots.SENT_UPPER])
+
+    def _is_untouched(self) -> bool:
+        """Whether nothing was written to the root since the interpreter was warm."""
+        return self._traces is not None and self._find_traces() == self._traces
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -270,6 +274,10 @@ class Worker(OneShot):
 def _usage(told: dict[str, Any] | None, wall: float) -> Usage:
     """As the zygote tells, of all processes of a call: numbers, or they are not known."""
     used = None if told is None else told.get("used")
-    good = isinstance(used, list) and len(used) == 3 and all(type(each) in (int, float) for each in used)
+    good = isinstance(used, list) and len(used) == 3 and all(_is_amount(each) for each in used)
     user, system, peak = used if isinstance(used, list) and good else (0.0, 0.0, 0)
     return Usage(wall=wall, cpu_user=user, cpu_system=system, memory_peak=int(peak) * 1024 if peak else None)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < 1 << 53

@@ -36,10 +36,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the text that goes before
     from pycontainer.container.calls.inside.job import run_job
 
+_MOST = 2000  #: files that are looked at
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
-#: Which a copy that is root may write, of PID 1 too; and what there is of System V's kernel objects (proc(5)).
+#: Which a copy that is root may write, of PID 1 too (proc(5)).
 _FILES = ["/proc/self/" + name for name in ("oom_score_adj", "coredump_filter", "autogroup")]
-_FILES += ["/proc/sysvipc/" + name for name in ("shm", "sem", "msg")]
 
 
 def _hide(hidden: bool) -> None:
@@ -48,6 +48,38 @@ def _hide(hidden: bool) -> None:
 
     if ctypes.CDLL(None).prctl(4, 0 if hidden else 1, 0, 0, 0) != 0:
         raise OSError("prctl(PR_SET_DUMPABLE) was refused")
+
+
+def _kernel_objects() -> list[int]:
+    """How many System V objects there are (shmctl(2) and its like, *_INFO): /proc need not tell."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    numbers = (ctypes.c_int * 64)()
+    found = []
+    for call, arguments, place in (
+        (libc.shmctl, (0, 14, numbers), 0),
+        (libc.semctl, (0, 0, 19, numbers), 7),
+        (libc.msgctl, (0, 12, numbers), 0),
+    ):
+        failed = call(*arguments) < 0
+        found.append(-1 if failed else numbers[place])
+    return found
+
+
+def _tree(place: str) -> Any:
+    """What is in a directory and below, with the times of change, which a copy cannot set."""
+    found = []
+    try:
+        for folder, names, files in os.walk(place):
+            for name in names + files:
+                path = folder + "/" + name
+                found.append((path, os.lstat(path).st_ctime_ns))
+            if len(found) > _MOST:
+                return object()  # equal to nothing
+    except (OSError, RecursionError):
+        return object()
+    return sorted(found)
 
 
 class _Zygote:
@@ -73,11 +105,8 @@ class _Zygote:
             os.sched_getscheduler(0),
             sorted(os.sched_getaffinity(0)),
         ]
-        for place in self.places:
-            try:
-                found.append(sorted(os.listdir(place)))
-            except OSError:
-                found.append(None)
+        found += [_tree(place) for place in self.places]
+        found += _kernel_objects()
         for path in _FILES:
             try:
                 with open(path) as file:
