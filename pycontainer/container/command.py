@@ -160,7 +160,7 @@ class Command(ABC):
         """Start it, which takes milliseconds. Raises :class:`PyContainerError`; ``close`` is needed then, too."""
         stdio = None
         if not self._tty:
-            stdio = self.exchange.open()
+            stdio = self._open()
             self._closers.append(stdio.close)
         self._started = time.monotonic()
         terminal = self._launch(None if stdio is None else stdio.child)
@@ -172,6 +172,10 @@ class Command(ABC):
         except BaseException:
             self.abort()
             raise
+
+    def _open(self) -> Stdio:
+        """The descriptors of a program that is not on a terminal."""
+        return self.exchange.open()
 
     @abstractmethod
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:

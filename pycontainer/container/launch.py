@@ -42,12 +42,14 @@ _identify_on_host = lru_cache(maxsize=256)(identify)
 class Layer:
     """Where the writable layer is (a host folder, else memory) and which of its fds are wanted back.
 
-    One to ``throw_away`` is never synced to disk.  ``mounts`` are the container's, with its volumes found.
+    One to ``throw_away`` is never synced to disk.  ``send_mounts``: the mount namespace itself, so that its end
+    is not waited for by who waits for the program's.  ``mounts`` are the container's, with its volumes found.
     """
 
     upper: str | None = None
     send_upper: bool = False
     send_root: bool = False
+    send_mounts: bool = False
     throw_away: bool = False
     mounts: Mounts
 
@@ -60,6 +62,7 @@ class Launch:
     pidfd: int
     spec: Spec
     hostname: str
+    identity: Identity
     lease: Lease | None
     lowers: tuple[str, ...]
     layer: Layer
@@ -127,8 +130,9 @@ def launch(
     layer: Layer,
     seat: Seat = NOWHERE,
     called: str | None = None,
+    channel: int | None = None,
 ) -> Launch:
-    """Start a container.  When this returns its program runs.
+    """Start a container.  When this returns its program runs; or waits at ``channel`` to be told what it is.
 
     ``name`` is its id, and its host name unless it has another; ``called`` is what its networks know it by.
     Raises :class:`PyContainerError` with nothing left behind.
@@ -140,7 +144,7 @@ def launch(
         if spec.network.mode == "container":
             with networked.opened(workspace, spec) as (netns, stack, shared):
                 lease = shared or _lease(workspace, spec)
-                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns, channel)
         lease = _lease(workspace, spec)
         if spec.network.mode == "networks":
             stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
@@ -148,7 +152,7 @@ def launch(
             netns = stack.namespace.fd
             if layer.throw_away:  # the next run is likely to get this one's user namespace soon
                 seat = seat.meanwhile(stack.prepare)
-        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns, channel)
     except BaseException:
         if stack is not None:
             stack.close()
@@ -173,33 +177,38 @@ def _launch(
     seat: Seat,
     stack: Stack | None,
     netns: int | None,
+    channel: int | None,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(_owner(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
     folder = None if stack is None else stack.folder
-    key = (id(spec), map_, lowers, layer, identity, seat.shape, folder)
+    key = (id(spec), map_, lowers, layer, identity, seat.shape, folder, channel is None)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = _recipe(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder)
+        waits = channel is not None
+        recipe = _recipe(
+            spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder, waits=waits
+        )
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
     if netns is not None:
         fds[slots.NETNS] = netns
     received: dict[int, int] = {}
-    if layer.send_upper or layer.send_root or spec.tty:
+    if layer.send_upper or layer.send_root or layer.send_mounts or spec.tty:
         pid, pidfd, received = start_and_receive(
-            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname
+            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname, channel=channel
         )
     else:
-        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname, channel=channel)
     return Launch(
         pid=pid,
         pidfd=pidfd,
         spec=spec,
         hostname=hostname,
+        identity=identity,
         lease=lease,
         lowers=lowers,
         layer=layer,
@@ -218,6 +227,7 @@ def _recipe(
     *,
     seat: tuple[bool, int],
     folder: str | None,
+    waits: bool,
 ) -> Recipe:
     plan = plans.plan(_shape(spec, map_, lowers, layer, folder))
     fields = confinement(spec, identity, map_)
@@ -241,6 +251,7 @@ def _recipe(
         extra=spec.extra_fds,
         init=spec.init,
         seat=seat,
+        waits=waits,
     )
 
 
@@ -295,4 +306,5 @@ def _shape(
         shm_size=spec.shm_size,
         send_upper=layer.send_upper,
         send_root=layer.send_root,
+        send_mounts=layer.send_mounts,
     )

@@ -36,6 +36,10 @@ class OneShot(Command):
         self._launched: Launch | None = None
 
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
+        return self._set_up(fds)
+
+    def _set_up(self, fds: tuple[int, int, int] | None, channel: int | None = None) -> Terminal | None:
+        """Start the program; or, with ``channel``, what waits there to become it (see :func:`launch`)."""
         name = os.urandom(6).hex()
         hold = self._spec.image.hold()
         if hold is not None:
@@ -50,12 +54,21 @@ class OneShot(Command):
             self._workspace, self._spec, name=name, who=f"run {name}", declared=self._spec.read_only
         )
         self._closers.append(volumes.close)
-        layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True, mounts=volumes.mounts)
+        layer = Layer(
+            upper=upper,
+            send_upper=wants_upper,
+            send_mounts=channel is not None,
+            throw_away=True,
+            mounts=volumes.mounts,
+        )
         cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
         if cgroup is not None:
             self._closers.append(cgroup.close)
         self.check_clock()
-        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer, seat=Seat.of(cgroup))
+        seat = Seat.of(cgroup)
+        launched = launch(
+            self._workspace, self._spec, fds, name=name, layer=layer, seat=seat, channel=channel
+        )
         self._closers.append(launched.close)
         self._launched = launched
         terminal = launched.take_terminal()

@@ -49,8 +49,8 @@ class LimitOptions(TypedDict, total=False):
     hugetlb: Mapping[str, int | str] | None
 
 
-class ContainerOptions(LimitOptions, total=False):
-    """What a container is to be."""
+class KindOptions(LimitOptions, total=False):
+    """What a container is to be, but for the size of its root."""
 
     entrypoint: Sequence[str] | str | None
     env: Mapping[str, str] | Sequence[str] | None
@@ -79,7 +79,6 @@ class ContainerOptions(LimitOptions, total=False):
     userns: str | IdMap | None
     ulimits: Mapping[str, int | tuple[int, int]] | None
     best_effort: bool
-    size: int | str | None
     shm_size: int | str
     stop_signal: int | str | None
     labels: Mapping[str, str] | None
@@ -89,6 +88,12 @@ class ContainerOptions(LimitOptions, total=False):
     devices: Iterable[str]
     sysctls: Mapping[str, str | int] | None
     oom_score_adj: int | None
+
+
+class ContainerOptions(KindOptions, total=False):
+    """What a container is to be."""
+
+    size: int | str | None
 
 
 class PrepareOptions(ContainerOptions, ExchangeOptions, total=False):
@@ -101,6 +106,33 @@ class RunOptions(PrepareOptions, total=False):
     """The arguments of ``run``."""
 
     check: bool
+
+
+class CallOptions(ExchangeOptions, total=False):
+    """The arguments of a command in a container that is set up before: ``Pool.run``."""
+
+    env: Mapping[str, str] | Sequence[str] | None
+    workdir: str | os.PathLike[str] | None
+    user: str | int | None
+    changes: bool
+
+
+class PooledOptions(CallOptions, total=False):
+    """The arguments of ``Pool.run``."""
+
+    check: bool
+
+
+class ExecutorOptions(KindOptions, total=False):
+    """The arguments of ``Executor`` that describe its containers."""
+
+    root_size: int | str | None
+
+
+class PoolOptions(KindOptions, total=False):
+    """The arguments of ``Pool``."""
+
+    root_size: int | str | None
 
 
 class CreateOptions(ContainerOptions, total=False):
@@ -116,6 +148,9 @@ CONTAINER = frozenset(ContainerOptions.__annotations__)
 KNOWN: dict[str, frozenset[str]] = {
     "run": EXCHANGE | CONTAINER | {"check", "changes"},
     "create": CONTAINER | {"name", "engine"},
+    "Pool": frozenset(PoolOptions.__annotations__) - {"tty", "extra_fds"} | {"size", "engine"},
+    "Executor": frozenset(ExecutorOptions.__annotations__) - {"tty", "extra_fds", "init", "entrypoint"},
+    "Pool.run": frozenset(PooledOptions.__annotations__),
     "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
     "popen": frozenset(
         {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from pycontainer.container.arguments import flag
 from pycontainer.container.command import PLAIN, Exchange, complete
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from pycontainer.volume import Volumes
 
 
+class Closable(Protocol):
+    """What an engine closes before itself."""
+
+    def close(self) -> None:
+        """Remove what it holds; idempotent."""
+        ...
+
+
 class Engine:
     """A store root and the containers that this process has in it. Thread-safe; ``close`` removes them.
 
@@ -44,6 +53,8 @@ class Engine:
         self._images: Images | None = None
         self._workspace: Workspace | None = None
         self._lock = threading.Lock()
+        #: What keeps containers ready, to be closed with this.
+        self.pools: WeakSet[Closable] = WeakSet()
 
     @property
     def workspace(self) -> Workspace:
@@ -112,6 +123,8 @@ class Engine:
 
     def close(self) -> None:
         """Remove this process's containers and its part of the root; idempotent. The engine can be used again."""
+        for pool in list(self.pools):
+            pool.close()
         for each in self.containers.list():
             each.remove(force=True)
         with self._lock:
