@@ -11,7 +11,8 @@ import os
 from functools import partial
 
 from pycontainer.container import slots
-from pycontainer.container.command import Command, Exchange
+from pycontainer.container.command import Command
+from pycontainer.container.exchange import Exchange
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.arguments import flag
-from pycontainer.container.command import PLAIN, Exchange, complete
+from pycontainer.container.command import complete
+from pycontainer.container.exchange import PLAIN, Exchange
 from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.spec import Call, Spec, call_of

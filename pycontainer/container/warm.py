@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any, Protocol
 
-from pycontainer.container.command import PLAIN, Command, Exchange
+from pycontainer.container.command import Command
 from pycontainer.container.confinement import candidates, full_environment
+from pycontainer.container.exchange import PLAIN, Exchange
 from pycontainer.container.oneshot import OneShot
 from pycontainer.container.result import Result
 from pycontainer.container.spec import Call, Spec

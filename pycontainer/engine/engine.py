@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from pycontainer.container.arguments import flag
-from pycontainer.container.command import PLAIN, Exchange, complete
+from pycontainer.container.command import complete
+from pycontainer.container.exchange import PLAIN, Exchange
 from pycontainer.container.oneshot import OneShot
 from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pycontainer.container.arguments import several
 from pycontainer.container.calls import executor
 from pycontainer.container.calls.worker import Kind
-from pycontainer.container.command import Exchange
+from pycontainer.container.exchange import Exchange
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.spec import spec_of
 from pycontainer.container.stdio import PIPE

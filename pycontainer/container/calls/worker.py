@@ -22,7 +22,7 @@ from pycontainer.container import slots
 from pycontainer.container.calls import values
 from pycontainer.container.calls.exchange import JobExchange
 from pycontainer.container.calls.traces import Traces, find_traces
-from pycontainer.container.command import PLAIN
+from pycontainer.container.exchange import PLAIN
 from pycontainer.container.mounts import Tmpfs
 from pycontainer.container.oneshot import OneShot
 from pycontainer.container.result import Usage
