@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import select
 import signal
 import threading
 import time
@@ -132,7 +133,7 @@ class TestConfinement:
         [
             {},
             {"user": "nobody"},
-            {"security": pc.Security.strict()},
+            pytest.param({"security": pc.Security.strict()}, marks=pytest.mark.needs("cgroup")),
             {"cap_drop": ["ALL"]},
             {"ulimits": {"nofile": 64}},
         ],
@@ -153,6 +154,7 @@ class TestConfinement:
         assert "libpython" not in maps
         assert "_native" not in maps
 
+    @pytest.mark.needs("root")
     def test_who_waits_belongs_to_the_hosts_root_alone(self, pool):
         """As a process that is not dumpable does (proc(5))."""
         assert os.stat(f"/proc/{pool._ready[0].process.pid}/mem").st_uid == 0
@@ -204,6 +206,7 @@ class TestPool:
         pool.wait_ready(30)
         for warm in list(pool._ready):
             os.kill(warm.process.pid, how)
+            select.select([warm.process.fileno()], [], [], 30)
         result = pool.run(["echo", "x"])
         assert (result.exit_code, result.stdout) == (0, b"x\n")
         pool.wait_ready(30)
