@@ -115,14 +115,18 @@ class TestRuns:
 
     @pytest.mark.needs("cgroup")
     def test_limits_and_usage(self):
-        with pc.Pool("host:", 1, memory="32M", pids=20, root_size="1M") as pool:
-            full = pool.run(["sh", "-c", "head -c 5000000 /dev/zero > /x"])
-            assert full.limit == "size"
+        with pc.Pool("host:", 1, memory="32M", pids=20) as pool:
             eaten = pool.run(["sh", "-c", "head -c 100000000 /dev/zero | tail"])
             assert eaten.usage.oom_kills
             assert pool.run(["true"]).usage.memory_peak < 32 << 20
             spent = pool.run(["sh", "-c", "while :; do :; done"], cpu_timeout=0.2)
             assert spent.limit == "cpu_timeout"
+
+    @pytest.mark.needs("tmpfs_xattr")
+    def test_the_root_can_be_bounded(self):
+        with pc.Pool("host:", 1, root_size="1M") as pool:
+            assert pool.run(["sh", "-c", "head -c 5000000 /dev/zero > /x"]).limit == "size"
+            assert pool.run(["sh", "-c", "head -c 500000 /dev/zero > /x"]).exit_code == 0
 
 
 class TestConfinement:
