@@ -24,6 +24,8 @@ import pytest
 import pycontainer as pc
 
 FACTOR = 3
+#: It has limits that must hold.
+STRICT = pytest.param(True, marks=pytest.mark.needs("cgroup"))
 
 
 def triple(value=1):
@@ -447,6 +449,7 @@ job.sendall(len(text).to_bytes(8, 'big') + bytes(8) + text); os._exit(0)
         left = "import os; result = [pid for pid in os.listdir('/proc') if pid.isdigit()]"
         assert len(calls.submit(run, left).result(60)) == 2
 
+    @pytest.mark.needs("cgroup")
     def test_a_fork_bomb(self, engine):
         with pc.Executor("host:", workers=1, pids=50, timeout=3, engine=engine) as calls:
             source = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
@@ -468,7 +471,7 @@ job.sendall(len(text).to_bytes(8, 'big') + bytes(8) + text); os._exit(0)
             "import ctypes; assert ctypes.CDLL(None).msgget(5, 0o1666) >= 0",
         ],
     )
-    @pytest.mark.parametrize("strict", [False, True])
+    @pytest.mark.parametrize("strict", [False, STRICT])
     def test_a_container_that_it_changed_serves_no_other(self, engine, source, strict):
         security = pc.Security.strict() if strict else pc.Security.default()
         with pc.Executor("host:", workers=1, timeout=20, engine=engine, security=security) as calls:
@@ -565,7 +568,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         "options",
         [
-            {"security": pc.Security.strict()},
+            pytest.param({"security": pc.Security.strict()}, marks=pytest.mark.needs("cgroup")),
             {"user": "nobody"},
             {"read_only": True},
             {"cap_drop": ["ALL"]},

@@ -123,11 +123,7 @@ class Crew:
             future.set_exception(error.with_traceback(None))  # whose frames are ours, and hold the future
         else:
             future.set_result(value)
-        if answer.clean:
-            with suppress(Gone):
-                worker.prepare()
-                return worker
-        return self._drop(worker)
+        return worker if worker.prepare_next() else self._drop(worker)
 
     def _drop(self, worker: Worker | None) -> Worker | None:
         if worker is not None:

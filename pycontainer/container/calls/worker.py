@@ -69,12 +69,11 @@ def zygote() -> str:
 
 @attrs.frozen
 class Answer:
-    """What came of a job: why there is no result, or its bytes; what it used; can the container serve another?"""
+    """What came of a job: why there is no result, or its bytes; and what it used."""
 
     failed: CallFailed | None
     result: bytearray | None
     usage: Usage
-    clean: bool
 
     def value(self) -> Any:
         """The function's result. Raises its exception, or :class:`CallFailed`."""
@@ -107,6 +106,7 @@ class Worker(OneShot):
         self._closers.append(self._control.close)
         self._job: socket.socket | None = None
         self._oom_kills = 0
+        self._is_done = False
         try:
             with theirs:
                 stdio = Stdio.create(stdin=theirs, stdout=kind.stdout, stderr=kind.stderr)
@@ -180,9 +180,21 @@ class Worker(OneShot):
             exchange = JobExchange(ours, job, self._kind.result_limit)
             failed, told = self._drive(exchange, None if timeout is None else started + timeout)
             exchange.drain()
-        clean = told is not None and told.get("clean") is True and self._is_untouched()
+        self._is_done = told is not None and "status" in told
         usage = _usage(told, time.monotonic() - started)
-        return Answer(failed or self._judge(told), exchange.result, usage, clean)
+        return Answer(failed or self._judge(told), exchange.result, usage)
+
+    def prepare_next(self) -> bool:
+        """After a call: whether the container can serve another one, for which a copy is made then."""
+        try:
+            if not self._is_done or self._hear(time.monotonic() + _PATIENCE).get("clean") is not True:
+                return False
+            if self._traces is None or self._find_traces() != self._traces:
+                return False
+            self.prepare()
+        except Gone:
+            return False
+        return True
 
     def _drive(
         self, exchange: JobExchange, deadline: float | None
@@ -246,10 +258,6 @@ class Worker(OneShot):
         launched = self._launched
         assert launched is not None  # noqa: S101  it was set up
         return find_traces(launched.received[slots.SENT_UPPER])
-
-    def _is_untouched(self) -> bool:
-        """Whether nothing was written to the root since the interpreter was warm."""
-        return self._traces is not None and self._find_traces() == self._traces
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ leftovers::
           <---------------------------------------------------------------- result; ends
                                              kills and reaps all others
           <------------------ "status"
+                                             looks what it has left
+          <------------------ "clean"
     "kill" --------------------------------> the same, at once
 
 The copies are hostile.  They cannot kill PID 1 or stop it (pid_namespaces(7)), and not look into it, as it is not
@@ -42,19 +44,22 @@ _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith(
 _FILES = ["/proc/self/" + name for name in ("oom_score_adj", "coredump_filter", "autogroup")]
 
 
-def _hide(hidden: bool) -> None:
-    """Nobody of the same user may look into this process, or may again (PR_SET_DUMPABLE)."""
+def _libc() -> Any:
     import ctypes
 
-    if ctypes.CDLL(None).prctl(4, 0 if hidden else 1, 0, 0, 0) != 0:
+    return ctypes.CDLL(None)
+
+
+def _hide(hidden: bool) -> None:
+    """Nobody of the same user may look into this process, or may again (PR_SET_DUMPABLE)."""
+    if _libc().prctl(4, 0 if hidden else 1, 0, 0, 0) != 0:
         raise OSError("prctl(PR_SET_DUMPABLE) was refused")
 
 
-def _kernel_objects() -> list[int]:
+def _kernel_objects(libc: Any) -> list[int]:
     """How many System V objects there are (shmctl(2) and its like, *_INFO): /proc need not tell."""
     import ctypes
 
-    libc = ctypes.CDLL(None)
     numbers = (ctypes.c_int * 64)()
     found = []
     for call, arguments, place in (
@@ -95,6 +100,7 @@ class _Zygote:
         self.child = 0
         self.status = 0
         self.used = [0.0, 0.0, 0]
+        self.libc = _libc()
         self.state = self.look()
 
     def look(self) -> list[Any]:
@@ -106,7 +112,7 @@ class _Zygote:
             sorted(os.sched_getaffinity(0)),
         ]
         found += [_tree(place) for place in self.places]
-        found += _kernel_objects()
+        found += _kernel_objects(self.libc)
         for path in _FILES:
             try:
                 with open(path) as file:
@@ -193,7 +199,9 @@ class _Zygote:
             while True:
                 self.take(0)
         self.child = 0
-        self.tell({"status": self.status, "used": self.used, "clean": self.look() == self.state})
+        self.tell({"status": self.status, "used": self.used})
+        # Not on the way of the result.
+        self.tell({"clean": self.look() == self.state})
 
     def tell(self, message: dict[str, Any]) -> None:
         self.control.send(json.dumps(message).encode())
