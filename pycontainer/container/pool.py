@@ -141,10 +141,17 @@ class Pool:
                 self._changed.notify_all()
 
     def retire(self, warm: Warm) -> None:
-        """Have a container that was used removed, and another one set up."""
+        """Have a container that was used removed, and another one set up.
+
+        Where as many are waiting for that as the pool has, by who used it: runs are faster than its thread.
+        """
+        is_late = len(self._retired) >= self.size
+        if is_late:
+            self._dispose(warm)
         with self._changed:
             self._taken.discard(warm)
-            self._retired.append(warm)
+            if not is_late:
+                self._retired.append(warm)
             self._changed.notify_all()
 
     # -- its thread ------------------------------------------------------------------------

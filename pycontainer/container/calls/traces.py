@@ -12,6 +12,7 @@ Traces: TypeAlias = frozenset[tuple[str, int, int]] | None
 
 #: How many files are looked at. A container that had more when it was warm is used once.
 _MOST = 5000
+_DEEPEST = 64
 
 
 def find_traces(upper: int) -> Traces:
@@ -27,8 +28,16 @@ def find_traces(upper: int) -> Traces:
             for name in (".", *folders, *files):
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 found.add((f"{path}/{name}", status.st_ino, status.st_ctime_ns))
-            if len(found) > _MOST:
+            # Each directory on the way is an open descriptor.
+            if len(found) > _MOST or path.count("/") > _DEEPEST:
                 return None
-    except (OSError, RecursionError):  # deeper than can be walked
+    except OSError:
         return None
     return frozenset(found)
+
+
+def is_untouched(upper: int, before: Traces) -> bool:
+    """Whether nothing was written since :func:`find_traces` found this."""
+    if not before:
+        return before is not None and native.is_empty(upper)
+    return find_traces(upper) == before

@@ -21,7 +21,7 @@ import attrs
 from pycontainer.container import slots
 from pycontainer.container.calls import values
 from pycontainer.container.calls.exchange import JobExchange
-from pycontainer.container.calls.traces import Traces, find_traces
+from pycontainer.container.calls.traces import find_traces, is_untouched
 from pycontainer.container.exchange import PLAIN
 from pycontainer.container.mounts import Tmpfs
 from pycontainer.container.oneshot import OneShot
@@ -116,7 +116,7 @@ class Worker(OneShot):
                     stdio.close()
             self._closers.append(self._end)
             self._await_ready()
-            self._traces = self._find_traces()
+            self._traces = find_traces(self._upper)
             self.prepare()
         except BaseException:
             self.close()
@@ -189,7 +189,7 @@ class Worker(OneShot):
         try:
             if not self._is_done or self._hear(time.monotonic() + _PATIENCE).get("clean") is not True:
                 return False
-            if self._traces is None or self._find_traces() != self._traces:
+            if not is_untouched(self._upper, self._traces):
                 return False
             self.prepare()
         except Gone:
@@ -254,10 +254,11 @@ class Worker(OneShot):
         self._oom_kills = 0 if self.cgroup is None else self.cgroup.account().get("oom_kills") or 0
         return self._oom_kills > before
 
-    def _find_traces(self) -> Traces:
+    @property
+    def _upper(self) -> int:
         launched = self._launched
         assert launched is not None  # noqa: S101  it was set up
-        return find_traces(launched.received[slots.SENT_UPPER])
+        return launched.received[slots.SENT_UPPER]
 
     # -- the end ---------------------------------------------------------------------------
 
