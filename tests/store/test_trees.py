@@ -101,10 +101,11 @@ def test_what_a_killed_process_left_is_collected_and_what_a_living_one_makes_is_
 class TestNotSettled:
     """Trees that nobody has waited for are believed until the next boot."""
 
-    def test_it_is_there_at_once_and_for_good_when_settled(self, store, monkeypatch):
+    @pytest.mark.parametrize("way", ["settle", "verify"])
+    def test_it_is_there_at_once_and_for_good_when_settled(self, store, monkeypatch, way):
         path = stores.plant(store, DIFF_ID, settled=False)
         assert store.layer(DIFF_ID) == path
-        store.settle()
+        getattr(store, way)()
         monkeypatch.setattr(layers, "boot_id", lambda: "the next")
         assert store.layer(DIFF_ID) == path
         assert store.verify().layers == ()

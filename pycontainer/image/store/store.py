@@ -226,9 +226,12 @@ class Store:
         """Hash every blob again, and look at everything else. No blob is touched without ``repair``.
 
         ``repair`` is called with the digest of each damaged or missing blob, the damaged one taken away, and is
-        to put it into the store again; a :class:`PyContainerError` of it is noted in the report.
+        to put it into the store again; a :class:`PyContainerError` of it is noted in the report.  In the end all
+        layers are on disk, as after :meth:`settle`.
         """
-        return verify(self._places, self._index, repair)
+        report = verify(self._places, self._index, repair)
+        self.settle()
+        return report
 
     def rebuild(self) -> list[str]:
         """Put a damaged database away, and note again the images whose blobs are all there; return their digests.
