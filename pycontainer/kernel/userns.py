@@ -171,7 +171,7 @@ class Wanted:
 
 
 _USUAL = Wanted()
-#: Of the blocks that a process has had, the share that it claims at once, and how many at most.
+#: Of the blocks that a process has, the share that it claims at once, and how many at most.
 _SHARE, _AT_ONCE = 4, 16
 
 
@@ -190,6 +190,11 @@ class Lease:
         self.is_shared = True
         return Lease(fd, self.map, self.wanted, None, True)
 
+    @property
+    def has_claim(self) -> bool:
+        """Are its ids a block that nobody else has?"""
+        return self._claim is not None
+
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
         os.close(self.fd)
@@ -207,7 +212,8 @@ class Leases:
     def __init__(self) -> None:
         self._idle: dict[Wanted, deque[Lease]] = {}
         self._claims: deque[Claim] = deque()
-        self._claimed = 0
+        #: How many blocks leases have; threads that miss each other here claim a few more or less at once.
+        self._in_use = 0
 
     def take(self, wanted: Wanted = _USUAL) -> Lease:
         """An idle lease, or a new one. Raises :class:`NotSupported`, :class:`InvalidArgument`, :class:`KernelError`."""
@@ -219,12 +225,12 @@ class Leases:
     def _claim(self) -> Claim:
         """A block of ids. Each claim looks at all processes, so who has many containers claims several at once."""
         try:
-            return self._claims.pop()
+            found = self._claims.pop()
         except IndexError:
-            first, *more = idmap.claim_blocks(min(1 + self._claimed // _SHARE, _AT_ONCE))
-            self._claimed += 1 + len(more)
+            found, *more = idmap.claim_blocks(1 + min(self._in_use // _SHARE, _AT_ONCE))
             self._claims.extend(reversed(more))
-            return first
+        self._in_use += 1
+        return found
 
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
@@ -232,6 +238,7 @@ class Leases:
         if reusable and not lease.is_shared and not isinstance(lease.wanted.map, IdMap):
             self._idle.setdefault(lease.wanted, deque()).append(lease)
         else:
+            self._in_use -= lease.has_claim
             lease.discard()
 
     def close(self) -> None:
