@@ -7,18 +7,16 @@ no package's script run.  Kept below /var/tmp by a name made from its recipe: ma
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
 import pycontainer as pc
+from tests.support.kept import kept
 
 #: What is asked for; apt adds what that depends on.
 PACKAGES = (
@@ -139,16 +137,7 @@ def image() -> pc.Image:
 def tree() -> Path:
     """The directory of the root file system, made when it is not there yet. Raises :class:`NoServers`."""
     recipe = [PACKAGES, _LEFT_OUT, _EXCLUDED, _NGINX, _POSTGRES, _VERSION, os.uname().machine, os.geteuid()]
-    name = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
-    place = Path("/var/tmp", f"pycontainer-servers-{name}")
-    if not place.exists():
-        work = Path(tempfile.mkdtemp(prefix="pycontainer-servers-", dir="/var/tmp"))
-        try:
-            _make(work)
-            os.rename(work / "tree", place)
-        finally:
-            shutil.rmtree(work)
-    return place
+    return kept("servers", recipe, "tree", _make)
 
 
 def _make(work: Path) -> None:
