@@ -18,7 +18,7 @@ from pycontainer.image.image import Image
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import PooledOptions, PoolOptions
+    from pycontainer.container.options import PooledOptions, ReadyOptions
 
 
 class Pool:
@@ -38,7 +38,7 @@ class Pool:
         size: int = 4,
         *,
         engine: sync.Engine | None = None,
-        **options: Unpack[PoolOptions],
+        **options: Unpack[ReadyOptions],
     ) -> Creation[Pool]:
         """Make a pool: ``await`` it, or enter it with ``async with``, which closes it."""
         return Creation(_create(partial(sync.Pool, image, size, engine=engine, **options)))

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from pycontainer.container.arguments import flag
+from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.stdio import PIPE, Stdio, check_stream
 from pycontainer.container.streams import Streams
 from pycontainer.container.text import Text
@@ -110,3 +111,16 @@ def _check_input(data: Any, text: Text | None) -> None:
         raise InvalidArgument(
             "input", data, "bytes, text (with text=True) or an iterable of pieces is accepted"
         )
+
+
+def take_exchange(verb: str, given: dict[str, Any]) -> tuple[Exchange, bool]:
+    """What goes in and out of a run, and whether its changes are told; both are taken out of the arguments ``given``.
+
+    Raises :class:`TypeError` for an argument that ``verb`` does not know, and :class:`InvalidArgument`.
+    """
+    changes = flag("changes", given.pop("changes", True))
+    if not given:
+        return PLAIN, changes
+    refuse_unknown(verb, given)
+    told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
+    return Exchange.of(**told) if told else PLAIN, changes

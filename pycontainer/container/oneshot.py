@@ -17,6 +17,7 @@ from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
+from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features, native
@@ -98,6 +99,13 @@ class OneShot(Command):
             return launched.changes(upper)
         finally:
             os.close(upper)
+
+    def _end_process(self) -> None:
+        """End what was set up and is not waited for as a run is."""
+        if self.process.ended is None:
+            self.process.kill()
+            self.process.wait(KILLED_SECONDS)
+        self.process.close()
 
     def _denied(self) -> tuple[str, ...]:
         stack = None if self._launched is None else self._launched.stack

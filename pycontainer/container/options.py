@@ -123,14 +123,8 @@ class PooledOptions(CallOptions, total=False):
     check: bool
 
 
-class ExecutorOptions(KindOptions, total=False):
-    """The arguments of ``Executor`` that describe its containers."""
-
-    root_size: int | str | None
-
-
-class PoolOptions(KindOptions, total=False):
-    """The arguments of ``Pool``."""
+class ReadyOptions(KindOptions, total=False):
+    """The arguments of ``Pool`` and ``Executor`` that describe their containers."""
 
     root_size: int | str | None
 
@@ -148,8 +142,8 @@ CONTAINER = frozenset(ContainerOptions.__annotations__)
 KNOWN: dict[str, frozenset[str]] = {
     "run": EXCHANGE | CONTAINER | {"check", "changes"},
     "create": CONTAINER | {"name", "engine"},
-    "Pool": frozenset(PoolOptions.__annotations__) - {"tty", "extra_fds"} | {"size", "engine"},
-    "Executor": frozenset(ExecutorOptions.__annotations__) - {"tty", "extra_fds", "init", "entrypoint"},
+    "Pool": frozenset(ReadyOptions.__annotations__) - {"tty", "extra_fds"} | {"size", "engine"},
+    "Executor": frozenset(ReadyOptions.__annotations__) - {"tty", "extra_fds", "init", "entrypoint"},
     "Pool.run": frozenset(PooledOptions.__annotations__),
     "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
     "popen": frozenset(

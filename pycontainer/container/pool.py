@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.arguments import flag
 from pycontainer.container.command import complete
-from pycontainer.container.exchange import PLAIN, Exchange
-from pycontainer.container.options import EXCHANGE, refuse_unknown
+from pycontainer.container.exchange import take_exchange
 from pycontainer.container.result import Result
 from pycontainer.container.spec import Call, Spec, call_of
 from pycontainer.container.streams import KILLED_SECONDS
@@ -70,13 +69,7 @@ class Pool:
     def prepare(self, command: Sequence[str] | str | None = None, **options: Unpack[CallOptions]) -> WarmRun:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
         given: dict[str, Any] = {**options}
-        exchange = PLAIN
-        changes = flag("changes", given.pop("changes", True))
-        if given:
-            refuse_unknown("Pool.run", given)
-            told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
-            if told:
-                exchange = Exchange.of(**told)
+        exchange, changes = take_exchange("Pool.run", given)
         call = call_of(self._spec, command, entrypoint=self._entrypoint, **given)
         return WarmRun(self, call, exchange, changes=changes)
 
@@ -131,7 +124,7 @@ class Pool:
                 self._taken.add(warm)
                 self._failed = False
                 return warm
-        warm.dispose()
+        warm.close()
         raise StateError("the pool", "closed", "run")
 
     def used(self) -> None:
@@ -226,7 +219,7 @@ class Pool:
 
     def _dispose(self, warm: Warm) -> None:
         try:
-            warm.dispose()
+            warm.close()
         except (PyContainerError, OSError) as error:
             self._trouble = error
 

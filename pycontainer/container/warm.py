@@ -16,7 +16,6 @@ from pycontainer.container.oneshot import OneShot
 from pycontainer.container.result import Result
 from pycontainer.container.spec import Call, Spec
 from pycontainer.container.stdio import PIPE, Stdio
-from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.order import NotTaken, Order
@@ -25,7 +24,7 @@ from pycontainer.kernel.terminal import Terminal
 
 
 class Warm(OneShot):
-    """A container that waits for its command. :meth:`dispose` ends and removes it, used or not; idempotent."""
+    """A container that waits for its command. :meth:`close` ends and removes it, used or not; idempotent."""
 
     def __init__(self, workspace: Workspace, spec: Spec) -> None:
         """Set it up, which takes as long as a run. Raises :class:`PyContainerError` with nothing left behind."""
@@ -87,14 +86,7 @@ class Warm(OneShot):
     def _end(self) -> None:
         if self._stdio is not None:
             self._stdio.close()
-        if self.process.ended is None:
-            self.process.kill()
-            self.process.wait(KILLED_SECONDS)
-        self.process.close()
-
-    def dispose(self) -> None:
-        """End it, and remove all that belongs to it."""
-        self.close()
+        self._end_process()
 
 
 class Source(Protocol):

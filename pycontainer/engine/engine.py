@@ -10,9 +10,8 @@ from weakref import WeakSet
 
 from pycontainer.container.arguments import flag
 from pycontainer.container.command import complete
-from pycontainer.container.exchange import PLAIN, Exchange
+from pycontainer.container.exchange import take_exchange
 from pycontainer.container.oneshot import OneShot
-from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
@@ -112,13 +111,7 @@ class Engine:
     ) -> OneShot:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
         given: dict[str, Any] = {**options}
-        exchange = PLAIN
-        changes = flag("changes", given.pop("changes", True))
-        if given:
-            refuse_unknown("run", given)
-            told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
-            if told:
-                exchange = Exchange.of(**told)
+        exchange, changes = take_exchange("run", given)
         spec = spec_of(self.resolve(image), command, given)
         return OneShot(self.workspace, spec, exchange, changes=changes)
 

@@ -21,7 +21,7 @@ from pycontainer.size import parse_size
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import ExecutorOptions
+    from pycontainer.container.options import ReadyOptions
     from pycontainer.engine.engine import Engine
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -69,7 +69,7 @@ class Executor(executor.Executor):
         stdout: Any = None,
         stderr: Any = None,
         engine: Engine | None = None,
-        **options: Unpack[ExecutorOptions],
+        **options: Unpack[ReadyOptions],
     ) -> None:
         given: dict[str, Any] = {**options}
         refuse_unknown("Executor", given)

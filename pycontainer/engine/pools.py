@@ -14,7 +14,7 @@ from pycontainer.image.image import Image
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import PoolOptions
+    from pycontainer.container.options import ReadyOptions
     from pycontainer.engine.engine import Engine
 
 #: Stands for the command that is not known yet.
@@ -46,7 +46,7 @@ class Pool(pool.Pool):
         size: int = 4,
         *,
         engine: Engine | None = None,
-        **options: Unpack[PoolOptions],
+        **options: Unpack[ReadyOptions],
     ) -> None:
         given: dict[str, Any] = {**options}
         refuse_unknown("Pool", given)

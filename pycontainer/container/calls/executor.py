@@ -97,7 +97,7 @@ class Crew:
         with self._lock:
             self._alive.discard(worker)
         with suppress(PyContainerError, OSError):  # the leash, and the engine's close, do what is left
-            worker.dispose()
+            worker.close()
 
     def _do(self, worker: Worker | None, future: CallFuture[Any], job: bytes) -> Worker | None:
         """Do a job and say what came of it; the container for the next one, if it can serve that."""

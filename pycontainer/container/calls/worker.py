@@ -28,7 +28,6 @@ from pycontainer.container.oneshot import OneShot
 from pycontainer.container.result import Usage
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import Stdio
-from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import CallFailed, CallTimeout, InvalidArgument, NotSupported
 from pycontainer.kernel.process import LONGEST_POLL
@@ -92,7 +91,7 @@ class Gone(Exception):
 
 
 class Worker(OneShot):
-    """A warm interpreter. For one thread at a time, but for :meth:`kill`; :meth:`dispose` ends it."""
+    """A warm interpreter. For one thread at a time, but for :meth:`kill`; :meth:`close` ends it and removes all that belongs to it; idempotent."""
 
     def __init__(self, workspace: Workspace, kind: Kind) -> None:
         """Start it, which takes as long as an interpreter and its imports do; nothing is left on failure.
@@ -270,14 +269,7 @@ class Worker(OneShot):
     def _end(self) -> None:
         if self._job is not None:
             self._job.close()
-        if self.process.ended is None:
-            self.process.kill()
-            self.process.wait(KILLED_SECONDS)
-        self.process.close()
-
-    def dispose(self) -> None:
-        """End it, and remove all that belongs to it; idempotent."""
-        self.close()
+        self._end_process()
 
 
 def _usage(told: dict[str, Any] | None, wall: float) -> Usage:
