@@ -25,11 +25,11 @@ VERBS = {
     "created": frozenset({"start", "stop", "restart", "list changes", "remove"}),
     "running": frozenset({
         "exec", "kill", "stop", "restart", "pause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses", "change its networks", "tell its ports",
+        "update", "tell what it uses", "change its networks", "tell of its networks",
     }),
     "paused": frozenset({
         "kill", "stop", "restart", "unpause", "wait", "reach files", "list changes", "tell its pid", "use its terminal",
-        "update", "tell what it uses", "change its networks", "tell its ports",
+        "update", "tell what it uses", "change its networks", "tell of its networks",
     }),
     "exited": frozenset({
         "start", "stop", "restart", "wait", "reach files", "list changes", "remove", "use its terminal",

@@ -79,6 +79,10 @@ class Warm(OneShot):
         """What was changed in its root, once its program has ended."""
         return self._changes()
 
+    def denied(self) -> tuple[str, ...]:
+        """What was tried through an egress network and may not."""
+        return self._denied()
+
     def is_full(self) -> bool:
         """Whether its writable layer has a bound and no byte left below that."""
         return self._layer_is_full()
@@ -167,6 +171,9 @@ class WarmRun(Command):
 
     def _changes(self) -> list[Change] | None:
         return self._warm.changes() if self._wants_changes else None
+
+    def _denied(self) -> tuple[str, ...]:
+        return self._warm.denied()
 
     def _layer_is_full(self) -> bool:
         return self._warm.is_full()
