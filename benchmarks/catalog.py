@@ -8,11 +8,14 @@ from benchmarks.cases.commands import COMMANDS
 from benchmarks.cases.cycles import CYCLES
 from benchmarks.cases.detached import DETACHED
 from benchmarks.cases.exec import EXEC
+from benchmarks.cases.executor import EXECUTOR
 from benchmarks.cases.filter import FILTER
 from benchmarks.cases.images import COMMIT, FORK, PULL
 from benchmarks.cases.imports import IMPORTS
 from benchmarks.cases.limits import LIMITS
 from benchmarks.cases.memory import MEMORY
+from benchmarks.cases.network import MANY, NETWORK, THROUGHPUT
+from benchmarks.cases.pool import POOL
 from benchmarks.cases.start import HOST_NETWORK, HOST_USERS, LIMITED, START
 from benchmarks.cases.storm import STORM
 
@@ -21,7 +24,12 @@ CATALOG: tuple[Benchmark, ...] = (
     LIMITED,
     HOST_NETWORK,
     HOST_USERS,
+    NETWORK,
+    THROUGHPUT,
+    MANY,
     EXEC,
+    POOL,
+    EXECUTOR,
     LIMITS,
     FILTER,
     MEMORY,

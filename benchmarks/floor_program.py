@@ -40,16 +40,17 @@ def build() -> str:
         os.makedirs(os.path.dirname(_BINARY), exist_ok=True)
         step = f"{_SOURCES}/step.c"
         units = [source for source in sources if source.endswith(".c") and source != step]
-        _compile(*_ALONE, step, "-o", _STEP)
-        _compile(*units, "-o", _BINARY)
+        compile_program(*_ALONE, step, "-o", _STEP)
+        compile_program(*units, "-o", _BINARY)
     return _BINARY
 
 
-def _compile(*arguments: str) -> None:
+def compile_program(*arguments: str) -> None:
+    """Compile with the flags of the floor. Raises :class:`BenchmarkError`."""
     command = [*shlex.split(os.environ.get("CC", "cc")), *_FLAGS, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BenchmarkError(f"the floor does not compile:\n{done.stderr}")
+        raise BenchmarkError(f"{arguments[-1]} does not compile:\n{done.stderr}")
 
 
 def start_floor(

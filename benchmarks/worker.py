@@ -3,6 +3,9 @@
 The other end of :class:`benchmarks.contender.Program`; the commands are the floor's, and a few more::
 
     start        one pycontainer.run, in nanoseconds
+    pool         one run in a pool that has a container ready, in nanoseconds
+    call         one call of an executor whose interpreter is warm, in nanoseconds
+    cold         one run of an interpreter that imports the same, in nanoseconds
     cgroup       one cgroup made with the limits of --limited, read and removed, in nanoseconds
     exec         one exec in the held container, in nanoseconds
     pid          the pid of the held container, which is started when first asked for
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import mmap
+import operator
 import os
 import sys
 import threading
@@ -29,10 +33,15 @@ from benchmarks.spots import LIMITED
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import make_bounds
 from pycontainer.container.security import Security
-from pycontainer.engine import Engine
+from pycontainer.engine import Engine, Pool
+from pycontainer.engine.executors import Executor
 from pycontainer.kernel.cgroup import Cgroup
 
 _PAGE_CHUNK = 1 << 20
+#: What a warm interpreter has imported.
+PRELOAD = ("numpy",)
+#: In which the kernel finishes what the refilling of a pool has left to it, in seconds.
+_QUIET = 0.004
 
 SECURITIES = {
     "default": Security.default,
@@ -52,6 +61,8 @@ class Worker:
         self._options["security"] = SECURITIES[security]()
         self._noise = noise
         self._held: Any = None
+        self._pool: Any = None
+        self._calls: Any = None
         self._group: Cgroup | None = None
         self._bounds = make_bounds(LIMITED if limited else {})
         self._memory = _touched(touch)
@@ -72,6 +83,35 @@ class Worker:
         """One more program in the held container, which must succeed."""
         result = self._held.exec(["true"])
         if result.exit_code != 0:
+            raise BenchmarkError(result.describe_failure())
+
+    def fill_pool(self) -> None:
+        """Have a container ready: not what is timed."""
+        if self._pool is None:
+            self._pool = Pool("host:", 4, engine=self._engine, **self._options)
+        self._pool.wait_ready(60)
+
+    def pool(self) -> None:
+        """One run in the pool, which must succeed."""
+        result = self._pool.run(["true"])
+        if result.exit_code != 0:
+            raise BenchmarkError(result.describe_failure())
+
+    def warm(self) -> None:
+        """Have an interpreter ready: not what is timed."""
+        if self._calls is None:
+            self._calls = Executor("host:", preload=PRELOAD, workers=1, engine=self._engine, **self._options)
+            self.call()
+
+    def call(self) -> None:
+        """One call of a trivial function."""
+        if self._calls.submit(operator.add, 1, 2).result() != 3:
+            raise BenchmarkError("1 + 2 is something else in a container")
+
+    def cold(self) -> None:
+        """The same in an interpreter of its own."""
+        result = self._engine.run("host:", ["python3", "-I", "-c", cold_script()], **self._options)
+        if result.stdout != b"3\n":
             raise BenchmarkError(result.describe_failure())
 
     def cgroup(self) -> None:
@@ -130,6 +170,11 @@ class Worker:
             self._group.close()
 
 
+def cold_script() -> str:
+    """What the trivial function is to an interpreter of its own."""
+    return "".join(f"import {name}\n" for name in PRELOAD) + "print(1 + 2)"
+
+
 def _touched(size: int) -> mmap.mmap | None:
     """Memory of which every page is there, in pages of 4 KiB: the dearest kind to copy a page table of."""
     if size == 0:
@@ -161,6 +206,16 @@ def _timed(action: Any, *arguments: int) -> str:
 def _answer(worker: Worker, root: str, command: str, *numbers: int) -> str:
     if command == "start":
         return _timed(worker.run)
+    if command == "pool":
+        worker.fill_pool()
+        time.sleep(_QUIET)
+        return _timed(worker.pool)
+    if command == "call":
+        worker.warm()
+        time.sleep(_QUIET)
+        return _timed(worker.call)
+    if command == "cold":
+        return _timed(worker.cold)
     if command == "exec":
         return _timed(worker.exec)
     if command == "cgroup":

@@ -4,6 +4,7 @@
  *   init                                                     holds its namespaces open until SIGTERM; reaps
  *   init REPORT N PATH_1 .. PATH_N -- ARG0 ARG1 ..           runs the first path that can be executed
  *   init become REPORT N PATH_1 .. PATH_N -- ARG0 ARG1 ..    becomes it
+ *   init [become] await CHANNEL                              the same, told later; see order.c
  *
  * REPORT is an fd.  The reader of its other end gets an int, the errno of the failure or 0; or end of file
  * once the program was executed.
@@ -29,6 +30,7 @@
  * as it is not dumpable (proc(5)).
  */
 #include "freestanding.h"
+#include "order.h"
 
 #include <asm/ioctls.h>
 #include <linux/errno.h>
@@ -48,14 +50,6 @@ enum {
 };
 
 static const uint64_t ALL_SIGNALS = ~UINT64_C(0);
-
-struct start {
-    int report;
-    long path_count;
-    char **paths;
-    char **argv;
-    char **envp;
-};
 
 static void set_mask(uint64_t mask)
 {
@@ -93,7 +87,7 @@ static long enter_foreground(void)
 }
 
 /* As execvp(3), but that no shell is tried for ENOEXEC: only "not there" leads on without a trace. */
-static long execute(const struct start *start)
+static long execute(const struct pc_start *start)
 {
     long denied = 0;
     for (long i = 0; i < start->path_count; i++) {
@@ -111,7 +105,7 @@ static long execute(const struct start *start)
 /* The program's process until execve; shares init's memory and changes none of it. */
 static int run_program(void *argument)
 {
-    const struct start *start = argument;
+    const struct pc_start *start = argument;
     long ret = enter_foreground();
     if (ret == 0) {
         set_mask(0);
@@ -198,7 +192,7 @@ static int hold(void)
     return serve(0);
 }
 
-static int become(const struct start *start)
+static int become(const struct pc_start *start)
 {
     /* Else programs of the container could take REPORT from here, and keep it open. Their filter may deny this call. */
     pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -210,7 +204,7 @@ static int become(const struct start *start)
     return ret == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
-static int run(const struct start *start)
+static int run(const struct pc_start *start)
 {
     unsigned fd = (unsigned)start->report;
     long ret = prepare(true);
@@ -236,6 +230,25 @@ static int run(const struct start *start)
     return serve(ret);
 }
 
+/* Ends like a program that has done its work when nobody is there any more to tell what it is to do. */
+static int await_order(const char *number, bool alone)
+{
+    struct pc_start start;
+    int channel = (int)pc_parse(number, MAX_FD);
+    if (channel < 3) {
+        return EXIT_USAGE;
+    }
+    long ret = alone ? pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) : prepare(true);
+    if (ret < 0 && !alone) {
+        report(channel, ret);
+        return EXIT_USAGE;
+    }
+    if (!pc_await_order(channel, &start)) {
+        return 0;
+    }
+    return alone ? become(&start) : run(&start);
+}
+
 int pc_main(int argc, char **argv, char **envp)
 {
     if (argc <= 1) {
@@ -249,7 +262,10 @@ int pc_main(int argc, char **argv, char **envp)
     if (argc <= 1) {
         return EXIT_USAGE;
     }
-    struct start start = {.envp = envp, .report = (int)pc_parse(argv[1], MAX_FD)};
+    if (argc == 3 && pc_equal(argv[1], "await")) {
+        return await_order(argv[2], alone);
+    }
+    struct pc_start start = {.envp = envp, .report = (int)pc_parse(argv[1], MAX_FD)};
     if (start.report < 3) {
         return EXIT_USAGE;
     }

@@ -99,8 +99,15 @@ static void remove_cgroups(const struct monitor *monitor)
 static void remove_folder(const struct monitor *monitor)
 {
     int userns = monitor->plan.flags & PC_MONITOR_USERNS ? monitor->plan.userns : -1;
+    char name[sizeof monitor->plan.id + 8];
+    struct text text = {.data = name, .size = sizeof name - 1};
+    text_add(&text, ".gone-");
+    text_add(&text, monitor->plan.id);
+    name[text.length] = '\0';
     record_event(monitor, "destroy");
-    pc_tree_remove(PC_MONITOR_ABOVE, monitor->plan.id, userns);
+    /* First of all it is not there any more: nobody sees a container that is half removed. */
+    pc_raw5(__NR_renameat2, PC_MONITOR_ABOVE, pc_pointer(monitor->plan.id), PC_MONITOR_ABOVE, pc_pointer(name), 0);
+    pc_tree_remove(PC_MONITOR_ABOVE, name, userns);
 }
 
 /* -- the guard ---------------------------------------------------------------------------------------------------- */

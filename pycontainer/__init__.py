@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from pycontainer.container.stdio import STDOUT as STDOUT
     from pycontainer.engine import Container as Container
     from pycontainer.engine import Engine as Engine
+    from pycontainer.engine import Pool as Pool
     from pycontainer.engine import default_engine as default_engine
     from pycontainer.engine import run as run
+    from pycontainer.engine.executors import Executor as Executor
+    from pycontainer.errors import CallFailed as CallFailed
+    from pycontainer.errors import CallTimeout as CallTimeout
     from pycontainer.errors import CommandNotExecutable as CommandNotExecutable
     from pycontainer.errors import CommandNotFound as CommandNotFound
     from pycontainer.errors import ContainerFailed as ContainerFailed
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from pycontainer.errors import RateLimited as RateLimited
     from pycontainer.errors import RegistryDenied as RegistryDenied
     from pycontainer.errors import RegistryError as RegistryError
+    from pycontainer.errors import RemoteError as RemoteError
     from pycontainer.errors import StateError as StateError
     from pycontainer.errors import UnsafeArchive as UnsafeArchive
     from pycontainer.errors import VolumeNotFound as VolumeNotFound
@@ -88,11 +93,12 @@ _HOMES = {
     "container.security": ("Security",),
     "container.snapshot": ("Snapshot",),
     "container.stdio": ("DEVNULL", "PIPE", "STDOUT"),
-    "engine": ("Container", "Engine", "default_engine", "run"),
+    "engine": ("Container", "Engine", "Pool", "default_engine", "run"),
+    "engine.executors": ("Executor",),
     "errors": (
-        "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
+        "CallFailed", "CallTimeout", "CommandNotExecutable", "CommandNotFound", "ContainerFailed", "ImageError", "ImageNotFound",
         "InvalidArgument", "KernelError", "NotSupported", "PyContainerError", "RateLimited", "RegistryDenied",
-        "RegistryError", "StateError", "UnsafeArchive", "VolumeNotFound", "WaitTimeout",
+        "RegistryError", "RemoteError", "StateError", "UnsafeArchive", "VolumeNotFound", "WaitTimeout",
     ),
     "image.bars": ("ProgressBars",),
     "image.config": ("ImageConfig",),

@@ -17,6 +17,9 @@
     ├── RegistryError                       a registry did not do what was asked of it
     │   ├── RegistryDenied                  it does not know the caller, or does not let it
     │   └── RateLimited                     it wants to be asked later
+    ├── RemoteError                         a function called in a container raised what this process does not know
+    ├── CallFailed                          a call in a container ended without a result
+    │   └── CallTimeout (TimeoutError)      it ran longer than it may
     └── ContainerFailed                     ``check=True`` and the exit status was not 0
 
 All exceptions can be pickled and compared by ``str``; none carries an open resource.
@@ -202,6 +205,62 @@ class RegistryDenied(RegistryError):
 
 class RateLimited(RegistryError):
     """The registry has been asked too often: HTTP status 429, again and again."""
+
+
+class RemoteError(PyContainerError):
+    """A function that an Executor called in a container raised an exception that is none of Python's own.
+
+    ``type_name`` is its type's, ``message`` its arguments as text, ``traceback`` where it happened, as text.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+
+class CallFailed(PyContainerError):
+    """A call of an Executor ended without a result: its process was ended, or ended itself.
+
+    ``exit_code`` is Docker's (128 + ``signal``), ``signal`` what ended it or ``None``; ``limit`` names the limit that
+    did: "timeout", "memory", "result_limit", or ``None``.
+    """
+
+    def __init__(
+        self, *, exit_code: int = 0, signal: int | None = None, limit: str | None = None, what: str = ""
+    ) -> None:
+        super().__init__(exit_code, signal, limit, what)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.limit = limit
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_call_failed, (type(self), self.exit_code, self.signal, self.limit, self.what))
+
+    def __str__(self) -> str:
+        if self.limit is not None:
+            return f"the call ran into its limit {self.limit!r}"
+        if self.what:
+            return f"the call failed: {self.what}"
+        how = (
+            f"was killed by signal {self.signal}" if self.signal else f"ended with exit code {self.exit_code}"
+        )
+        return f"the process of the call {how}, without a result"
+
+
+def _rebuild_call_failed(
+    kind: type[CallFailed], exit_code: int, signal: int | None, limit: str | None, what: str
+) -> CallFailed:
+    return kind(exit_code=exit_code, signal=signal, limit=limit, what=what)
+
+
+class CallTimeout(CallFailed, TimeoutError):
+    """A call of an Executor ran longer than its ``timeout``; it was killed with all that came of it."""
 
 
 class ContainerFailed(PyContainerError):

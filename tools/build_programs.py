@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = Path("pycontainer/kernel/programs")
 #: Program -> sources below csrc/.
 PROGRAMS = {
-    "init": ["init.c", "freestanding.c"],
+    "init": ["init.c", "order.c", "freestanding.c"],
     "monitor": [
         "monitor.c",
         "monitor_clients.c",

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontainer.aio.command import complete
 from pycontainer.aio.container import Container
+from pycontainer.aio.pool import Pool
 from pycontainer.aio.process import Process
 from pycontainer.container.arguments import flag
 from pycontainer.container.result import Result
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from pycontainer.container.options import RunOptions
 
-__all__ = ["Container", "Process", "run"]
+__all__ = ["Container", "Pool", "Process", "run"]
 
 
 async def run(

@@ -128,6 +128,15 @@ def command(
     }
 
 
+def waiting(table: FdTable, channel: int, *, below_init: bool) -> dict[str, Any]:
+    """The same fields where it is told later what is executed, through its fd ``channel`` (kernel.order)."""
+    words = (b"init",) if below_init else (b"init", b"become")
+    return {
+        "argv": (*words, b"await", b"%d" % channel),
+        "program": table.add(program("init", hidden=not below_init)),
+    }
+
+
 def full_environment(spec: Spec, identity: Identity, extra: dict[str, str] | None = None) -> dict[str, str]:
     """Docker's defaults, below what the image and the user set; HOSTNAME comes with the start."""
     env = {"HOME": identity.home}

@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycontainer.container.arguments import account, directory, environment, flag, words
-from pycontainer.container.command import PLAIN, Exchange, complete
+from pycontainer.container.command import complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.entry import Entered, Execution
+from pycontainer.container.exchange import PLAIN, Exchange
 from pycontainer.container.filesystem import FileSystem
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result

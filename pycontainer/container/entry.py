@@ -12,9 +12,11 @@ import attrs
 
 from pycontainer.container import slots, walls
 from pycontainer.container.accounting import usage_of
-from pycontainer.container.command import Command, Exchange
+from pycontainer.container.command import Command
 from pycontainer.container.confinement import confinement
-from pycontainer.container.launch import NAMESPACES, Launch
+from pycontainer.container.exchange import Exchange
+from pycontainer.container.launch import Launch
+from pycontainer.container.recipe import NAMESPACES
 from pycontainer.container.result import Usage
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive

@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from pycontainer.container import networked, slots
-from pycontainer.container import plan as plans
-from pycontainer.container.confinement import confinement, full_environment
-from pycontainer.container.shape import Shape
+from pycontainer.container.recipe import owner_of, recipe_of
 from pycontainer.container.spec import Spec
-from pycontainer.container.start import NOWHERE, Fds, Recipe, Seat, start_and_receive
+from pycontainer.container.start import NOWHERE, Fds, Seat, start_and_receive
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.image.accounts import Identity, identify
-from pycontainer.kernel import features, landlock
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.idmap import IdMap, rules_host
-from pycontainer.kernel.native import lib
 from pycontainer.kernel.terminal import Terminal
 from pycontainer.kernel.userns import Lease, Wanted
 
@@ -32,8 +28,6 @@ if TYPE_CHECKING:
     from pycontainer.network.stack import Stack
 
 _PLACES = frozenset({"/dev", "/proc", "/sys"})
-#: What every container has of its own; the network and user namespaces depend on its specification.
-NAMESPACES = lib.CLONE_NEWNS | lib.CLONE_NEWPID | lib.CLONE_NEWUTS | lib.CLONE_NEWIPC
 #: The host image's accounts are our own and never change.
 _identify_on_host = lru_cache(maxsize=256)(identify)
 
@@ -42,12 +36,14 @@ _identify_on_host = lru_cache(maxsize=256)(identify)
 class Layer:
     """Where the writable layer is (a host folder, else memory) and which of its fds are wanted back.
 
-    One to ``throw_away`` is never synced to disk.  ``mounts`` are the container's, with its volumes found.
+    One to ``throw_away`` is never synced to disk.  ``send_mounts``: the mount namespace itself, so that its end
+    is not waited for by who waits for the program's.  ``mounts`` are the container's, with its volumes found.
     """
 
     upper: str | None = None
     send_upper: bool = False
     send_root: bool = False
+    send_mounts: bool = False
     throw_away: bool = False
     mounts: Mounts
 
@@ -60,6 +56,7 @@ class Launch:
     pidfd: int
     spec: Spec
     hostname: str
+    identity: Identity
     lease: Lease | None
     lowers: tuple[str, ...]
     layer: Layer
@@ -127,8 +124,9 @@ def launch(
     layer: Layer,
     seat: Seat = NOWHERE,
     called: str | None = None,
+    channel: int | None = None,
 ) -> Launch:
-    """Start a container.  When this returns its program runs.
+    """Start a container.  When this returns its program runs; or waits at ``channel`` to be told what it is.
 
     ``name`` is its id, and its host name unless it has another; ``called`` is what its networks know it by.
     Raises :class:`PyContainerError` with nothing left behind.
@@ -140,14 +138,15 @@ def launch(
         if spec.network.mode == "container":
             with networked.opened(workspace, spec) as (netns, stack, shared):
                 lease = shared or _lease(workspace, spec)
-                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+                return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns, channel)
         lease = _lease(workspace, spec)
         if spec.network.mode == "networks":
             stack = workspace.stacks.open(spec.network, networked.who(spec, lease, name, called))
         if stack is not None:
             netns = stack.namespace.fd
-            seat = seat.meanwhile(stack.prepare)
-        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns)
+            if layer.throw_away:  # the next run is likely to get this one's user namespace soon
+                seat = seat.meanwhile(stack.prepare)
+        return _launch(workspace, spec, stdio, lease, name, layer, seat, stack, netns, channel)
     except BaseException:
         if stack is not None:
             stack.close()
@@ -172,129 +171,40 @@ def _launch(
     seat: Seat,
     stack: Stack | None,
     netns: int | None,
+    channel: int | None,
 ) -> Launch:
     lowers = spec.image.layers or (workspace.skeleton(owner_of(lease)),)
     who = spec.user, lowers, spec.groups
     identity = identify(*who) if spec.image.layers else _identify_on_host(*who)
     map_ = None if lease is None else lease.map
     folder = None if stack is None else stack.folder
-    key = (id(spec), map_, lowers, layer, identity, seat.shape, folder)
+    key = (id(spec), map_, lowers, layer, identity, seat.shape, folder, channel is None)
     recipe = workspace.recipes.get(key, spec)
     if recipe is None:
-        recipe = recipe_of(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder)
+        waits = channel is not None
+        recipe = recipe_of(spec, map_, identity, lowers, layer, seat=seat.shape, folder=folder, waits=waits)
         workspace.recipes.put(key, spec, recipe)
     hostname = spec.hostname or name
     fds = {} if lease is None else {slots.USERNS: lease.fd}
     if netns is not None:
         fds[slots.NETNS] = netns
     received: dict[int, int] = {}
-    if layer.send_upper or layer.send_root or spec.tty:
+    if layer.send_upper or layer.send_root or layer.send_mounts or spec.tty:
         pid, pidfd, received = start_and_receive(
-            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname
+            workspace.exports, recipe, stdio, fds, seat=seat, hostname=hostname, channel=channel
         )
     else:
-        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname, channel=channel)
     return Launch(
         pid=pid,
         pidfd=pidfd,
         spec=spec,
         hostname=hostname,
+        identity=identity,
         lease=lease,
         lowers=lowers,
         layer=layer,
         received=received,
         workspace=workspace,
         stack=stack,
-    )
-
-
-def recipe_of(
-    spec: Spec,
-    map_: IdMap | None,
-    identity: Identity,
-    lowers: tuple[str, ...],
-    layer: Layer,
-    *,
-    seat: tuple[bool, int],
-    folder: str | None = None,
-    leashed: bool = True,
-) -> Recipe:
-    """How a container is started; not ``leashed``: its end is another one's care than this process's reaper's."""
-    plan = plans.plan(_shape(spec, map_, lowers, layer, folder))
-    fields = confinement(spec, identity, map_)
-    fields.update(
-        script=plan.script,
-        joins=networked.joins(spec, in_userns=map_ is not None),
-        namespaces=NAMESPACES | (lib.CLONE_NEWNET if spec.network.mode == "none" else 0),
-        terminal=slots.TERMINAL if spec.tty else -1,
-        landlock=slots.RULESET if spec.security.landlock and landlock.version() else -1,
-        ns_root=map_ is not None,
-        ns_ids=(0, 0) if map_ is None else map_.first,
-        cgroup_namespace=True,
-        workdir=os.fsencode(spec.workdir),
-    )
-    return Recipe.make(
-        spec.argv,
-        full_environment(spec, identity),
-        fields,
-        reserved=plan.slots,
-        terminal=slots.TERMINAL if spec.tty else None,
-        extra=spec.extra_fds,
-        init=spec.init,
-        seat=seat,
-        first=leashed,
-    )
-
-
-def owner_of(lease: Lease | None) -> tuple[int, int]:
-    """Whose the host image's tree is: an ordinary user cannot give files away."""
-    if not rules_host():
-        return os.geteuid(), os.getegid()
-    return _root_of(None if lease is None else lease.map)
-
-
-def _root_of(map_: IdMap | None) -> tuple[int, int]:
-    if map_ is None:
-        return os.geteuid(), os.getegid()
-    return map_.host_uid(0) or 0, map_.host_gid(0) or 0
-
-
-def _shape(
-    spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer, folder: str | None
-) -> Shape:
-    is_root = rules_host()
-    idmapped = is_root and map_ is not None
-    binds = spec.image.binds
-    return Shape(
-        layers=lowers,
-        binds=binds,
-        mounts=networked.with_names(layer.mounts, folder),
-        owner=_root_of(map_) if idmapped else (0, 0),
-        idmapped=idmapped,
-        layers_idmapped=bool(spec.image.layers),
-        binds_idmapped=idmapped and all(features.can_idmap(path) for path in binds),
-        in_userns=map_ is not None,
-        own_network=spec.network.is_own,
-        # sysfs belongs to the network namespace: who does not own that cannot mount it.
-        mount_sys=spec.network.is_own or map_ is None,
-        make_devices=is_root,
-        tty_group=map_ is None or map_.host_gid(5) is not None,
-        upper=layer.upper,
-        volatile=layer.throw_away,
-        # On disk its folder is bounded (Workspace.make_folder).
-        upper_size=spec.size if layer.upper is None else None,
-        read_only=spec.read_only,
-        terminal=spec.tty,
-        device_names=spec.security.devices,
-        devices=spec.devices,
-        minimal_proc=spec.security.minimal_proc,
-        sysctls=spec.sysctls,
-        landlock=spec.security.landlock,
-        masked=spec.security.masked,
-        read_only_paths=spec.security.read_only,
-        workdir=spec.workdir,
-        lower_by_layer=features.overlay_takes_layers(),
-        shm_size=spec.shm_size,
-        send_upper=layer.send_upper,
-        send_root=layer.send_root,
     )

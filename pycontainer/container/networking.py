@@ -24,7 +24,7 @@ class Networking(Life):
 
         Raises :class:`StateError` unless it runs.
         """
-        stack = self.alive("tell its ports").launched.stack
+        stack = self.alive("tell of its networks").launched.stack
         return {} if stack is None else stack.ports
 
     def host_port(self, port: int | str) -> int:
@@ -34,7 +34,7 @@ class Networking(Life):
     @property
     def addresses(self) -> dict[str, list[str]]:
         """Its addresses by the names of its networks, that of IPv4 first. Raises :class:`StateError` unless it runs."""
-        stack = self.alive("tell its ports").launched.stack
+        stack = self.alive("tell of its networks").launched.stack
         if stack is None:
             return {}
         return {each.network.name: [str(address) for address in each.addresses] for each in stack.endpoints}
@@ -42,7 +42,7 @@ class Networking(Life):
     @property
     def denied(self) -> tuple[str, ...]:
         """What it has tried through an egress network and may not reach: names, and addresses with ports."""
-        stack = self.alive("tell its ports").launched.stack
+        stack = self.alive("tell of its networks").launched.stack
         return () if stack is None else stack.denied()
 
     def connect(

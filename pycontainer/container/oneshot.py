@@ -11,11 +11,13 @@ import os
 from functools import partial
 
 from pycontainer.container import slots
-from pycontainer.container.command import Command, Exchange
+from pycontainer.container.command import Command
+from pycontainer.container.exchange import Exchange
 from pycontainer.container.launch import Launch, Layer, launch
 from pycontainer.container.oom import set_oom_score
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Seat
+from pycontainer.container.streams import KILLED_SECONDS
 from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.kernel import features, native
@@ -36,6 +38,10 @@ class OneShot(Command):
         self._launched: Launch | None = None
 
     def _launch(self, fds: tuple[int, int, int] | None) -> Terminal | None:
+        return self._set_up(fds)
+
+    def _set_up(self, fds: tuple[int, int, int] | None, channel: int | None = None) -> Terminal | None:
+        """Start the program; or, with ``channel``, what waits there to become it (see :func:`launch`)."""
         name = os.urandom(6).hex()
         hold = self._spec.image.hold()
         if hold is not None:
@@ -50,12 +56,21 @@ class OneShot(Command):
             self._workspace, self._spec, name=name, who=f"run {name}", declared=self._spec.read_only
         )
         self._closers.append(volumes.close)
-        layer = Layer(upper=upper, send_upper=wants_upper, throw_away=True, mounts=volumes.mounts)
+        layer = Layer(
+            upper=upper,
+            send_upper=wants_upper,
+            send_mounts=channel is not None,
+            throw_away=True,
+            mounts=volumes.mounts,
+        )
         cgroup = self.cgroup = self._workspace.cgroup(name, self._spec.bounds)
         if cgroup is not None:
             self._closers.append(cgroup.close)
         self.check_clock()
-        launched = launch(self._workspace, self._spec, fds, name=name, layer=layer, seat=Seat.of(cgroup))
+        seat = Seat.of(cgroup)
+        launched = launch(
+            self._workspace, self._spec, fds, name=name, layer=layer, seat=seat, channel=channel
+        )
         self._closers.append(launched.close)
         self._launched = launched
         terminal = launched.take_terminal()
@@ -84,6 +99,13 @@ class OneShot(Command):
             return launched.changes(upper)
         finally:
             os.close(upper)
+
+    def _end_process(self) -> None:
+        """End what was set up and is not waited for as a run is."""
+        if self.process.ended is None:
+            self.process.kill()
+            self.process.wait(KILLED_SECONDS)
+        self.process.close()
 
     def _denied(self) -> tuple[str, ...]:
         stack = None if self._launched is None else self._launched.stack

@@ -50,8 +50,8 @@ class LimitOptions(TypedDict, total=False):
     hugetlb: Mapping[str, int | str] | None
 
 
-class ContainerOptions(LimitOptions, total=False):
-    """What a container is to be."""
+class KindOptions(LimitOptions, total=False):
+    """What a container is to be, but for the size of its root."""
 
     entrypoint: Sequence[str] | str | None
     env: Mapping[str, str] | Sequence[str] | None
@@ -80,7 +80,6 @@ class ContainerOptions(LimitOptions, total=False):
     userns: str | IdMap | None
     ulimits: Mapping[str, int | tuple[int, int]] | None
     best_effort: bool
-    size: int | str | None
     shm_size: int | str
     stop_signal: int | str | None
     labels: Mapping[str, str] | None
@@ -90,6 +89,12 @@ class ContainerOptions(LimitOptions, total=False):
     devices: Iterable[str]
     sysctls: Mapping[str, str | int] | None
     oom_score_adj: int | None
+
+
+class ContainerOptions(KindOptions, total=False):
+    """What a container is to be."""
+
+    size: int | str | None
 
 
 class PrepareOptions(ContainerOptions, ExchangeOptions, total=False):
@@ -102,6 +107,27 @@ class RunOptions(PrepareOptions, total=False):
     """The arguments of ``run``."""
 
     check: bool
+
+
+class CallOptions(ExchangeOptions, total=False):
+    """The arguments of a command in a container that is set up before: ``Pool.run``."""
+
+    env: Mapping[str, str] | Sequence[str] | None
+    workdir: str | os.PathLike[str] | None
+    user: str | int | None
+    changes: bool
+
+
+class PooledOptions(CallOptions, total=False):
+    """The arguments of ``Pool.run``."""
+
+    check: bool
+
+
+class ReadyOptions(KindOptions, total=False):
+    """The arguments of ``Pool`` and ``Executor`` that describe their containers."""
+
+    root_size: int | str | None
 
 
 class DetachedOptions(ContainerOptions, total=False):
@@ -129,6 +155,9 @@ CONTAINER = frozenset(ContainerOptions.__annotations__)
 KNOWN: dict[str, frozenset[str]] = {
     "run": EXCHANGE | CONTAINER | {"check", "changes", "detach"},
     "create": CONTAINER | {"engine"} | frozenset(CreateOptions.__annotations__),
+    "Pool": frozenset(ReadyOptions.__annotations__) - {"tty", "extra_fds"} | {"size", "engine"},
+    "Executor": frozenset(ReadyOptions.__annotations__) - {"tty", "extra_fds", "init", "entrypoint"},
+    "Pool.run": frozenset(PooledOptions.__annotations__),
     "exec": EXCHANGE | {"env", "workdir", "user", "tty", "check"},
     "popen": frozenset(
         {

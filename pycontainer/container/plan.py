@@ -36,6 +36,7 @@ from pycontainer.container.slots import (
     ROOT,
     RULESET,
     SCRATCH,
+    SENT_MOUNTS,
     SENT_ROOT,
     SENT_UPPER,
     TARGET,
@@ -221,6 +222,9 @@ class _Planner:
 
     def _kernel_file_systems(self) -> None:
         self.inner += proc.mount(self.shape, out=TEMPORARY)
+        if self.shape.send_mounts:
+            self.inner.append(op.open_path("self/ns/mnt", at=TEMPORARY, out=UPPER, flags=os.O_RDONLY))
+            self.inner += [op.send(UPPER, to=EXPORT, tag=SENT_MOUNTS), op.close(UPPER)]
         self._attach(TEMPORARY, "/proc")
         if self.shape.mount_sys and not self.shape.minimal_proc:
             self._mount("sysfs", "/sys", attributes=_QUIET | lib.MOUNT_ATTR_RDONLY)

@@ -48,3 +48,4 @@ class Shape:
     landlock: bool = False
     send_upper: bool = False
     send_root: bool = False
+    send_mounts: bool = False

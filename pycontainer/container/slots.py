@@ -10,4 +10,4 @@ SCRATCH, ROOT, DEV, TARGET, TEMPORARY, NULL, EMPTY, UPPER, MASTER, TERMINAL, RUL
 FIRST_SOURCE = 14
 
 #: Tags of the fds that the container's first process sends back.
-SENT_UPPER, SENT_ROOT, SENT_MASTER = range(3)
+SENT_UPPER, SENT_ROOT, SENT_MASTER, SENT_MOUNTS = range(4)

@@ -124,6 +124,44 @@ def make_spec(
     )
 
 
+@attrs.frozen
+class Call:
+    """What one command says of itself, in a container that is specified but for it; ``None`` is as specified."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] | None = None
+    workdir: str | None = None
+    user: str | None = None
+
+    def of(self, spec: Spec) -> Spec:
+        """The specification of a container for this command alone."""
+        return attrs.evolve(
+            spec,
+            argv=self.argv,
+            env=tuple({**dict(spec.env), **(self.env or {})}.items()),
+            workdir=spec.workdir if self.workdir is None else self.workdir,
+            user=spec.user if self.user is None else self.user,
+        )
+
+
+def call_of(
+    spec: Spec,
+    command: Any = None,
+    *,
+    entrypoint: Any = None,
+    env: Any = None,
+    workdir: Any = None,
+    user: Any = None,
+) -> Call:
+    """Check a command for a container that is already specified; arguments as of :func:`make_spec`."""
+    return Call(
+        _argv(spec.image.config, command, entrypoint),
+        None if env is None else environment("env", env),
+        None if workdir is None else directory(workdir),
+        None if user is None else account(user),
+    )
+
+
 #: Specifications made before, by what they were made from.
 _made: dict[Any, Spec] = {}
 _MADE_LIMIT = 64

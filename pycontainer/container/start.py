@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from pycontainer.container import slots
-from pycontainer.container.confinement import FdTable, command
+from pycontainer.container.confinement import FdTable, command, waiting
 from pycontainer.errors import CommandNotExecutable, CommandNotFound
 from pycontainer.kernel import orphans
 from pycontainer.kernel.cgroup import Cgroup
@@ -94,21 +94,29 @@ class Recipe:
         init: bool = False,
         seat: tuple[bool, int] = (False, 0),
         first: bool = True,
+        waits: bool = False,
     ) -> Recipe:
         """From the fields of a :class:`Spawn`; the first ``reserved`` slots are the plan's own.
 
         With ``terminal``, a slot, the program's streams are that; ``extra`` pairs fds of the host with
         the program's numbers.  ``seat``: the shape of a :class:`Seat`.  ``first``: of a container; it registers
-        itself with the reaper.
+        itself with the reaper.  ``waits``: it gets its command, streams and environment later (``kernel.order``).
         """
         table = FdTable(reserved)
-        stdio = () if terminal is not None else tuple(table.add(-1) for _ in range(3))
-        pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
+        stdio = () if terminal is not None or waits else tuple(table.add(-1) for _ in range(3))
+        pairs: list[tuple[int, int]] = []
+        if not waits:
+            pairs = [(terminal if terminal is not None else stdio[number], number) for number in range(3)]
         pairs += [(table.add(host), target) for host, target in extra]
         report = table.add(-1)
-        number = max(target for _, target in pairs) + 1
+        number = max([2, *(target for _, target in pairs)]) + 1
         pairs.append((report, number))
-        fields = {**fields, **command(argv, env, table, number, below_init=init)}
+        told = (
+            waiting(table, number, below_init=init)
+            if waits
+            else command(argv, env, table, number, below_init=init)
+        )
+        fields = {**fields, **told}
         cgroup = table.add(-1) if seat[0] else -1
         tasks = tuple(table.add(-1) for _ in range(seat[1]))
         leash = table.add(-1) if first else -1
@@ -127,11 +135,17 @@ class Recipe:
         )
 
     def start(
-        self, stdio: Fds, fds: Mapping[int, int], *, seat: Seat = NOWHERE, hostname: str | None = None
+        self,
+        stdio: Fds,
+        fds: Mapping[int, int],
+        *,
+        seat: Seat = NOWHERE,
+        hostname: str | None = None,
+        channel: int | None = None,
     ) -> tuple[int, int]:
         """Start with these fds in these slots: pid and pidfd, when the program itself runs.
 
-        Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
+        A recipe that waits gets the ``channel`` to be told by, and is not waited for.  Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
         """
         table = list(self.table)
         for slot, fd in fds.items():
@@ -144,6 +158,9 @@ class Recipe:
         for slot, fd in zip(self.tasks, seat.tasks, strict=True):
             table[slot] = fd
         name = None if hostname is None else os.fsencode(hostname)
+        if channel is not None:
+            table[self.report] = channel
+            return start_leashed(self.template, table, hostname=name)
         env = () if name is None or self.names_host else (b"HOSTNAME=" + name,)
         return self._start(table, name, env, seat.expect)
 
@@ -237,13 +254,20 @@ class Exports:
 
 
 def start_and_receive(
-    exports: Exports, recipe: Recipe, stdio: Fds, fds: dict[int, int], *, seat: Seat, hostname: str | None
+    exports: Exports,
+    recipe: Recipe,
+    stdio: Fds,
+    fds: dict[int, int],
+    *,
+    seat: Seat,
+    hostname: str | None,
+    channel: int | None = None,
 ) -> tuple[int, int, dict[int, int]]:
     """Start a recipe whose process sends fds back: pid, pidfd, and those by tag."""
     pair = exports.take()
     fds[slots.EXPORT] = pair[1].fileno()
     try:
-        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname)
+        pid, pidfd = recipe.start(stdio, fds, seat=seat, hostname=hostname, channel=channel)
     except BaseException:
         exports.drop(pair)
         raise

@@ -7,5 +7,6 @@ The module-level calls (``pycontainer.run`` and others) use the default engine, 
 from pycontainer.engine.containers import Container, Containers
 from pycontainer.engine.default import default_engine, run
 from pycontainer.engine.engine import Engine
+from pycontainer.engine.pools import Pool
 
-__all__ = ["Container", "Containers", "Engine", "default_engine", "run"]
+__all__ = ["Container", "Containers", "Engine", "Pool", "default_engine", "run"]

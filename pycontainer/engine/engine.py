@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from weakref import WeakSet
 
 from pycontainer.container.arguments import flag
-from pycontainer.container.command import PLAIN, Exchange, complete
+from pycontainer.container.command import complete
+from pycontainer.container.exchange import take_exchange
 from pycontainer.container.oneshot import OneShot
-from pycontainer.container.options import EXCHANGE, refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.spec import spec_of
 from pycontainer.container.workspace import Workspace
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from pycontainer.image.images import Images
     from pycontainer.network.networks import Networks
     from pycontainer.volume import Volumes
+
+
+class Closable(Protocol):
+    """What an engine closes before itself."""
+
+    def close(self) -> None:
+        """Remove what it holds; idempotent."""
+        ...
 
 
 class Engine:
@@ -44,6 +53,8 @@ class Engine:
         self._images: Images | None = None
         self._workspace: Workspace | None = None
         self._lock = threading.Lock()
+        #: What keeps containers ready, to be closed with this.
+        self.pools: WeakSet[Closable] = WeakSet()
 
     @property
     def workspace(self) -> Workspace:
@@ -130,18 +141,14 @@ class Engine:
     ) -> OneShot:
         """A checked run that is not yet started: what :meth:`run` and its asynchronous twin drive."""
         given: dict[str, Any] = {**options}
-        exchange = PLAIN
-        changes = flag("changes", given.pop("changes", True))
-        if given:
-            refuse_unknown("run", given)
-            told = {name: given.pop(name) for name in EXCHANGE & given.keys()}
-            if told:
-                exchange = Exchange.of(**told)
+        exchange, changes = take_exchange("run", given)
         spec = spec_of(self.resolve(image), command, given)
         return OneShot(self.workspace, spec, exchange, changes=changes)
 
     def close(self) -> None:
         """Remove this process's containers, those that are not detached, and its part of the root; idempotent. The engine can be used again."""
+        for pool in list(self.pools):
+            pool.close()
         for each in self.containers.own():
             each.remove(force=True)
         with self._lock:

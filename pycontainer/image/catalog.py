@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -26,7 +26,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.image.images import Images
-    from pycontainer.image.store import Collected, Store, Usage
+    from pycontainer.image.store import BlobWriter, Collected, Store, Usage
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 #: How many names are remembered with what they stand for.
@@ -121,9 +121,12 @@ class Catalog:
         if not isinstance(manifest, Manifest):
             raise ImageError(f"{name} is an index in the store")
         document = parse_document(store.read_blob(manifest.config.digest), f"the configuration of {name}")
+        return self._made(manifest, document, name)
+
+    def _made(self, manifest: Manifest, document: Document, name: str) -> Image:
+        """The image of what its manifest and its configuration say."""
         layers: list[str] = []
-        for layer, diff_id in document.layers(manifest, name):
-            path = self._layer(layer, diff_id)
+        for path in self._trees(document.layers(manifest, name)):
             if _hides_all(path):
                 layers = []  # overlayfs does not look at the roots of its layers
             layers.append(path)
@@ -133,18 +136,21 @@ class Catalog:
             name=name,
             layers=trees,
             config=document.config,
-            digest=digest,
+            digest=manifest.digest,
             stored=stored,
-            holder=partial(store.hold, digest),
+            holder=partial(self.store.hold, manifest.digest),
         )
 
-    def _layer(self, layer: Descriptor, diff_id: str) -> str:
-        """The tree of a layer; unpacked once more where the machine went down before it was on disk."""
+    def _trees(self, layers: Sequence[tuple[Descriptor, str]]) -> Iterator[str]:
+        """The trees of layers; unpacked once more where the machine went down before they were on disk."""
+        paths = self.store.layers([diff_id for _, diff_id in layers])
+        for (layer, diff_id), path in zip(layers, paths, strict=True):
+            yield path or self._tree_anew(layer, diff_id)
+
+    def _tree_anew(self, layer: Descriptor, diff_id: str) -> str:
+        with self.store.lease():
+            take_in(self.store, layer, diff_id, nowhere, Teller(None))
         path = self.store.layer(diff_id)
-        if path is None:
-            with self.store.lease():
-                take_in(self.store, layer, diff_id, nowhere, Teller(None))
-            path = self.store.layer(diff_id)
         if path is None:
             raise ImageError(f"the layer {diff_id} is gone as soon as it is there")
         return path
@@ -153,17 +159,27 @@ class Catalog:
         names = [name for name, each in self.store.names().items() if each == digest]
         return Reference.parse(names[0]).familiar if names else digest
 
-    def add(self, document: Document, layers: Sequence[Descriptor], name: Reference | None = None) -> Image:
-        """An image of layers that are in the store; call it under the lease under which they came there."""
-        store = self.store
-        config = Descriptor(media_type=_CONFIG, digest=store.add_blob(document.raw), size=len(document.raw))
+    def add(
+        self,
+        document: Document,
+        layers: Sequence[Descriptor],
+        name: Reference | None = None,
+        written: Sequence[BlobWriter] = (),
+    ) -> Image:
+        """An image of layers that are in the store, or ``written`` to it; call it under the lease of all that.
+
+        All of it is on disk when this returns, and the name with it.
+        """
+        config = Descriptor(media_type=_CONFIG, digest=document.digest, size=len(document.raw))
         manifest = make_manifest(config, layers)
-        store.add_blob(manifest.raw)
-        blobs = {manifest.digest, config.digest, *(layer.digest for layer in layers)}
-        store.note_image(manifest.digest, blobs, set(document.diff_ids))
-        if name is not None:
-            store.tag(str(name), manifest.digest)
-        return self._image(manifest.digest, manifest.digest if name is None else name.familiar)
+        self.store.add_blobs([document.raw, manifest.raw], written)
+        self.store.note_image(
+            manifest.digest,
+            {config.digest, *(layer.digest for layer in layers)},
+            set(document.diff_ids),
+            name=None if name is None else str(name),
+        )
+        return self._made(manifest, document, manifest.digest if name is None else name.familiar)
 
     def close(self) -> None:
         """Delete what was removed, and close what is open of the store; idempotent. It is opened again when needed."""

@@ -5,39 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-
-import attrs
+from contextlib import ExitStack
 
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.compressor import compressed
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, History
+from pycontainer.image.duplicate import duplicate, duplicate_file, duplicate_tree
 from pycontainer.image.image import Image
 from pycontainer.image.images import Images
-from pycontainer.image.intake import nowhere, take_in
-from pycontainer.image.layer import unpack_file, unpack_layer
-from pycontainer.image.pack import pack_file, pack_layer
 from pycontainer.image.platform import Platform
-from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
-from pycontainer.image.store import Store
+from pycontainer.image.store import BlobWriter, Store
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.idmap import has_range, rules_host, user_map
+from pycontainer.kernel.idmap import IdMap, has_range, rules_host, user_map
 from pycontainer.kernel.layers import Marks, Namespace
 from pycontainer.kernel.reach import Reach
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _PIECE = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@attrs.frozen(kw_only=True)
-class Packed:
-    """A layer in the store: its blob, and the digest of its content."""
-
-    blob: Descriptor
-    diff_id: str
 
 
 def commit(
@@ -61,60 +49,53 @@ def commit(
         raise InvalidArgument(
             "image", base.name, "programs of the host belong to no image: start from another one"
         )
-    store = images.store
     created = _now()
-    with store.lease():
-        document, blobs = _beginning(base)
+    with images.store.lease(), ExitStack() as stack:
+        document, layers = _beginning(base)
+        written = []
         known = () if base.stored is None else base.stored.trees
         for path in (*(layer for layer in base.layers if layer not in known), *uppers):
-            packed = pack_into(store, path, marks=marks)
-            blobs.append(packed.blob)
+            blob = stack.enter_context(images.store.ingest())
+            diff_id = _pack(images.store, path, blob, marks)
+            written.append(blob)
+            layers.append(Descriptor(media_type=_LAYER, digest=blob.digest, size=blob.offset))
             history = History(created=created, created_by=created_by, author=author, comment=message)
-            document = document.extended(packed.diff_id, history, config)
-        return images.add(document, blobs, name=None if name is None else Reference.parse(name))
+            document = document.extended(diff_id, history, config)
+        return images.add(document, layers, None if name is None else Reference.parse(name), written)
 
 
-def pack_into(store: Store, path: str, *, marks: Namespace) -> Packed:
-    """Pack a directory into a layer of the store, and have it there unpacked, too."""
+def _pack(store: Store, path: str, blob: BlobWriter, marks: Namespace) -> str:
+    """Pack a directory for a blob, and have it in the store unpacked; its diff_id."""
     epoch = _epoch()
-    with Fd(os.open(path, _DIRECTORY)) as upper, store.ingest(None, None) as blob:
+    with Fd(os.open(path, _DIRECTORY)) as upper, store.new_layer(settled=False) as tree:
         if has_range():
             with _nameless(store.path) as file:
-                made = store.steward().call(
-                    pack_file, (upper.fileno(), file.fileno()), namespace=marks, epoch=epoch
-                )
+                fds = (upper.fileno(), tree.fd, file.fileno())
+                made = store.steward().call(duplicate_file, fds, namespace=marks, epoch=epoch)
                 for piece in _content(file.fileno()):
                     blob.write(piece)
         else:
-            with compressed(blob.write, "gzip") as writer:
-                ids = None if rules_host() else user_map()  # root's uppers have the container's own numbers
-                made = pack_layer(upper.fileno(), writer.write, marks=Marks(marks), ids=ids, epoch=epoch)
-        size = blob.offset
-        packed = Packed(
-            blob=Descriptor(media_type=_LAYER, digest=blob.commit(), size=size), diff_id=made.diff_id
-        )
-    take_in(store, packed.blob, made.diff_id, nowhere, Teller(None))
-    return packed
+            with compressed(blob.write, "gzip") as out:
+                made = duplicate(
+                    upper.fileno(), tree.fd, out.write, marks=Marks(marks), ids=_ids(), epoch=epoch
+                )
+        tree.commit(made.room, diff_id=made.packed.diff_id)
+    return made.packed.diff_id
 
 
 def copy_layer(source: str, target: str, marks: Namespace, reach: Reach) -> None:
     """Copy an upper directory, with its marks, into the new directory ``target``."""
     os.mkdir(target, 0o755)
-    with (
-        Fd(os.open(source, _DIRECTORY)) as upper,
-        Fd(os.open(target, _DIRECTORY)) as tree,
-        _nameless(os.path.dirname(target)) as file,
-    ):
-        here = (upper.fileno(), file.fileno())
+    with Fd(os.open(source, _DIRECTORY)) as upper, Fd(os.open(target, _DIRECTORY)) as tree:
         if has_range():
-            steward = reach.steward()
-            steward.call(pack_file, here, compression="none", namespace=marks)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            steward.call(unpack_file, (file.fileno(), tree.fileno()))
+            reach.steward().call(duplicate_tree, (upper.fileno(), tree.fileno()), namespace=marks)
         else:
-            pack_file(*here, compression="none", namespace=marks, ids=None if rules_host() else user_map())
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            unpack_layer(lambda count: os.read(file.fileno(), count), tree.fileno())
+            duplicate(upper.fileno(), tree.fileno(), marks=Marks(marks), ids=_ids())
+
+
+def _ids() -> IdMap | None:
+    """Whose numbers an upper directory has: root's the container's own already."""
+    return None if rules_host() else user_map()
 
 
 def _nameless(directory: str) -> Fd:

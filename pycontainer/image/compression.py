@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from pycontainer.errors import ImageError, UnsafeArchive
+from pycontainer.image.holes import is_zeros
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarheader import is_header
 from pycontainer.image.zstd import Frames, is_zstd
@@ -22,6 +23,8 @@ Read = Callable[[int], bytes]
 HEAD = 512
 _CHUNK = 1 << 18
 _OUTPUT = 1 << 19
+#: So many zeros are within one file, and of one that is not small: it has holes instead, but for its ends.
+_RUN = 1 << 20
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _BZIP2 = b"BZh"
@@ -93,9 +96,10 @@ def kind_of(head: bytes) -> Literal["gzip", "zstd", "xz", "bzip2", "none"]:
     return "none"
 
 
-def decompressed(read: Read, limits: Limits) -> Read:
+def decompressed(read: Read, limits: Limits, *, holes: bool = False) -> Read:
     """Return a reader of what ``read`` gives, decompressed: gzip, zstd, xz, bzip2, or as it is.
 
+    ``holes``: the caller makes holes of zeros, so that long runs of them do not count for ``limits.ratio``.
     Members that follow each other are one stream.  The reader raises :class:`ImageError` for damaged or
     truncated data, :class:`UnsafeArchive` beyond the bounds; this function :class:`NotSupported` for zstd
     without a decoder.
@@ -104,7 +108,7 @@ def decompressed(read: Read, limits: Limits) -> Read:
     >>> decompressed(io.BytesIO(gzip.compress(b"text")).read, Limits())(100)
     b'text'
     """
-    meter = _Meter(read, limits)
+    meter = _Meter(read, limits, holes=holes)
     kind = kind_of(meter.peek(HEAD))
     if kind == "gzip":
         new, error = _gzip()
@@ -128,11 +132,13 @@ def decompressed(read: Read, limits: Limits) -> Read:
 class _Meter:
     """Counts what goes in and what comes out."""
 
-    def __init__(self, read: Read, limits: Limits) -> None:
+    def __init__(self, read: Read, limits: Limits, *, holes: bool) -> None:
         self._read = read
         self._limits = limits
+        self._holes = holes
         self._ahead = b""
         self._taken = 0
+        self._zeros = 0  # in a row, up to now
 
     def peek(self, count: int) -> bytes:
         while len(self._ahead) < count and (part := self._read(count - len(self._ahead))):
@@ -148,25 +154,34 @@ class _Meter:
         return part
 
     def bounded(self, read: Read) -> Read:
-        given = 0
+        given = counted = 0
         position = 0
         chunk = b""
         limits = self._limits
 
         def checked(count: int) -> bytes:
-            nonlocal given, position, chunk
+            nonlocal given, counted, position, chunk
             if position == len(chunk):
                 position, chunk = 0, read(_OUTPUT)
                 given += len(chunk)
+                counted += self._counting(chunk)
                 if given > limits.total:
                     raise UnsafeArchive(f"the archive is more than {limits.total} bytes, decompressed")
-                if given > limits.unquestioned and given > self._taken * limits.ratio:
+                if counted > limits.unquestioned and counted > self._taken * limits.ratio:
                     raise UnsafeArchive(f"more than {limits.ratio} bytes come out of each compressed byte")
             part = chunk[position : position + count]
             position += len(part)
             return part
 
         return checked
+
+    def _counting(self, chunk: bytes) -> int:
+        """How many bytes count for the ratio now: a run of zeros when it has ended, unless it is long."""
+        if self._holes and is_zeros(chunk):
+            self._zeros += len(chunk)
+            return 0
+        run, self._zeros = self._zeros, 0
+        return len(chunk) + (run if run < _RUN else 0)
 
 
 class _Members:

@@ -113,22 +113,22 @@ def _unpack(
         with store.new_layer(diff_id, settled=False) as writer, store.open_blob(layer.digest) as packed:
             # In its user namespace, for the files of other users; so it begins when the download has ended.
             made = store.steward().call(unpack_file, (packed.fileno(), writer.fd), expected=diff_id)
-            writer.commit(made.size)
+            writer.commit(made.room)
         return
     with ExitStack() as stack:
         tree = stack.enter_context(store.new_layer(diff_id, settled=False))
         if store.has_blob(layer.digest):
             file = stack.enter_context(open(store.open_blob(layer.digest).detach(), "rb", buffering=0))
-            unpack_layer(file.read, tree.fd, expected=diff_id)
+            made = unpack_layer(file.read, tree.fd, expected=diff_id)
         else:
             blob = stack.enter_context(_writing(store, layer))
             # Closed here, not when a traceback is gone: it holds what it reads from.
             coming = stack.enter_context(closing(_coming(blob, source, layer, tell, stop)))
-            unpack_layer(_reader(coming), tree.fd, expected=diff_id)
+            made = unpack_layer(_reader(coming), tree.fd, expected=diff_id)
             for _ in coming:  # what no decompressor asked for belongs to the blob, too
                 pass
             blob.commit()
-        tree.commit()
+        tree.commit(made.room)
 
 
 class _Stopped(ImageError):

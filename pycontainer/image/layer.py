@@ -83,9 +83,8 @@ def unpack_layer(
     if expected is not None:
         check_digest(expected, "the image")
     bounds = limits or Limits()
-    owners = os.geteuid() == 0 if keep_owners is None else keep_owners
     seen = hashlib.sha256()
-    plain = decompressed(read, bounds)
+    plain = decompressed(read, bounds, holes=True)
     made: list[_LayerMaker] = []
 
     def hashed(count: int) -> bytes:
@@ -93,14 +92,7 @@ def unpack_layer(
         seen.update(part)
         return part
 
-    def work(source: Read) -> None:
-        stream = TarStream(source, bounds, marked=False)
-        maker = _LayerMaker(stream, tree, bounds, owners=owners, devices="skip")
-        with maker:
-            maker.make()
-        made.append(maker)
-
-    relayed(hashed, work)
+    relayed(hashed, lambda source: made.append(make_tree(source, tree, bounds, keep_owners=keep_owners)))
     [maker] = made
     found = f"sha256:{seen.hexdigest()}"
     if expected is not None and found != expected:
@@ -108,6 +100,7 @@ def unpack_layer(
     return UnpackedLayer(
         entries=maker.entries,
         size=maker.size,
+        room=maker.room,
         skipped=tuple(maker.skipped),
         diff_id=found,
         opaque=maker.opaque,
@@ -128,6 +121,16 @@ def unpack_file(
     return unpack_layer(
         lambda count: os.read(file, count), tree, expected=expected, limits=limits, keep_owners=True
     )
+
+
+def make_tree(read: Read, tree: int, limits: Limits, *, keep_owners: bool | None = None) -> _LayerMaker:
+    """As :func:`unpack_layer`, from the bytes of an archive that somebody else counts and hashes; its maker."""
+    owners = os.geteuid() == 0 if keep_owners is None else keep_owners
+    stream = TarStream(read, limits, marked=False)
+    maker = _LayerMaker(stream, tree, limits, owners=owners, devices="skip")
+    with maker:
+        maker.make()
+    return maker
 
 
 class _LayerMaker(TreeMaker):

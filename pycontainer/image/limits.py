@@ -13,7 +13,8 @@ class Limits:
     their holes were filled; ``entries`` its headers, and as well what is made of them.  ``name`` is the
     longest path or link in bytes (``PATH_MAX`` is all the kernel takes), ``pax`` the largest extended
     header in bytes, ``segments`` the pieces of one sparse file.  ``ratio`` is how many bytes may come out
-    of one compressed byte, after the first ``unquestioned`` bytes.
+    of one compressed byte, after the first ``unquestioned`` bytes; not counted are runs of a mebibyte of zeros and
+    more, where they become holes and so take no disk.
 
     >>> Limits(total=1 << 30).entries
     2000000

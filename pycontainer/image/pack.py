@@ -17,21 +17,21 @@ import attrs
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.image.attributes import kept, shown
-from pycontainer.image.compressor import Compression, compressed
 from pycontainer.image.limits import Limits
 from pycontainer.image.tarstream import Entry, Kind
 from pycontainer.image.tarwriter import TarOutput, padding
 from pycontainer.image.treemaker import NAMED
 from pycontainer.kernel.descent import Descent
-from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.kinds import opened, status_of
-from pycontainer.kernel.layers import Marks, Namespace
+from pycontainer.kernel.layers import Marks
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 
 _STEP = "pack the layer"
 _FIND = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1 << 20
+#: Of what is read at once: little enough to stay in the processor's cache until it is hashed, packed and written.
+_CHUNK = 1 << 18
 #: What is known at once of files that have further names, in bytes, and of each beside its path.
 _REMEMBERED, _OVERHEAD = 256 << 20, 200
 #: In seconds: what readers take.
@@ -94,25 +94,6 @@ def pack_layer(
         entries=out.entries,
         skipped=tuple(packing.skipped),
     )
-
-
-def pack_file(
-    upper: int,
-    file: int,
-    *,
-    compression: Compression = "gzip",
-    namespace: Namespace = "user",
-    ids: IdMap | None = None,
-    epoch: int | None = None,
-) -> Packed:
-    """As :func:`pack_layer`, compressed into an open file.
-
-    For :meth:`~pycontainer.kernel.steward.Steward.call`, which reads what belongs to a container's other users.
-
-    >>> steward.call(pack_file, (upper, file), compression="zstd")  # doctest: +SKIP
-    """
-    with compressed(lambda data: write_all(file, data), compression) as out:
-        return pack_layer(upper, out.write, marks=Marks(namespace), ids=ids, epoch=epoch)
 
 
 @attrs.define(kw_only=True)

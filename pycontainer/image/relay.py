@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from pycontainer.image.compression import Read
 
@@ -27,13 +28,28 @@ def relayed(read: Read, work: Callable[[Read], None]) -> None:
     >>> relayed(io.BytesIO(b"text").read, lambda read: print(read(100)))
     b'text'
     """
+    with relaying(work) as put:
+        while part := read(_PIECE):
+            put(part)
+
+
+@contextmanager
+def relaying(work: Callable[[Read], None]) -> Iterator[Callable[[bytes], None]]:
+    """For the body, what hands pieces to ``work``, which reads them in a thread of its own; see :func:`relayed`.
+
+    When ``work`` has ended before the pieces, handing over the next ends the body.
+
+    >>> with relaying(lambda read: print(read(100))) as put:
+    ...     put(b"text")
+    b'text'
+    """
     relay = _Relay()
     thread = threading.Thread(target=relay.run, args=(work,), name="unpack", daemon=True)
     thread.start()
     try:
-        while (part := read(_PIECE)) and relay.put(part):
-            pass
-        relay.put(b"")
+        with suppress(_Abandoned):
+            yield relay.put
+            relay.put(b"")
         thread.join()
     except BaseException:
         relay.abandon()
@@ -48,7 +64,7 @@ def relayed(read: Read, work: Callable[[Read], None]) -> None:
 
 
 class _Abandoned(Exception):
-    """Nothing will follow: the work is to end."""
+    """Nothing will follow, or nobody wants it any more."""
 
 
 class _Relay:
@@ -60,13 +76,14 @@ class _Relay:
         self._abandoned = False
         self._rest = b""
 
-    def put(self, piece: bytes) -> bool:
-        """Hand a piece over, an empty one at the end; ``False`` when nobody wants it any more."""
+    def put(self, piece: bytes) -> None:
+        """Hand a piece over, an empty one at the end."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._pieces) < _AHEAD or self._ended)
+            if self._ended:
+                raise _Abandoned
             self._pieces.append(piece)
             self._changed.notify_all()
-            return not self._ended
 
     def abandon(self) -> None:
         with self._changed:

@@ -14,7 +14,7 @@ from pycontainer.errors import KernelError
 from pycontainer.image.tarstream import Entry
 
 END = bytes(1024)
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 _BLOCK = 512
 _TYPES = {
     "file": b"0", "hardlink": b"1", "symlink": b"2", "character device": b"3", "block device": b"4",

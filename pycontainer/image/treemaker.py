@@ -13,11 +13,12 @@ import stat
 
 from pycontainer.errors import ImageError, KernelError, NotSupported, UnsafeArchive
 from pycontainer.image.attributes import check_attributes, give, give_named, give_xattrs, shown
+from pycontainer.image.holes import write_with_holes
 from pycontainer.image.limits import Limits
 from pycontainer.image.parents import OPEN_PARENT, Parents, is_there, parts_of
 from pycontainer.image.tarstream import Entry, TarStream
 from pycontainer.kernel.descent import Descent
-from pycontainer.kernel.fd import Fd, write_all
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import rules_host
 from pycontainer.kernel.newfiles import NewFiles
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named, open_in_root
@@ -26,6 +27,8 @@ from pycontainer.kernel.tree import remove_tree
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How many of those that are left out are named in the result.
 NAMED = 1000
+#: Of the disk, for each file: an inode, and half a block.
+_BESIDES = 256 + 2048
 #: What a directory is given that no entry describes.
 _PLAIN = (0, 0, 0o755, None)
 #: What hostile names and links make the kernel answer; the archive's fault, not the host's.
@@ -42,6 +45,8 @@ class TreeMaker:
     def __init__(self, stream: TarStream, root: int, limits: Limits, *, owners: bool, devices: str) -> None:
         self.entries = 0
         self.size = 0
+        #: The bytes that were written to files, and what a file takes besides: about what it takes on the disk.
+        self.room = 0
         self.skipped: list[str] = []
         self._stream = stream
         # Of its own: should the thread be left behind by an impatient caller, it writes nowhere else.
@@ -149,6 +154,7 @@ class TreeMaker:
         except FileExistsError:
             self.clear(parent, name)
             self._new.file(parent, name, *held, entry.size)
+        self.room += entry.size
 
     def _link(self, entry: Entry, parent: int, name: bytes) -> None:
         if not entry.link:
@@ -187,13 +193,13 @@ class TreeMaker:
         chunks = self._stream.content()
         rest = memoryview(b"")
         for offset, length in entry.segments:
-            os.lseek(file, offset, os.SEEK_SET)
-            left = length
-            while left:
+            position, end = offset, offset + length
+            while position < end:
                 rest = rest or next(chunks)
-                write_all(file, rest[:left])
-                left, rest = left - len(rest[:left]), rest[left:]
-        if sum(length for _, length in entry.segments) < entry.size:
+                part, rest = rest[: end - position], rest[end - position :]
+                self.room += write_with_holes(file, part, position)
+                position += len(part)
+        if os.fstat(file).st_size < entry.size:
             os.ftruncate(file, entry.size)
 
     def _spend(self, size: int) -> None:
@@ -214,6 +220,7 @@ class TreeMaker:
     def count(self) -> None:
         """Count something that is made. Raises :class:`UnsafeArchive` beyond the limit."""
         self._made += 1
+        self.room += _BESIDES
         if self._made > self._limits.entries:
             raise UnsafeArchive(f"the archive makes more than {self._limits.entries} files")
 
@@ -243,7 +250,9 @@ class TreeMaker:
         """Give a directory its owners, mode and time."""
         uid, gid, mode, mtime = self._directories.get(inode, _PLAIN)
         if self._owners:
-            os.fchown(directory, uid, gid)
+            status = os.fstat(directory)
+            if (status.st_uid, status.st_gid) != (uid, gid):  # to write what is there takes as long
+                os.fchown(directory, uid, gid)
         os.fchmod(directory, mode)
         if mtime is not None:
             os.utime(directory, ns=(mtime, mtime))

@@ -16,10 +16,14 @@ from pycontainer.image.treemaker import TreeMaker
 
 @attrs.frozen(kw_only=True)
 class Unpacked:
-    """What came of it: how many entries, bytes of files with their holes, and the first of the devices left out."""
+    """What came of it: how many entries, bytes of files with their holes, and the first of the devices left out.
+
+    ``room`` is about what it takes on the disk, in bytes.
+    """
 
     entries: int
     size: int
+    room: int
     skipped: tuple[str, ...] = ()
 
 
@@ -35,8 +39,8 @@ def unpack(
 
     ``read`` gives the archive's bytes.  With ``keep_owners`` (by default: for root) files belong to the
     numbers that the archive tells, and keep their capabilities; otherwise to the caller.  Modes, times,
-    hard links, holes and ``user.*`` attributes are kept; other attributes are not.  Device nodes are never
-    made: they are named in the result, or refused.
+    hard links, holes and ``user.*`` attributes are kept; other attributes are not.  Runs of zeros become holes.
+    Device nodes are never made: they are named in the result, or refused.
 
     Raises :class:`ImageError` for a damaged archive, :class:`UnsafeArchive` for one that breaks a bound or
     tries to reach outside, :class:`KernelError` for what the host refuses, such as a full disk.  What was
@@ -55,6 +59,6 @@ def unpack(
             maker.make()
             made.append(maker)
 
-    relayed(decompressed(read, bounds), work)
+    relayed(decompressed(read, bounds, holes=True), work)
     [maker] = made
-    return Unpacked(entries=maker.entries, size=maker.size, skipped=tuple(maker.skipped))
+    return Unpacked(entries=maker.entries, size=maker.size, room=maker.room, skipped=tuple(maker.skipped))

@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import cache
 
 import attrs
@@ -125,28 +125,45 @@ class Claim:
 
 def claim_block() -> Claim:
     """Claim an unused block for a root caller. Raises :class:`NotSupported` when all are in use."""
+    return claim_blocks(1)[0]
+
+
+def claim_blocks(count: int) -> list[Claim]:
+    """Claim several at once, which costs little more than one: as many as there are, one at least.
+
+    Raises :class:`NotSupported` when all are in use.
+    """
     make_private(CLAIMS)
     taken = granted_ranges()
-    for base in range(FIRST, LAST, BLOCK):
-        if any(start < base + BLOCK and base < start + count for start, count in taken):
-            continue
-        fd = os.open(f"{CLAIMS}/{base:#x}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            continue
-        try:
-            _end_orphans(base)
-        except BaseException:
-            os.close(fd)
-            raise
-        return Claim(base, fd)
-    raise NotSupported("every block of host ids is in use", "end some containers")
+    claims: list[Claim] = []
+    try:
+        for base in range(FIRST, LAST, BLOCK):
+            if len(claims) == count:
+                break
+            if not any(start < base + BLOCK and base < start + length for start, length in taken):
+                claims += _try_to_claim(base)
+        _end_orphans({each.base for each in claims})
+    except BaseException:
+        for each in claims:
+            each.release()
+        raise
+    if not claims:
+        raise NotSupported("every block of host ids is in use", "end some containers")
+    return claims
 
 
-def _end_orphans(base: int) -> None:
-    """Kill what runs with ids of a block that nobody had claimed.
+def _try_to_claim(base: int) -> list[Claim]:
+    fd = os.open(f"{CLAIMS}/{base:#x}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return []
+    return [Claim(base, fd)]
+
+
+def _end_orphans(bases: Set[int]) -> None:
+    """Kill what runs with ids of blocks that nobody had claimed.
 
     Its container's host process and its reaper were both killed; a new container must not share its ids.
     """
@@ -160,7 +177,7 @@ def _end_orphans(base: int) -> None:
         try:
             with open(f"/proc/{name}/status") as file:
                 uid = next(int(line.split()[1]) for line in file if line.startswith("Uid:"))
-            if base <= uid < base + BLOCK:
+            if uid - (uid - FIRST) % BLOCK in bases:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError):
             continue

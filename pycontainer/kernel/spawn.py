@@ -217,7 +217,7 @@ def _in_userns(request: Spawn) -> bool:
     return bool(types & lib.CLONE_NEWUSER)
 
 
-def exec_failure(error: int, name: str) -> KernelError:
+def exec_failure(error: int, name: str) -> CommandNotFound | CommandNotExecutable:
     """The exception for a refused execve of the program that the user called ``name``."""
     step = f'execute "{name}"'
     if error in (errno.ENOENT, errno.ENOTDIR):

@@ -45,7 +45,11 @@ def remove_tree(dir_fd: int, name: str | bytes) -> None:
         for _ in range(_STARTS):
             if not _unlink(dir_fd, top):
                 return
-            _empty(dir_fd, top)
+            try:
+                _empty(dir_fd, top)
+            except OSError as error:
+                if error.errno != errno.ENOENT:  # somebody else who removes the same is ahead
+                    raise
             if _rmdir(dir_fd, top):
                 return
         raise KernelError(errno.ENOTEMPTY, f"remove {top}", hint="it is being filled again and again")

@@ -171,6 +171,8 @@ class Wanted:
 
 
 _USUAL = Wanted()
+#: Of the blocks that a process has, the share that it claims at once, and how many at most.
+_SHARE, _AT_ONCE = 4, 16
 
 
 @attrs.define(eq=False)
@@ -189,6 +191,11 @@ class Lease:
         self.is_shared = True
         return Lease(fd, self.map, self.wanted, None, True)
 
+    @property
+    def has_claim(self) -> bool:
+        """Are its ids a block that nobody else has?"""
+        return self.claim is not None
+
     def discard(self) -> None:
         """Close the namespace and give its ids back. Call once."""
         os.close(self.fd)
@@ -205,13 +212,26 @@ class Leases:
 
     def __init__(self) -> None:
         self._idle: dict[Wanted, deque[Lease]] = {}
+        self._claims: deque[Claim] = deque()
+        #: How many blocks leases have; threads that miss each other here claim a few more or less at once.
+        self._in_use = 0
 
     def take(self, wanted: Wanted = _USUAL) -> Lease:
         """An idle lease, or a new one. Raises :class:`NotSupported`, :class:`InvalidArgument`, :class:`KernelError`."""
         try:
             return self._idle[wanted].pop()
         except (KeyError, IndexError):
-            return _make(wanted)
+            return _make(wanted, self._claim)
+
+    def _claim(self) -> Claim:
+        """A block of ids. Each claim looks at all processes, so who has many containers claims several at once."""
+        try:
+            found = self._claims.pop()
+        except IndexError:
+            found, *more = idmap.claim_blocks(1 + min(self._in_use // _SHARE, _AT_ONCE))
+            self._claims.extend(reversed(more))
+        self._in_use += 1
+        return found
 
     def give_back(self, lease: Lease, *, reusable: bool) -> None:
         """Return a lease whose container is gone; not ``reusable``: when it could leave state behind."""
@@ -219,6 +239,7 @@ class Leases:
         if reusable and not lease.is_shared and not isinstance(lease.wanted.map, IdMap):
             self._idle.setdefault(lease.wanted, deque()).append(lease)
         else:
+            self._in_use -= lease.has_claim
             lease.discard()
 
     def close(self) -> None:
@@ -226,9 +247,11 @@ class Leases:
         for idle in self._idle.values():
             while idle:
                 idle.pop().discard()
+        while self._claims:
+            self._claims.pop().release()
 
 
-def _make(wanted: Wanted) -> Lease:
+def _make(wanted: Wanted, claimed: Callable[[], Claim]) -> Lease:
     if isinstance(wanted.map, IdMap):
         _check_own(wanted.map)
         return Lease(create(wanted.map, nested=wanted.nested), wanted.map, wanted, None)
@@ -239,7 +262,7 @@ def _make(wanted: Wanted) -> Lease:
         raise NotSupported(
             "userns='keep-id' is for ordinary users: root's own id is never mapped", "use 'auto', or an IdMap"
         )
-    claim = idmap.claim_block()
+    claim = claimed()
     try:
         map_ = IdMap.block(claim.base)
         return Lease(create(map_, nested=wanted.nested), map_, wanted, claim)

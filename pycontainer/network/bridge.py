@@ -8,7 +8,7 @@ import hashlib
 import attrs
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.network import address, firewall, forwarding, link, underlay
+from pycontainer.network import address, firewall, forwarding, link, others, underlay
 from pycontainer.network.netlink import Message, Netlink
 from pycontainer.network.network import Definition
 from pycontainer.network.site import Site
@@ -53,6 +53,8 @@ def _make(site: Site, network: Definition, route: Netlink) -> link.Link:
         if network.driver == "overlay":
             underlay.join_overlay(network, attrs.evolve(made, mtu=mtu), route)
         firewall.open_network(site, network)
+        if not site.is_apart:
+            others.make_way(site)
         route.send([link.bring_up(made.index, network.link)])
     except BaseException:
         firewall.close_network(site, network)
@@ -68,12 +70,11 @@ def _deletions(network: Definition) -> list[Message]:
 
 def remove(site: Site, network: Definition) -> None:
     """Take the bridge and its rules away; nothing happens where there is none."""
-    firewall.close_network(site, network)
     with site.route() as route:
         for number, message in route.try_all(_deletions(network)):
             if number != errno.ENODEV:
                 raise KernelError(number, message.what)
-    forwarding.disable(site)
+    firewall.close_network(site, network)
 
 
 def explained(error: KernelError) -> Exception:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel import capabilities
 from pycontainer.kernel.encoding import encode
 from pycontainer.kernel.leash import spawn_leashed
-from pycontainer.kernel.native import wait_usage
 from pycontainer.kernel.spawn import Capabilities, Spawn
+from pycontainer.kernel.userns import release
 
 #: Its end of the socket, and how large a packet is at most.
 CONTROL = 3
@@ -118,9 +116,4 @@ class Companion:
             self._socket = None
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:
-            try:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                    wait_usage(pidfd, os.WEXITED)
-            finally:
-                os.close(pidfd)
+            release(pidfd)

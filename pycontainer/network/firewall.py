@@ -220,10 +220,13 @@ def remove_if_unused(netfilter: Netlink) -> None:
             if any(True for _ in nft.elements(netfilter, TABLE, name)):
                 return
         nft.commit(netfilter, [nft.delete_table(TABLE)], generation=generation)
-        others.unmake(netfilter)
     except KernelError as error:
-        if error.errno not in (errno.ENOENT, errno.ERESTART):
+        if error.errno == errno.ERESTART:
+            return
+        if error.errno != errno.ENOENT:
             raise
+    # Also where there is no table: who removed it may have been killed then.
+    others.unmake(netfilter)
 
 
 def guard_uplinks(site: Site, names: list[str]) -> None:

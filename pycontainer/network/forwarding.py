@@ -8,9 +8,10 @@ last network of the engine that needed it is removed.
 from __future__ import annotations
 
 import os
+import sqlite3
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.network import address, firewall, link, others
+from pycontainer.network import address, firewall, link
 from pycontainer.network.netlink import Netlink
 from pycontainer.network.network import Definition
 from pycontainer.network.site import Site
@@ -65,7 +66,6 @@ def of_uplinks(site: Site, network: Definition, route: Netlink) -> None:
     """Have the way out and back forwarded, before the network's first link is there."""
     if site.is_apart:
         return
-    others.make_way(site)
     if network.internal:
         return
     uplinks = {each.link for each in address.routes(route) if each.is_default}
@@ -76,11 +76,11 @@ def of_uplinks(site: Site, network: Definition, route: Netlink) -> None:
     changes = {path: before for path, value in wanted.items() if (before := read(path)) not in (None, value)}
     known = {path for (path,) in site.ledger.read("SELECT path FROM settings")}
     guarded = [name for name in names if f"{_IPV4}/{name}/forwarding" in changes.keys() | known]
-    # First the guard and the note, then the change: whenever this ends, nothing is open and all can be put back.
-    firewall.guard_uplinks(site, guarded)
+    # First the note, then the guard, then the change: whenever this ends, all can be put back and nothing is open.
     if changes:
         with site.ledger.transaction() as record:
             record.executemany("INSERT OR IGNORE INTO settings (path, before) VALUES (?, ?)", changes.items())
+    firewall.guard_uplinks(site, guarded)
     for path in changes:
         if os.path.exists(path):  # a link that went meanwhile needs nothing
             write(path, wanted[path])
@@ -99,17 +99,16 @@ def _of_ipv6() -> dict[str, str]:
     return {**heard, f"{_IPV6}/all/forwarding": "1"}
 
 
-def disable(site: Site) -> None:
-    """Put everything back once no network of the engine is left."""
-    with site.ledger.transaction() as record:
-        if record.execute("SELECT 1 FROM networks").fetchone():
-            return
-        settings = record.execute("SELECT path, before FROM settings ORDER BY rowid DESC").fetchall()
-        for path, before in settings:
-            if os.path.exists(path):
-                write(path, before)
-        record.execute("DELETE FROM settings")
+def disable(site: Site, record: sqlite3.Connection) -> None:
+    """Put everything back if no network of the engine is left; in the transaction that removes the last one."""
+    if record.execute("SELECT 1 FROM networks").fetchone():
+        return
+    settings = record.execute("SELECT path, before FROM settings ORDER BY rowid DESC").fetchall()
+    for path, before in settings:
+        if os.path.exists(path):
+            write(path, before)
     if settings:
         firewall.release_uplinks(
             site, [path.split("/")[-2] for path, _ in settings if path.startswith(_IPV4)]
         )
+    record.execute("DELETE FROM settings")

@@ -6,8 +6,9 @@ They are made in folders of the host process and mounted over the image's own, w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from pycontainer.kernel.netns import RESOLVER_ADDRESS
 from pycontainer.network.address import Address
@@ -89,15 +90,19 @@ def configuration(
     return "".join(lines)
 
 
-def host_configuration() -> dict[str, list[str]]:
+def host_configuration() -> Mapping[str, list[str]]:
     """What the host's own resolv.conf says, by word."""
-    found: dict[str, list[str]] = {word: [] for word in _KEPT}
     try:
-        with open(_HOST_CONFIGURATION, errors="replace") as file:
-            lines = file.read().splitlines()
+        with open(_HOST_CONFIGURATION, "rb") as file:
+            return _configuration_of(file.read())
     except FileNotFoundError:
-        lines = []
-    for line in lines:
+        return _configuration_of(b"")
+
+
+@lru_cache(maxsize=1)
+def _configuration_of(content: bytes) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {word: [] for word in _KEPT}
+    for line in content.decode(errors="replace").splitlines():
         word, *values = line.split("#")[0].split() or [""]
         if word == "nameserver":
             found[word] += values[:1]

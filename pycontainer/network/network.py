@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -77,8 +78,9 @@ class Definition:
         })  # fmt: skip
 
     @classmethod
+    @lru_cache(maxsize=64)
     def decode(cls, text: str) -> Definition:
-        """From the record."""
+        """From the record; what was read before is the same value."""
         told = json.loads(text)
         for name in ("labels", "options"):
             told[name] = tuple((key, value) for key, value in told[name])

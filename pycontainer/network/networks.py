@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.errors import InvalidArgument, StateError
-from pycontainer.network import bridge, gate
+from pycontainer.network import bridge, forwarding, gate
 from pycontainer.network.definition import NetworkOptions, define
 from pycontainer.network.endpoint import remove_link
 from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network
@@ -114,15 +114,16 @@ class Networks:
     def remove(self, network: Definition) -> None:
         """Remove a network; see :meth:`Network.remove`."""
         self.sweep()
-        with self.ledger.transaction() as record:
+        with self.site.visit() as is_there, self.ledger.transaction() as record:
             rows = record.execute("SELECT name FROM endpoints WHERE network = ?", (network.id,)).fetchall()
             if rows:
                 names = ", ".join(sorted(name for (name,) in rows))
                 raise StateError(f"network {network.name}", f"in use by {names}", "remove")
-            record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
-        with self.site.visit() as is_there:
+            # The record goes last: whenever this ends, it tells what there may still be to remove.
             if is_there:
                 bridge.remove(self.site, network)
+            record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
+            forwarding.disable(self.site, record)
 
     def prune(self) -> Sequence[str]:
         """Remove every network that no container is on; their names."""

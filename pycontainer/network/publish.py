@@ -5,7 +5,7 @@ the kernel removes the table when that is closed, however the process ends (NFT_
 
 Ports on 127.0.0.1 lead into containers since ``route_localnet`` is set, on our bridges alone, and what comes from
 127.0.0.1 is masqueraded.  What comes from outside with such an address is never sent on (as Docker did before
-version 28), and ::1 cannot be had so: the kernel routes nothing from there.
+version 28).  ::1 cannot be had so, for the kernel routes nothing from there: who connects to it meets our relay.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ import ipaddress
 import threading
 from collections.abc import Sequence
 
-from pycontainer.errors import KernelError, NotSupported
+from pycontainer.errors import KernelError
 from pycontainer.network import expression as ex
 from pycontainer.network import nft, ports
 from pycontainer.network.address import Address
 from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback, service
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
 from pycontainer.network.ports import Published, target_of
+from pycontainer.network.relaying import Relaying
 from pycontainer.network.wish import Port
+
+_LOOPBACK6 = ipaddress.IPv6Address("::1")
+_EVERY6 = ipaddress.IPv6Address("::")
 
 
 def _send_on(table: str, chain: str, version: int, *, loopback_too: bool) -> list[Message]:
     size = PLACES[version][2] // 4
     head = is_version(version) + ex.destination_is_ours()
-    if version == 4 and not loopback_too:
+    if version == 6:
+        head += destination(6, 0) + ex.compare(_LOOPBACK6.packed, unequal=True)
+    elif not loopback_too:
         head += loopback(1, unequal=True)
     send = ex.destination_nat(FAMILIES[version], 0, size)
     exact = destination(version, 0) + service(size) + ex.lookup(f"ports{version}", into=0) + send
@@ -56,23 +62,22 @@ class Publisher:
         self.table = f"pycontainer-{owner}"
         self._lock = threading.Lock()
         self._netfilter: Netlink | None = None
+        self._relaying = Relaying()
 
     def reserve(self, port: Port) -> Published:
         """Take a port of the host; see :func:`pycontainer.network.ports.reserve`."""
-        address = ipaddress.ip_address(port.host)
-        if address.version == 6 and address.is_loopback:
-            raise NotSupported(
-                "ports cannot be published on ::1: the kernel routes no packet from there",
-                "publish on 127.0.0.1",
-            )
-        return ports.reserve(port)
+        return self._relaying.reserve(port) if _is_relayed(port) else ports.reserve(port)
 
     def publish(self, published: Sequence[Published], addresses: Sequence[Address]) -> None:
         """Lead ports to the addresses of a container. Raises :class:`NotSupported` where it has none of the kind."""
         self._change([ports.lead(self.table, each, target_of(each, addresses)) for each in published])
+        relayed = [each for each in published if _is_relayed(each.port)]
+        if relayed:
+            self._relaying.publish(relayed, addresses)
 
     def withdraw(self, published: Sequence[Published]) -> None:
         """Lead them nowhere. Idempotent."""
+        self._relaying.withdraw(published)
         try:
             self._change([ports.unlead(self.table, each) for each in published])
         except KernelError as error:
@@ -93,8 +98,13 @@ class Publisher:
             nft.commit(self._netfilter, messages)
 
     def close(self) -> None:
-        """Remove the table. Idempotent."""
+        """Remove the table, and end the relay. Idempotent."""
+        self._relaying.close()
         with self._lock:
             netfilter, self._netfilter = self._netfilter, None
             if netfilter is not None:
                 netfilter.close()
+
+
+def _is_relayed(port: Port) -> bool:
+    return ipaddress.ip_address(port.host) in {_LOOPBACK6, _EVERY6}

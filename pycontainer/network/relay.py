@@ -1,6 +1,6 @@
-"""The program that leads ports of the host into a namespace apart: one for each host process, and it ends with that.
+"""The program that leads ports of the host to containers: one for each host process, and it ends with that.
 
-It stands in that namespace, and has no rights there: what it connects to are containers.  The host's process hands it
+It stands where the containers are reached; in a namespace apart it has no rights.  The host's process hands it
 sockets that are bound on the host.  A connection's bytes are moved by the kernel, from socket to socket (splice(2)).
 
 It is told over a socket, a JSON text in each packet: a number, a target and a socket beside it; or a number that is

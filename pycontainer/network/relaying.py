@@ -1,4 +1,6 @@
-"""The host's end of our relay: ports of the host that lead to containers in a namespace apart.
+"""The host's end of our relay: ports of the host that lead to containers where no rule of the kernel can lead them.
+
+To those in a namespace apart, and from ::1.
 
 The port is taken, and listened at, by this process, at the very address that was asked for, so that a connection finds
 it at once; what comes is the relay's.
@@ -22,7 +24,8 @@ _BACKLOG = 512
 class Relaying:
     """The relay of this process. Thread-safe; the constructor touches nothing, :meth:`close` ends it."""
 
-    def __init__(self, joins: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, joins: Sequence[tuple[int, int]] = ()) -> None:
+        """``joins`` are the namespaces in which the containers are reached, by default those of the host."""
         self._program = Companion("pycontainer.network.relay", joins=joins)
         self._lock = threading.Lock()
         self._known: dict[Published, Address] = {}

@@ -10,8 +10,8 @@ The host's process talks over a socket: a JSON text in each packet, and the sock
 
 from __future__ import annotations
 
+import errno
 import json
-import random
 import selectors
 import socket
 import struct
@@ -21,58 +21,16 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pycontainer.network import dns
+from pycontainer.network.asking import IDLE, Client, Connection, Upstream
 from pycontainer.network.companion import CONTROL, LIMIT
 from pycontainer.network.directory import Directory
-from pycontainer.network.permit import Permit
 
-#: How long an upstream server is waited for, in seconds, and how many questions may be under way at once.
+#: How long an upstream server is waited for, in seconds.
 _PATIENCE = 2.5
-_MOST = 512
-_IDLE = 10.0
+#: How many questions one container may have under way, and how many connections: the others have theirs all the same.
+_QUESTIONS, _CONNECTIONS = 64, 32
+#: How long nothing is accepted when no file can be opened, in seconds.
 _BACKOFF = 0.05
-
-
-class Client:
-    """A container: its sockets, the networks that it is on, and whom to ask for it."""
-
-    def __init__(self, told: dict[str, object], fds: list[int]) -> None:
-        self.udp = socket.socket(fileno=fds[0])
-        self.tcp = socket.socket(fileno=fds[1])
-        self.udp.setblocking(False)
-        self.tcp.setblocking(False)
-        self.networks: list[str] = []
-        self.servers: list[str] = []
-        egress = told.get("egress")
-        self.permit = None if egress is None else Permit(egress, fds[2], fds[3])  # type: ignore[arg-type]
-        self.update(told)
-
-    def update(self, told: dict[str, object]) -> None:
-        """Take what the host's process says of it."""
-        self.networks = [str(each) for each in told["networks"]]  # type: ignore[attr-defined]
-        self.servers = [str(each) for each in told["servers"]]  # type: ignore[attr-defined]
-
-
-class Upstream:
-    """A question on its way to a server, over UDP or TCP as it came."""
-
-    def __init__(
-        self, question: dns.Question, servers: list[str], tcp: bool, done: Callable[[bytes], None]
-    ) -> None:
-        self.question, self.servers, self.is_tcp, self.done = question, servers, tcp, done
-        self.identity = random.getrandbits(16)
-        self.socket: socket.socket | None = None
-        self.received = b""
-        self.to_send = b""
-        self.deadline = 0.0
-
-
-class Connection:
-    """A client's connection of TCP: questions one after the other."""
-
-    def __init__(self, client: Client, accepted: socket.socket) -> None:
-        self.client, self.socket = client, accepted
-        self.received = b""
-        self.deadline = time.monotonic() + _IDLE
 
 
 class Resolver:
@@ -159,15 +117,17 @@ class Resolver:
             else:
                 reply(question.answer(dns.SERVER_FAILURE))
 
-        if len(self.under_way) >= _MOST:
+        if client.asked >= _QUESTIONS:
             reply(question.answer(dns.SERVER_FAILURE))
             return
-        self._forward(Upstream(question, list(client.servers), tcp, forward))
+        client.asked += 1
+        asked = Upstream(client, question, tcp, forward)
+        self.under_way[asked] = None
+        self._forward(asked)
 
     # -- other servers ------------------------------------------------------------------------
 
     def _forward(self, asked: Upstream) -> None:
-        self.under_way[asked] = None
         while asked.servers:
             server = asked.servers.pop(0)
             family = socket.AF_INET6 if ":" in server else socket.AF_INET
@@ -187,8 +147,12 @@ class Resolver:
             wanted = selectors.EVENT_WRITE if asked.is_tcp else selectors.EVENT_READ
             self.selector.register(asked.socket, wanted, lambda: self._answered(asked))
             return
-        self.under_way.pop(asked, None)
-        asked.done(asked.question.answer(dns.SERVER_FAILURE))
+        self._finish(asked, asked.question.answer(dns.SERVER_FAILURE))
+
+    def _finish(self, asked: Upstream, answer: bytes) -> None:
+        del self.under_way[asked]
+        asked.client.asked -= 1
+        asked.done(answer)
 
     def _close(self, asked: Upstream) -> None:
         if asked.socket is not None:
@@ -208,8 +172,7 @@ class Resolver:
             return
         if answer is not None and asked.question.fits(answer, asked.identity):
             self._close(asked)
-            self.under_way.pop(asked, None)
-            asked.done(asked.question.data[:2] + answer[2:])
+            self._finish(asked, asked.question.data[:2] + answer[2:])
 
     def _exchange(self, asked: Upstream, server: socket.socket) -> bytes | None:
         if not asked.is_tcp:
@@ -231,12 +194,13 @@ class Resolver:
     def _accept(self, client: Client) -> None:
         try:
             accepted, _ = client.tcp.accept()
-        except OSError:
-            time.sleep(_BACKOFF if len(self.connections) >= _MOST else 0)
+        except OSError as error:
+            time.sleep(_BACKOFF if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM} else 0)
             return
-        if len(self.connections) >= _MOST:
+        if client.connected >= _CONNECTIONS:
             accepted.close()
             return
+        client.connected += 1
         accepted.setblocking(False)
         connection = Connection(client, accepted)
         self.connections[connection] = None
@@ -253,7 +217,7 @@ class Resolver:
             self._hang_up(connection)
             return
         connection.received += piece
-        connection.deadline = time.monotonic() + _IDLE
+        connection.deadline = time.monotonic() + IDLE
 
         def reply(answer: bytes) -> None:
             if connection in self.connections:
@@ -274,6 +238,7 @@ class Resolver:
         if self.connections.pop(connection, connection) is None:
             self.selector.unregister(connection.socket)
             connection.socket.close()
+            connection.client.connected -= 1
 
     def _expire(self) -> None:
         now = time.monotonic()

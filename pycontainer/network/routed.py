@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import address, bridge, forwarding, gate, link
+from pycontainer.network import address, bridge, forwarding, gate, link, others
 from pycontainer.network.egress import Egress
 from pycontainer.network.netlink import ROUTE, Netlink
 from pycontainer.network.site import Site
@@ -28,6 +28,8 @@ def attach(site: Site, made: Endpoint, netns: NetworkNamespace, egress: Egress, 
     with site.route() as route:
         forwarding.of_uplinks(site, made.network, route)
         gate.open_gate(site, made.link, egress)
+        if not site.is_apart:
+            others.make_way(site)
         mtu = bridge.uplink_mtu(route)
         pair = link.Pair(
             name=made.link, bridge=0, inside=made.inside, index=made.index, netns=netns.fd, mac=mac, mtu=mtu

@@ -91,6 +91,16 @@ def read(
             file.close()
 
 
+def last_code(directory: str, id_: str) -> int | None:
+    """The exit code of a container's last end, as far as the events reach back; also of one that was removed."""
+    codes = [
+        int(each.attributes["exit_code"])
+        for each in read(directory, since=0, follow=False)
+        if each.id == id_ and each.action == "die"
+    ]
+    return codes[-1] if codes else None
+
+
 def _open(directory: str) -> Any:
     try:
         return open(f"{directory}/{_NAME}", "rb")

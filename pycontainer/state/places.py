@@ -34,7 +34,7 @@ from pycontainer.kernel.fd import Fd
 _PATIENCE = 60.0
 _PAUSE = 0.005
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_NEW = ".new-"
+_NEW, _GONE = ".new-", ".gone-"
 #: How old a folder is, in seconds, that nobody is about to lock any more.
 _ABANDONED = 60
 
@@ -70,6 +70,12 @@ class Places:
             os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
             os.rename(partial, self.folder(id_))
             yield self.folder(id_)
+
+    def put_away(self, id_: str) -> str:
+        """Have a container not be there any more; the name of what is left of it, which is to be removed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.folder(id_), f"{self.path}/{_GONE}{id_}")
+        return f"{_GONE}{id_}"
 
     @contextmanager
     def verb(self, id_: str) -> Iterator[int | None]:

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from pycontainer.errors import KernelError
 from pycontainer.image.limits import Limits
-from pycontainer.image.store.weight import weight
 from pycontainer.image.unpack import Unpacked, unpack
 from pycontainer.kernel import idmap, native
 from pycontainer.kernel.copytree import copy_tree, copy_up
@@ -25,6 +24,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
 from pycontainer.kernel.steward import DENIED
 from pycontainer.volume.archive import Archived, write_archive
 from pycontainer.volume.places import DATA, Section
+from pycontainer.volume.weight import weight
 
 _T = TypeVar("_T")
 

@@ -189,6 +189,14 @@ def test_wait_in_several_processes(box, process):
     assert [waiter.stdout.readline() for waiter in waiters] == ["9\n"] * 3
 
 
+def test_how_it_ended_is_known_when_it_is_gone(box):
+    container = box(["sh", "-c", "exit 5"], auto_remove=True)
+    until(lambda: not os.path.exists(folder(container)))
+    assert container.status == "removed"
+    assert container.wait(20) == 5
+    assert container.exit_code == 5
+
+
 def test_it_is_removed_with_its_end(box):
     container = box(["sh", "-c", "sleep 0.3; exit 5"], auto_remove=True)
     assert container.wait(20) == 5

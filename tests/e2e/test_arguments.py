@@ -41,7 +41,9 @@ def test_unknown_arguments_get_advice(name, advice):
 
 
 def test_unknown_arguments_are_told_in_the_name_of_the_call(running):
-    with pytest.raises(TypeError, match=r"^create\(\) got .*'timeout': it belongs to run\(\) and exec\(\)$"):
+    with pytest.raises(
+        TypeError, match=r"^create\(\) got .*'timeout': it belongs to run\(\) and Pool.run\(\) and exec\(\)$"
+    ):
         pc.Container.create("host:", ["true"], timeout=1)
     with pytest.raises(TypeError, match=r"^exec\(\) got .*'cwd': did you mean 'workdir'\?$"):
         running.exec(["true"], cwd="/")

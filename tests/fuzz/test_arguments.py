@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pycontainer.container import arguments, mounts
 from pycontainer.container.bounds import make_bounds
-from pycontainer.container.command import Exchange
+from pycontainer.container.exchange import Exchange
 from pycontainer.container.security import Security
 from pycontainer.container.spec import make_spec
 from pycontainer.errors import ImageError, InvalidArgument, NotSupported

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 import pycontainer as pc
+from pycontainer.image.store import layers
 from pycontainer.kernel.idmap import has_range
 from tests.support import imagery
 
@@ -89,6 +90,17 @@ def test_a_wrong_epoch(engine, image, monkeypatch, epoch):
         pytest.raises(pc.InvalidArgument, match="SOURCE_DATE_EPOCH"),
     ):
         container.commit()
+
+
+def test_a_file_of_nothing_but_zeros(engine, image, monkeypatch):
+    """Its tree takes no room, also when it has to be made from the blob again."""
+    with changed(engine, image, "dd if=/dev/null of=/srv/zeros bs=1M seek=300 2>/dev/null") as container:
+        made = container.commit("zeros")
+    assert os.stat(f"{made.layers[-1]}/srv/zeros").st_blocks == 0
+    monkeypatch.setattr(layers, "boot_id", lambda: "the next")
+    again = engine.images.get("zeros")
+    assert os.stat(f"{again.layers[-1]}/srv/zeros").st_blocks == 0
+    assert engine.run(again, ["stat", "-c", "%s", "/srv/zeros"], text=True).stdout == f"{300 << 20}\n"
 
 
 def test_nothing_was_written(engine, image):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pycontainer.errors import ImageError, NotSupported, UnsafeArchive
+from pycontainer.image.duplicate import duplicate_file
 from pycontainer.image.layer import UnpackedLayer, unpack_file, unpack_layer
-from pycontainer.image.pack import pack_file
 from pycontainer.image.tarstream import TarStream
 from pycontainer.kernel.idmap import IdMap, user_map
 from pycontainer.kernel.steward import Steward
@@ -239,43 +239,44 @@ OWNED = (
 )  # fmt: skip
 
 
-def check_owned(tree: Path, steward: Steward, user: int, group: int, tmp_path: Path) -> None:
-    """A layer unpacked and packed by root of a user namespace: what belongs to 999:5 there is told by its numbers."""
-    fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+def check_owned(tree: Path, again: Path, steward: Steward, user: int, group: int, tmp_path: Path) -> None:
+    """A layer unpacked and duplicated by root of a user namespace: what belongs to 999:5 there is told by its numbers."""
+    fd, second = (os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in (tree, again))
     blob, out = (os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("blob", "out"))
     try:
         os.write(blob, gzip.compress(OWNED + END))
         os.lseek(blob, 0, os.SEEK_SET)
         found = steward.call(unpack_file, (blob, fd))
         assert found.diff_id == f"sha256:{hashlib.sha256(OWNED + END).hexdigest()}"
-        status = (tree / "home/mine").stat()
-        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (user, group, 0o4750)
-        assert len(os.getxattr(tree / "ping", "security.capability")) in {20, 24}
-        assert os.listxattr(tree / "home/new") == ["user.overlay.opaque"]
-        assert mark(tree / "home/gone") == "whiteout"
-        packed = steward.call(pack_file, (fd, out), compression="none")
-        again = {
-            entry.name: entry
-            for entry in TarStream(io.BytesIO((tmp_path / "out").read_bytes()).read).entries()
-        }
-        assert (again[b"home/mine"].uid, again[b"home/mine"].gid) == (999, 5)
-        assert again[b"ping"].xattrs[0][1].hex().startswith("01000002")
-        assert packed.entries == len(again)
+        made = steward.call(duplicate_file, (fd, second, out), namespace="user")
+        for place in (tree, again):
+            status = (place / "home/mine").stat()
+            assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (user, group, 0o4750)
+            assert len(os.getxattr(place / "ping", "security.capability")) in {20, 24}
+            assert os.listxattr(place / "home/new") == ["user.overlay.opaque"]
+            assert mark(place / "home/gone") == "whiteout"
+        archive = gzip.decompress((tmp_path / "out").read_bytes())
+        told = {entry.name: entry for entry in TarStream(io.BytesIO(archive).read).entries()}
+        assert (told[b"home/mine"].uid, told[b"home/mine"].gid) == (999, 5)
+        assert told[b"ping"].xattrs[0][1].hex().startswith("01000002")
+        assert made.packed.entries == len(told)
+        assert made.packed.diff_id == f"sha256:{hashlib.sha256(archive).hexdigest()}"
     finally:
-        for each in (fd, blob, out):
+        for each in (fd, second, blob, out):
             os.close(each)
 
 
 @pytest.mark.needs("root")
 def test_root_of_a_user_namespace_keeps_owners(tmp_path):
     base = 0x7FF0_0000
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    os.chown(tree, base, base)
+    trees = tmp_path / "tree", tmp_path / "again"
+    for tree in trees:
+        tree.mkdir()
+        os.chown(tree, base, base)
     userns = create(IdMap.block(base))
     try:
         steward = Steward(userns)
-        check_owned(tree, steward, base + 999, base + 5, tmp_path)
+        check_owned(*trees, steward, base + 999, base + 5, tmp_path)
         with pytest.raises(NotSupported, match="70000:0"):
             refused(tmp_path, steward, base)
     finally:
@@ -298,8 +299,9 @@ def refused(tmp_path: Path, steward: Steward, base: int) -> None:
 
 @pytest.mark.needs("user", "subuid")
 def test_users_of_a_layer_are_the_caller_s_subordinate_ids(tmp_path):
-    tree = tmp_path / "tree"
-    tree.mkdir()
+    trees = tmp_path / "tree", tmp_path / "again"
+    for tree in trees:
+        tree.mkdir()
     map_ = user_map()
     userns = create(map_)
     try:
@@ -307,9 +309,10 @@ def test_users_of_a_layer_are_the_caller_s_subordinate_ids(tmp_path):
         user, group = map_.host_uid(999), map_.host_gid(5)
         assert user is not None
         assert group is not None
-        check_owned(tree, steward, user, group, tmp_path)
+        check_owned(*trees, steward, user, group, tmp_path)
         top = os.open(tmp_path, os.O_RDONLY)
-        steward.remove(top, "tree")
+        for tree in trees:
+            steward.remove(top, tree.name)
         os.close(top)
     finally:
         os.close(userns)

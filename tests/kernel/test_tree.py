@@ -177,6 +177,30 @@ def test_a_tree_that_is_filled_meanwhile_ends_removed_or_with_an_error(tmp_path:
     assert os.listdir(tmp_path) == ["canary"]
 
 
+def test_several_can_remove_the_same_at_once(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number}").mkdir()
+    program = (
+        "import os, sys; from pycontainer.kernel.tree import remove_tree\n"
+        "here = os.open(sys.argv[1], os.O_PATH); print(flush=True); sys.stdin.read()\n"
+        "for number in range(3000): remove_tree(here, str(number))"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    racers = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
+    for racer in racers:
+        assert racer.stdout is not None
+        racer.stdout.readline()
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.close()
+    for racer in racers:
+        racer.wait(60)
+        assert racer.stdout is not None
+        racer.stdout.close()
+    assert [racer.returncode for racer in racers] == [0] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_error_of_a_refused_removal_is_typed(place: int) -> None:
     fd = os.open("/proc/self", os.O_RDONLY)
     with pytest.raises(KernelError) as caught:

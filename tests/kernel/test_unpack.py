@@ -294,7 +294,7 @@ from pycontainer.kernel.tree import remove_tree
 from tests.support.tarball import END, entry, unpack_bytes
 from pycontainer.errors import KernelError
 try:
-    unpack_bytes(entry(b"big", data=bytes(4 << 20)) + END, Path({str(target)!r}))
+    unpack_bytes(entry(b"big", data=b"x" * (4 << 20)) + END, Path({str(target)!r}))
 except KernelError as error:
     print(error.errno, error.step)
 """

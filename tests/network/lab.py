@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pycontainer as pc
+from tests.network import evidence
 
 WORLD, HOST = "192.0.2.1", "192.0.2.2"
 WORLD6, HOST6 = "2001:db8::1", "2001:db8::2"
@@ -190,17 +191,25 @@ class Lab:
         raise AssertionError(word)
 
     def state(self) -> dict[str, Any]:
-        """What a test must leave as it was: links, addresses, routes, rules, settings."""
+        """What a test must leave as it was: links, addresses, leases, routes, rules of all, settings."""
         links = json.loads(self.sh("ip -j link"))
         settings = self.sh(
-            "cd /proc/sys/net; grep -r . ipv4/conf/*/forwarding ipv4/ip_forward ipv6/conf/*/forwarding"
+            "cd /proc/sys/net; grep -rs . ipv4/conf/*/forwarding ipv4/ip_forward ipv6/conf/*/forwarding || [ $? = 2 ]"
         )
         return {
             "links": sorted(each["ifname"] for each in links),
+            "addresses": evidence.addresses(),
+            "leases": evidence.leases(),
+            "rules of others": evidence.rules_of_others(),
             "routes": self.sh("ip route; ip -6 route"),
             "tables": tables(),
             "settings": settings,
         }
+
+    def drop_tables(self, *names: str) -> None:
+        """Remove tables of iptables."""
+        for name in names:
+            drop_table(name)
 
     def forget(self) -> None:
         """Remove the networks, and the containers of this process."""

@@ -188,3 +188,12 @@ def test_rules_are_gone_with_the_container(world: Lab) -> None:
             assert len(list(nft.elements(netfilter, firewall.TABLE, "egress"))) == 1
             assert list(nft.elements(netfilter, firewall.TABLE, "denied4")) == []
         assert stays.status == "running"
+
+
+def test_a_run_of_a_pool_tells_its_own(world: Lab) -> None:
+    """And the next one, in another container, nothing of it."""
+    with pc.Pool("host:", 1, network=pc.Network.egress([])) as pool:
+        first = pool.run(ask(BAD, 443), text=True)
+        assert first.stdout.strip() in REFUSED
+        assert first.denied == (f"{BAD}:443/tcp",)
+        assert pool.run(["true"]).denied == ()

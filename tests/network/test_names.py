@@ -124,3 +124,31 @@ def test_garbage_does_no_harm(lab: Lab) -> None:
     with started(serve(80), network="lab", name="web") as web:
         assert web.exec(["python3", "-c", script]).exit_code == 0
         assert query(web, "web")[:2] == ["0", "1"]
+
+
+def test_who_asks_without_end_takes_nothing_from_others(lab: Lab) -> None:
+    """Hundreds of connections that say nothing, and of questions that nobody answers."""
+    lab.name_server(WORLD, {"api.example.org": "192.0.2.80"})
+    pc.Network.create("lab")
+    script = (
+        "import resource, socket, struct, time\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n"
+        "kept = [socket.create_connection(('127.0.0.11', 53)) for _ in range(700)]\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "head = struct.pack('!HHHHHH', 7, 0x100, 1, 0, 0, 0)\n"
+        "print('begun', flush=True)\n"
+        "while True:\n"
+        "    for n in range(100):\n"
+        "        s.sendto(head + b'\\x04x%03d' % n + b'\\0' + struct.pack('!HH', 1, 1), ('127.0.0.11', 53))\n"
+        "    time.sleep(0.01)\n"
+    )
+    with (
+        started(serve(80), network="lab", name="greedy", dns=[HOST]) as greedy,
+        started(serve(80), network="lab", name="other", dns=[WORLD]) as other,
+    ):
+        with greedy.popen(["python3", "-c", script], stdout=pc.PIPE, text=True) as process:
+            assert process.stdout.readline() == "begun\n"
+            for way in ("udp", "tcp"):
+                assert query(other, "greedy", 1, way)[:2] == ["0", "1"]
+                assert query(other, "api.example.org", 1, way)[:2] == ["0", "1"]
+            process.kill()

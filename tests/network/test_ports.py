@@ -43,6 +43,22 @@ def test_a_fixed_port_of_every_address(lab: Lab) -> None:
     assert lab.ask("127.0.0.1", 8080) == "ECONNREFUSED"
 
 
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_loopback_of_ipv6(lab: Lab, kind: str) -> None:
+    """By the relay: alone, and as one of all addresses."""
+    pc.Network.create("lab", ipv6=True)
+    gateway = str(pc.Network.get("lab").gateways[1])
+    ports = {f"80/{kind}": [("::1", None), ("::", 8080)]}
+    with started(serve(80, kind, "::"), network="lab", ports=ports) as server:
+        (_, alone), _ = server.ports[f"80/{kind}"]
+        for port in (alone, 8080):
+            assert lab.ask("::1", port, kind) == gateway
+        assert lab.ask_from_world(HOST6, 8080, kind) == "2001:db8::1"
+        assert lab.ask_from_world(HOST6, alone, kind, 0.5) in {"ECONNREFUSED", "timeout"}
+    for port in (alone, 8080):
+        assert lab.ask("::1", port, kind, 0.5) in {"ECONNREFUSED", "timeout"}
+
+
 def test_a_range_of_ports(lab: Lab) -> None:
     pc.Network.create("lab")
     with started(serve(9001), network="lab", ports={"9000-9002": "7000-7002"}) as server:

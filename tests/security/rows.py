@@ -20,7 +20,7 @@ copies, volumes, building, interfaces
     CVE-2018-15664 CVE-2019-10152 CVE-2019-18466 CVE-2023-0778 CVE-2025-9566 CVE-2019-14271 CVE-2026-41567 CVE-2020-1726
     CVE-2022-23648 CVE-2021-43816 CVE-2022-1227 CVE-2024-23651 CVE-2024-23652 CVE-2024-23653 CVE-2024-1753 CVE-2024-9407
     CVE-2024-9675 CVE-2024-11218 CVE-2024-9341 CVE-2026-33747 CVE-2026-33748 CVE-2024-24557 CVE-2021-3602 CVE-2020-14370
-    CVE-2024-29018 CVE-2025-54388 CVE-2020-15257 CVE-2024-41110 CVE-2026-34040 CVE-2025-9074 CVE-2022-23471 CVE-2022-31030
+    CVE-2024-29018 CVE-2025-54388 CVE-2020-8558 CVE-2020-13401 CVE-2020-15257 CVE-2024-41110 CVE-2026-34040 CVE-2025-9074 CVE-2022-23471 CVE-2022-31030
     CVE-2025-64329 CVE-2026-53488 CVE-2026-53492 CVE-2026-50195 CVE-2026-53489 CVE-2021-41103 CVE-2024-25621
     GHSA-6fw5-f8r9-fgfm GHSA-jq35-85cj-fj4p
 """
@@ -47,6 +47,7 @@ _IMAGES = "e2e/test_hostile_images.py::test_"
 _FILES = "e2e/test_hostile_files.py::test_"
 _JOINERS = "e2e/test_joiners.py::test_"
 _CONFINED = "e2e/test_confinement.py::test_"
+_NETWORK = "network/test_"
 
 SETTING_UP = (
     Row(
@@ -270,7 +271,14 @@ COPIES = (
     Row(
         "CVE-2024-29018 CVE-2025-54388",
         "names of an inner network are asked of the host's resolver; a firewall's new start opens ports",
-        "there are no networks yet but none and the host's",
+        "from an internal network nothing is asked outside; the rules are one transaction, and are there before the link is",
+        (f"{_NETWORK}names.py::test_nothing_is_asked_outside_from_an_internal_network",),
+    ),
+    Row(
+        "CVE-2020-8558 CVE-2020-13401",
+        "loopback services of the host are reached over its bridge; a container tells the host its routes",
+        "what comes from our links for 127.0.0.0/8 is dropped; advertisements are not heard",
+        (f"{_NETWORK}ports.py::test_loopback_is_not_reached_from_a_container_or_a_neighbour_of_the_host",),
     ),
     Row(
         "CVE-2020-15257",

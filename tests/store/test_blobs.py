@@ -146,6 +146,29 @@ def test_a_damaged_beginning_is_told_and_does_not_stay(store, root):
     assert stores.files(root) == []
 
 
+def test_several_are_put_there_together(store, root):
+    there = store.add_blob(b"there")
+    with store.lease(), store.ingest() as writer:
+        writer.write(CONTENT)
+        assert writer.digest == DIGEST
+        found = store.add_blobs([b"new", b"there", b""], [writer])
+        assert found == [digest_of(b"new"), there, digest_of(b""), DIGEST]
+        store.collect()
+        assert store.read_blob(DIGEST) == CONTENT
+        assert store.read_blob(found[0]) == b"new"
+    assert store.add_blobs([]) == []
+    assert len(stores.files(root)) == 4
+
+
+def test_one_that_is_wrong_keeps_the_others_out(store, root):
+    with store.ingest() as writer, store.ingest(digest_of(b"another")) as wrong:
+        writer.write(CONTENT)
+        wrong.write(b"other")
+        with pytest.raises(ImageError, match="digest"):
+            store.add_blobs([b"new"], [writer, wrong])
+    assert stores.files(root) == []
+
+
 def test_a_writer_is_used_only_while_it_is_open(store):
     writer = store.ingest()
     with pytest.raises(StateError):

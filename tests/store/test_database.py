@@ -227,7 +227,7 @@ assert os.waitpid(child, 0)[1] == 0
 with Store(sys.argv[1]) as other:
     assert other.collect().blobs == ()
     assert other.holders(blob) == [os.getpid()]
-print(writer.commit() == store.add_blob(b"theirs"), layer.commit() == store.layer(kept))
+print(writer.commit() == store.add_blob(b"theirs"), layer.commit(0) == store.layer(kept))
 """
         assert self.run(program, root) == "True True\n"
 

@@ -55,7 +55,7 @@ def one_layer():
                 try: os.write(fd, content) == len(content) or os.write(fd, content)
                 except OSError as error: raise KernelError(error.errno, "write into the layer") from error
             finally: os.close(fd)
-        writer.commit()
+        writer.commit(0)
 
 # What did not fit is gone, and what did fit is whole.
 refused(one_blob); check()

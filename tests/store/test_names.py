@@ -25,6 +25,8 @@ def test_a_name_stands_for_an_image(store):
     assert list(store.names().items()) == [("a", second), ("b", first)]
     store.tag("a", first)
     assert store.resolve("a") == first
+    store.note_image(second, (), name="a")
+    assert store.resolve("a") == second
     store.untag("a")
     assert store.names() == {"b": first}
     assert {image.digest for image in store.images()} == {first, second}
@@ -49,6 +51,9 @@ def test_what_cannot_be(store):
     for name in ("", "a\0b", "a\nb", 1, None):
         with pytest.raises(InvalidArgument):
             store.tag(name, manifest)
+        if name is not None:
+            with pytest.raises(InvalidArgument):
+                store.note_image(manifest, (), name=name)
     with pytest.raises(ImageNotFound, match=NOTHING):
         store.note_image(manifest, {NOTHING})
     for ask in (store.remove, store.hold):

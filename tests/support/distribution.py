@@ -14,10 +14,11 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.support.kept import kept
 
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
@@ -59,16 +60,7 @@ _MINUTES = 1200
 def layout() -> Path:
     """The directory of the OCI layout, which has one image; made when it is not there yet."""
     recipe = [SUITE, MIRROR, STEPS, CONFIG, _PACKED, os.uname().machine]
-    name = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
-    place = Path("/var/tmp", f"pycontainer-distribution-{name}")
-    if not place.exists():
-        work = Path(tempfile.mkdtemp(prefix="pycontainer-distribution-", dir="/var/tmp"))
-        try:
-            _make(work)
-            os.rename(work / "layout", place)
-        finally:
-            shutil.rmtree(work)
-    return place
+    return kept("distribution", recipe, "layout", _make)
 
 
 def blob(place: Path, digest: str) -> Path:

@@ -44,18 +44,37 @@ def pull(store: Store, name: str, parts: list[int]) -> str:
     return manifest
 
 
+def build(store: Store, name: str, number: int) -> str:
+    """Put an image of new content into the store as a commit does, everything together. Its digest."""
+    parts = [f"{name} {part} {number}".encode() for part in ("configuration", "manifest")]
+    diff_id = digest_of(b"tree of " + parts[0])
+    with store.lease(), store.ingest() as layer, store.new_layer(settled=False) as tree:
+        layer.write(b"layer of " + parts[0])
+        stores.fill(tree.fd, diff_id)
+        tree.commit(100, diff_id=diff_id)
+        config, manifest, packed = store.add_blobs(parts, [layer])
+        store.note_image(manifest, {config, packed}, {diff_id}, name=name)
+    return manifest
+
+
 def work(root: Path, who: str, seed: int, tell: int) -> None:
     """Use the store for ever; each line is "begin NAME DIGEST" or "done NAME DIGEST", "-" for no digest."""
     chance = random.Random(seed)
     store = Store(root)
     while True:
         name = f"{who}-{chance.randrange(4)}"
-        what = chance.choice(["pull", "pull", "remove", "collect", "verify", "untag"])
+        what = chance.choice(["pull", "build", "remove", "collect", "verify", "untag"])
         if what == "pull":
             parts = sorted(chance.sample(range(len(SHARED)), 3))
             digest = digest_of(f"{name} {parts}".encode())
             os.write(tell, f"begin {name} {digest}\n".encode())
             pull(store, name, parts)
+            os.write(tell, f"done {name} {digest}\n".encode())
+        elif what == "build":
+            number = chance.randrange(3)
+            digest = digest_of(f"{name} manifest {number}".encode())
+            os.write(tell, f"begin {name} {digest}\n".encode())
+            build(store, name, number)
             os.write(tell, f"done {name} {digest}\n".encode())
         elif what == "collect":
             store.collect(unnamed=chance.random() < 0.5)

@@ -52,7 +52,7 @@ LAZY = [
     ),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
     Exemption(
-        kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=16, reason="claims of leased uid ranges"
+        kind="fds", pattern=r"-> /run/pycontainer/ids/", limit=32, reason="claims of leased uid ranges"
     ),
     Exemption(
         kind="fds",

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support import registry
+from tests.support import registry, servers
 
 
 class Missing(Exception):
@@ -247,6 +247,14 @@ def _debootstrap() -> None:
         raise Missing("there is no /usr/share/debootstrap/scripts")
 
 
+def _servers() -> None:
+    """PostgreSQL, Redis and nginx, from the distribution's packages."""
+    try:
+        servers.tree()
+    except servers.NoServers as error:
+        raise Missing(str(error)) from None
+
+
 def _program(*command: str) -> Callable[[], None]:
     def run() -> None:
         _attempt(*command)
@@ -278,6 +286,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "postgres": _postgres,
     "psi": _psi,
     "registry": _registry,
+    "servers": _servers,
     "tun": _tun,
     "tmpfs_xattr": _tmpfs_xattr,
     "user_scope": _user_scope,

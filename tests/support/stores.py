@@ -33,12 +33,17 @@ def plant(store: Store, diff_id: str, *, settled: bool = True) -> str:
     if there is not None:
         return there
     with store.new_layer(diff_id, settled=settled) as writer:
-        os.mkdir("etc", dir_fd=writer.fd)
-        for file in ("etc/a", "b"):
-            fd = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=writer.fd)
-            os.write(fd, diff_id.encode())
-            os.close(fd)
-        return writer.commit()
+        fill(writer.fd, diff_id)
+        return writer.commit(0)
+
+
+def fill(tree: int, diff_id: str) -> None:
+    """Make a small layer in this directory."""
+    os.mkdir("etc", dir_fd=tree)
+    for file in ("etc/a", "b"):
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=tree)
+        os.write(fd, diff_id.encode())
+        os.close(fd)
 
 
 def is_whole(path: str, diff_id: str) -> bool:

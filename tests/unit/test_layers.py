@@ -47,7 +47,8 @@ HOMES = {
     "prctl": {"pycontainer.kernel.capabilities"},
     "cffi": set[str](),  # csrc/build_native.py, outside the package
     "pycontainer._native": {"pycontainer.kernel.native"},
-    "ctypes": set[str](),  # the C boundary is csrc/, typed and compiled
+    # The C boundary is csrc/, typed and compiled; a program for a container's own Python has none.
+    "ctypes": {"pycontainer.container.calls.inside"},
     "multiprocessing": set[str](),  # forks
     "http": {"pycontainer.image.registry", "pycontainer.api"},
     "urllib.request": {"pycontainer.image.registry"},
@@ -155,6 +156,27 @@ EXCUSED: dict[str, dict[str, str]] = {
     },
     "pycontainer.image.catalog": {
         "threading.Thread": "it deletes what nobody has a name for; what it does not finish the next process does"
+    },
+    "pycontainer.container.calls.inside": dict.fromkeys(
+        (
+            "os.fork",
+            "os._exit",
+            "os.kill",
+            "os.wait4",
+            "signal.signal",
+            "signal.set_wakeup_fd",
+            "pickle.loads",
+            "exec",
+            "__import__",
+            "importlib.import_module",
+        ),
+        "it is no module of this process: a program that a container's own Python runs",
+    ),
+    "pycontainer.container.calls.executor": {
+        "threading.Thread": "each drives one container, as in the executors of the standard library"
+    },
+    "pycontainer.container.pool": {
+        "threading.Thread": "it sets up what a run would have to wait for; without it a run does that itself"
     },
     "pycontainer.engine.default": {
         "os.register_at_fork": "the leases of the default engine are the parent's"

@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from pycontainer.container import attributes, bounds
-from pycontainer.container.command import Exchange
 from pycontainer.container.container import Container
+from pycontainer.container.exchange import Exchange
 from pycontainer.container.mounts import Bind, Tmpfs, VolumeMount, parse_mount
 from pycontainer.container.options import KNOWN, ContainerOptions, ExchangeOptions, LimitOptions
 from pycontainer.container.security import Security

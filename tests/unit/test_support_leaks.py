@@ -156,8 +156,7 @@ def test_link() -> None:
     statement = (
         "subprocess.run(['mount', '-t', 'sysfs', 'sysfs', '/sys'], check=True)\n"
         "watch = leaks.Watch()\n"
-        "from pyroute2 import IPRoute\n"
-        "with IPRoute() as route: route.link('add', ifname='leak0', kind='veth', peer={'ifname': 'leak1'})"
+        "subprocess.run(['ip', 'link', 'add', 'leak0', 'type', 'veth', 'peer', 'name', 'leak1'], check=True)"
     )
     _in_new_namespaces(statement, "links")
 

@@ -23,7 +23,7 @@ from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, StateError, WaitTimeout
-from pycontainer.image.accounts import Accounts
+from pycontainer.image.accounts import Accounts, identify
 from pycontainer.kernel.cgroup import Cgroup, Limits
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
@@ -128,6 +128,7 @@ class Adopted(Running):
             pidfd=pidfd.fileno(),
             spec=spec,
             hostname=told["hostname"],
+            identity=identify(spec.user, told["lowers"], spec.groups),
             lease=None if map_ is None else Lease(-1, map_, Wanted(), None),
             lowers=tuple(told["lowers"]),
             layer=Layer(upper=f"{folder}/files", mounts=mounts),

@@ -14,7 +14,8 @@ import attrs
 
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.detached.options import Restart
-from pycontainer.container.detached.starting import Order, policy_number, start
+from pycontainer.container.detached.preparation import Order, policy_number
+from pycontainer.container.detached.starting import start
 from pycontainer.container.detached.state import GONE, DetachedState
 from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.running import Running
@@ -66,9 +67,11 @@ class DetachedLife(DetachedState):
     def wait(self, timeout: float | None = None) -> int:
         """Wait until the container has ended for good; its exit code (255: nobody saw how it ended).
 
-        One that is about to be restarted has not ended.  Raises :class:`WaitTimeout`; the container goes on.
+        One that is about to be restarted has not ended.  Of one that was removed with its end the events tell it.
+        Raises :class:`WaitTimeout`; the container goes on.
         """
-        if self.status not in {"exited", "dead"}:
+        status = self.status
+        if status not in {"exited", "dead"} and (status != "removed" or self.exit_code is None):
             self.allow("wait")
         deadline = deadline_of(timeout)
         while True:
@@ -96,7 +99,7 @@ class DetachedLife(DetachedState):
         if status not in GONE:
             time.sleep(_PAUSE)  # its monitor is about to end, or has not begun to listen
             return None
-        code = self._last_code if status == "removed" else self.exit_code
+        code = self.exit_code
         return 255 if code is None else code
 
     def kill(self, signal: int | str = "KILL") -> None:
@@ -174,7 +177,7 @@ class DetachedLife(DetachedState):
         self._records.remove(self.id)
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
-            self._workspace.reach.remove(above.fileno(), self.id)
+            self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))
         self._event("destroy")
 
     def rename(self, name: str) -> None:

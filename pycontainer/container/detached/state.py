@@ -100,7 +100,11 @@ class DetachedState(container.Container):
     @property
     def exit_code(self) -> int | None:
         """The exit code of the last run (128 + n for signal n); ``None``: none has ended, or nobody saw how."""
-        return self.run_state.code if self._places.exists(self.id) else self._last_code
+        if self._places.exists(self.id):
+            return self.run_state.code
+        if self._last_code is None:
+            self._last_code = events.last_code(self._places.path, self.id)
+        return self._last_code
 
     @property
     def pid(self) -> int:

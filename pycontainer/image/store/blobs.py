@@ -13,6 +13,8 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from pycontainer.errors import ImageError, ImageNotFound, KernelError
 from pycontainer.image.digest import check_digest, digest_of
@@ -79,14 +81,18 @@ class Blobs:
             check_digest(digest, "the blob")
         return BlobWriter(self._places, self._leases, digest, size)
 
-    def add(self, content: bytes) -> str:
-        """Put some bytes into the store, unless they are there."""
-        digest = digest_of(content)
-        if self.size(digest) != len(content):
-            with self.ingest(None, len(content)) as writer:
-                writer.write(content)
-                writer.commit()
-        return digest
+    def add(self, contents: Sequence[bytes], written: Sequence[BlobWriter]) -> list[str]:
+        """Put contents into the store, unless they are there, together with what was written; all digests."""
+        digests = [digest_of(content) for content in contents]
+        self._leases.protect("blob", *digests, *(writer.digest for writer in written))
+        with ExitStack() as stack:
+            writers = list(written)
+            for content, digest in zip(contents, digests, strict=True):
+                if self.size(digest) != len(content):
+                    writers.append(stack.enter_context(self.ingest(None, len(content))))
+                    writers[-1].write(content)
+            BlobWriter.commit_all(writers)
+        return digests + [writer.digest for writer in written]
 
 
 def blob_name(digest: str) -> str:

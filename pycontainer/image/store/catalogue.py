@@ -52,8 +52,7 @@ class Catalogue:
 
     def tag(self, name: str, digest: str) -> None:
         """Have a name stand for an image, or an index that led to one; what it stood for before keeps no name."""
-        if not isinstance(name, str) or not name or "\0" in name or not name.isprintable():
-            raise InvalidArgument("name", name, "a printable text is needed")
+        _check_name(name)
         check_digest(digest, f"the tag {name}")
         with self._index.writing() as connection:
             found = connection.execute(
@@ -75,8 +74,11 @@ class Catalogue:
         blobs: Iterable[str],
         diff_ids: Iterable[str],
         sources: Iterable[tuple[str, str]],
+        name: str | None = None,
     ) -> None:
-        """Note what an image needs; the more when it is noted again."""
+        """Note what an image needs, the more when it is noted again; perhaps with a name."""
+        if name is not None:
+            _check_name(name)
         digests = {check_digest(each, "an image") for each in (manifest, *blobs)}
         layers = {check_digest(each, "an image's configuration") for each in diff_ids}
         # An image without a name is only its lease's.
@@ -92,6 +94,8 @@ class Catalogue:
             connection.executemany(
                 "INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", [(manifest, *each) for each in sources]
             )
+            if name is not None:
+                connection.execute("INSERT OR REPLACE INTO names VALUES (?, ?)", (name, manifest))
 
     def _size(self, digest: str) -> int:
         with named(f"look at the blob {digest}"):
@@ -140,3 +144,8 @@ class Catalogue:
         with self._index.reading() as connection:
             row = connection.execute("SELECT size FROM blobs WHERE digest = ?", (digest,)).fetchone()
         return row[0] if row else None
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or "\0" in name or not name.isprintable():
+        raise InvalidArgument("name", name, "a printable text is needed")

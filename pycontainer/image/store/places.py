@@ -8,7 +8,8 @@
         blobs/sha256/<hex>      0400, complete and on disk from the moment it has this name
         layers/<hex>/tree       an unpacked layer, by its diff_id; complete from the moment it has this name
         layers/<hex>/size       its bytes
-        layers/<hex>/boot       until it is known to be on disk: the boot in which it was made
+        layers/<hex>/boot       the boot in which it was made; it is believed in no other
+        layers/<hex>/settled    in its place when all of it is known to be on disk
         ingest/<hex>[.<random>] a blob that is being written, locked by its writer
         ingest/layer-<random>/  a layer that is being unpacked, locked likewise
         trash/<random>/         what is to be removed, locked by who puts into it or empties it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 import attrs
@@ -89,16 +89,27 @@ class Store:
 
     def add_blob(self, content: bytes) -> str:
         """Put some bytes into the store and return their digest; nothing is written if they are there."""
-        return self._blobs.add(content)
+        return self.add_blobs([content])[0]
+
+    def add_blobs(self, contents: Sequence[bytes], written: Sequence[BlobWriter] = ()) -> list[str]:
+        """As :meth:`add_blob` of each, and :meth:`BlobWriter.commit` of what is ``written``; return all digests.
+
+        All are on disk when this returns, which takes hardly longer than with one.
+        """
+        return self._blobs.add(contents, written)
 
     # -- layers
 
     def layer(self, diff_id: str) -> str | None:
         """The path of an unpacked layer's tree, or ``None``."""
-        return self._layers.path(diff_id)
+        return self._layers.paths([diff_id])[0]
 
-    def new_layer(self, diff_id: str, *, settled: bool = True) -> LayerWriter:
-        """Make a layer, for ``with``. See :class:`LayerWriter`.
+    def layers(self, diff_ids: Sequence[str]) -> list[str | None]:
+        """As :meth:`layer` of each, at the cost of one."""
+        return self._layers.paths(diff_ids)
+
+    def new_layer(self, diff_id: str | None = None, *, settled: bool = True) -> LayerWriter:
+        """Make a layer, for ``with``; of a known diff_id if it is told. See :class:`LayerWriter`.
 
         Not ``settled``: :meth:`LayerWriter.commit` does not wait until all is on disk.  The layer is then there
         until the machine is started again, or for good after :meth:`settle`.
@@ -140,14 +151,16 @@ class Store:
         blobs: Iterable[str],
         diff_ids: Iterable[str] = (),
         sources: Iterable[tuple[str, str]] = (),
+        *,
+        name: str | None = None,
     ) -> None:
-        """Note what an image needs: none of it is collected before :meth:`remove`.
+        """Note what an image needs: none of it is collected before :meth:`remove`. With a ``name``, :meth:`tag` it.
 
         ``blobs`` are all that belong to it, with an index that led to it; the manifest itself need not be among
         them.  The layers need not be unpacked.  ``sources`` are (registry, repository) that have them.
         Raises :class:`ImageNotFound` if one of the blobs is not in the store, and notes nothing then.
         """
-        self._catalogue.note(manifest_digest, blobs, diff_ids, sources)
+        self._catalogue.note(manifest_digest, blobs, diff_ids, sources, name)
 
     def stamp(self) -> object:
         """A value that differs from an earlier one when anything was noted, named or removed since; cheap."""
@@ -223,9 +236,12 @@ class Store:
         """Hash every blob again, and look at everything else. No blob is touched without ``repair``.
 
         ``repair`` is called with the digest of each damaged or missing blob, the damaged one taken away, and is
-        to put it into the store again; a :class:`PyContainerError` of it is noted in the report.
+        to put it into the store again; a :class:`PyContainerError` of it is noted in the report.  In the end all
+        layers are on disk, as after :meth:`settle`.
         """
-        return verify(self._places, self._index, repair)
+        report = verify(self._places, self._index, repair)
+        self.settle()
+        return report
 
     def rebuild(self) -> list[str]:
         """Put a damaged database away, and note again the images whose blobs are all there; return their digests.

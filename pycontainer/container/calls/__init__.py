@@ -1,0 +1,1 @@
+"""Functions called in a container: what they are sent as, what comes back, and who runs them there."""
