@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pycontainer.aio.command import complete
 from pycontainer.aio.container import Container
+from pycontainer.aio.detached import DetachedContainer, adopt
+from pycontainer.aio.loop import make
 from pycontainer.aio.pool import Pool
 from pycontainer.aio.process import Process
 from pycontainer.container.arguments import flag
@@ -32,18 +34,37 @@ from pycontainer.image.image import Image
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.options import RunOptions
+    from pycontainer.container.options import DetachedOptions, RunOptions
 
-__all__ = ["Container", "Pool", "Process", "run"]
+__all__ = ["Container", "DetachedContainer", "Pool", "Process", "run"]
 
 
+@overload
 async def run(
     image: str | Image,
     command: Sequence[str] | str | None = None,
     *,
     engine: Engine | None = None,
+    detach: Literal[True],
+    **options: Unpack[DetachedOptions],
+) -> Container: ...
+@overload
+async def run(
+    image: str | Image,
+    command: Sequence[str] | str | None = None,
+    *,
+    engine: Engine | None = None,
+    detach: Literal[False] = False,
     **options: Unpack[RunOptions],
-) -> Result[Any]:
+) -> Result[Any]: ...
+async def run(
+    image: str | Image,
+    command: Sequence[str] | str | None = None,
+    *,
+    engine: Engine | None = None,
+    detach: bool = False,
+    **given: Any,
+) -> Any:
     """Run a command in a fresh container; arguments, result and errors as of :func:`pycontainer.run`.
 
     It belongs to ``engine``, or to the default one.  ``on_output`` and the pieces of ``input`` are called
@@ -53,7 +74,9 @@ async def run(
     >>> results = await asyncio.gather(*(aio.run("host:", ["hostname"]) for _ in range(50)))   # doctest: +SKIP
     """
     chosen = engine or default_engine()
-    given: dict[str, Any] = {**options}
+    if flag("detach", detach):
+        call = partial(chosen.run, image, command, detach=True, **given)
+        return adopt(await make(call, lambda made: made.remove(force=True)))
     check = flag("check", given.pop("check", False))
     result = await complete(partial(chosen.prepare, image, command, **given))
     return result.check() if check else result

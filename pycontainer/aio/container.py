@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from pycontainer.container.running import Running
 from pycontainer.container.spec import Spec
 from pycontainer.container.stdio import DEVNULL
 from pycontainer.container.streams import KILLED_SECONDS
+from pycontainer.container.waiting import PAUSE, Condition, checked, holds_now, not_ready
 from pycontainer.errors import StateError, WaitTimeout
 from pycontainer.image.image import Image
 from pycontainer.kernel import process as kernel
@@ -170,6 +172,19 @@ class Container(FileSystem, Networking):
             raise WaitTimeout(f"the container did not end within {timeout:g} s")
         return code
 
+    async def wait_for(self, *conditions: Condition, timeout: float | None = 60) -> None:
+        """Wait until the container is ready; see :meth:`pycontainer.Container.wait_for`.
+
+        Conditions are functions of the synchronous container, and are asked in the loop's default executor.
+        """
+        container, loop = self._container, asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        for condition in checked(conditions):
+            while not await in_thread(partial(holds_now, container, condition)):
+                if deadline is not None and loop.time() > deadline:
+                    raise not_ready(container, condition, timeout)
+                await asyncio.sleep(PAUSE)
+
     async def kill(self, signal: int | str = "KILL") -> None:
         """Send a signal to the container's program; KILL ends all others, too, and is waited for."""
         await in_thread(partial(self._container.kill, signal))
@@ -257,7 +272,9 @@ class Container(FileSystem, Networking):
 
 
 async def _create(call: Callable[[], sync.Container]) -> Container:
-    return Container(await make(call, lambda made: made.remove(force=True)))
+    from pycontainer.aio.detached import adopt
+
+    return adopt(await make(call, lambda made: made.remove(force=True)))
 
 
 async def _popen(call: Callable[[], kernel.Process], limit: int) -> Process:

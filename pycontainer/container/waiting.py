@@ -24,7 +24,8 @@ Condition = Callable[["Container"], Any]
 
 __all__ = ["Condition", "command", "file", "health", "http", "log", "port"]
 
-_PAUSE = 0.02
+#: Between two looks, in seconds.
+PAUSE = 0.02
 _LISTENS = "0A"  # TCP_LISTEN in /proc/net/tcp (proc(5))
 _RUNNING = frozenset({"running", "paused", "restarting"})
 _LARGEST = 1 << 16
@@ -33,25 +34,39 @@ _LARGEST = 1 << 16
 def wait_for(container: Container, conditions: Sequence[Condition], timeout: float | None) -> None:
     """Wait until all conditions have held, each once, in this order. See :meth:`Container.wait_for`."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    for condition in conditions:
-        if not callable(condition):
-            raise InvalidArgument(
-                "condition", condition, "a function of the container, such as pc.wait.port(80), is needed"
-            )
-        while not condition(container):
-            if container.status not in _RUNNING:
-                # What it wrote last may be what was waited for.
-                if condition(container):
-                    break
-                code = container.exit_code
-                raise StateError(
-                    f"container {container.name}", f"{container.status} (exit code {code})", "become ready"
-                )
+    for condition in checked(conditions):
+        while not holds_now(container, condition):
             if deadline is not None and time.monotonic() > deadline:
-                raise WaitTimeout(
-                    f"container {container.name} was not ready within {timeout:g} s: {_name(condition)}"
-                )
-            time.sleep(_PAUSE)
+                raise not_ready(container, condition, timeout)
+            time.sleep(PAUSE)
+
+
+def checked(conditions: Sequence[Condition]) -> Sequence[Condition]:
+    """The same. Raises :class:`InvalidArgument` for what is no condition."""
+    for each in conditions:
+        if not callable(each):
+            raise InvalidArgument(
+                "condition", each, "a function of the container, such as pc.wait.port(80), is needed"
+            )
+    return conditions
+
+
+def holds_now(container: Container, condition: Condition) -> bool:
+    """Look once. Raises :class:`StateError` when it does not hold and the container has ended."""
+    if condition(container):
+        return True
+    if container.status in _RUNNING:
+        return False
+    # What it wrote last may be what was waited for.
+    if condition(container):
+        return True
+    code = container.exit_code
+    raise StateError(f"container {container.name}", f"{container.status} (exit code {code})", "become ready")
+
+
+def not_ready(container: Container, condition: Condition, timeout: float | None) -> WaitTimeout:
+    """The error of who waited for so many seconds."""
+    return WaitTimeout(f"container {container.name} was not ready within {timeout:g} s: {_name(condition)}")
 
 
 def _name(condition: Condition) -> str:

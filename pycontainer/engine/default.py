@@ -138,6 +138,11 @@ def run(image: str | Image, command: Sequence[str] | str | None = None, **option
     extra_fds (list of int, or dict of the caller's descriptor to the number inside; none)
         Descriptors from 3 on that the command gets.
 
+    detach (bool; False) [--detach]
+        Do not wait: what comes back is a :class:`Container` that goes on without this process. Only such a one takes ``name``,
+        ``restart`` ("no", "on-failure[:n]", "always", "unless-stopped"), ``healthcheck`` (a HealthCheck, a command, or False),
+        ``auto_remove``, ``stdin_open``, ``log_size`` ("20M") and ``log_files`` (5), and takes nothing of what goes in and out.
+
     A program that is not there is a result with the exit code 127, one that cannot be run with 126.
 
     Raises InvalidArgument (a ValueError) for a wrong value and TypeError for an unknown argument, both before

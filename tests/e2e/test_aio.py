@@ -609,3 +609,4 @@ def test_run_takes_what_the_engine_takes():
     ours, theirs = inspect.signature(aio.run).parameters, inspect.signature(pc.Engine.run).parameters
     assert ours.keys() - theirs.keys() == {"engine"}
     assert theirs.keys() - ours.keys() == {"self"}
+    assert all(ours[name].kind == each.kind for name, each in theirs.items() if name != "self")

@@ -48,7 +48,7 @@ LAZY = [
     ),
     Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
     Exemption(
-        kind="fds", pattern=r"-> /memfd:", limit=4, reason="the programs init (two), reaper and timens"
+        kind="fds", pattern=r"-> /memfd:", limit=5, reason="the programs init (two), reaper, timens, monitor"
     ),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
     Exemption(

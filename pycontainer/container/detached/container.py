@@ -207,7 +207,7 @@ class _News:
             return False
         try:
             if self._client is None:
-                self._client = Client(f"{self._container._home.folder}/monitor")
+                self._client = Client(self._container.socket)
                 self._client.ask(lib.PC_MONITOR_WATCH)
                 return True
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))

@@ -6,13 +6,13 @@ What changes it is done by its monitor, or under the lock of its folder.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from pycontainer.container.bounds import CGROUP_FIX
+from pycontainer.container.detached.ending import Ending
 from pycontainer.container.detached.options import Restart
 from pycontainer.container.detached.preparation import Order, policy_number
 from pycontainer.container.detached.starting import start
@@ -21,7 +21,7 @@ from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.running import Running
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.monitorclient import Client, deadline_of, left_of
+from pycontainer.kernel.monitorclient import deadline_of, left_of
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.signals import signal_number
@@ -29,7 +29,6 @@ from pycontainer.state.table import allow
 
 #: How long a killed container's end is waited for, in seconds.
 _DEATH = 30.0
-_PAUSE = 0.01
 
 
 class DetachedLife(DetachedState):
@@ -70,37 +69,21 @@ class DetachedLife(DetachedState):
         One that is about to be restarted has not ended.  Of one that was removed with its end the events tell it.
         Raises :class:`WaitTimeout`; the container goes on.
         """
-        status = self.status
-        if status not in {"exited", "dead"} and (status != "removed" or self.exit_code is None):
-            self.allow("wait")
+        self.allow_wait()
         deadline = deadline_of(timeout)
-        while True:
-            code = self._wait_once(deadline, timeout)
-            if code is not None:
-                return code
-
-    def _wait_once(self, deadline: float | None, timeout: float | None) -> int | None:
-        try:
-            client = Client(f"{self._home.folder}/monitor")
-        except StateError:
-            return self._code_at_end()
-        with client, suppress(StateError):
-            answer = client.ask(lib.PC_MONITOR_WATCH)[0]
-            while answer.phase not in {"exited", "dead"}:
+        with Ending(self) as ending:
+            while (code := ending.poll()) is None:
                 left = left_of(deadline)
                 if left == 0:
                     raise WaitTimeout(f"container {self.name} did not end within {timeout:g} s")
-                answer = client.news(left) or answer
-            self._last_code = answer.code if answer.phase == "exited" else None
-        return self._code_at_end()
+                ending.rest(left)
+        return code
 
-    def _code_at_end(self) -> int | None:
+    def allow_wait(self) -> None:
+        """Raise :class:`StateError` unless it runs or has run."""
         status = self.status
-        if status not in GONE:
-            time.sleep(_PAUSE)  # its monitor is about to end, or has not begun to listen
-            return None
-        code = self.exit_code
-        return 255 if code is None else code
+        if status not in {"exited", "dead"} and (status != "removed" or self.exit_code is None):
+            self.allow("wait")
 
     def kill(self, signal: int | str = "KILL") -> None:
         """Send a signal to the container's program; after KILL no restart follows. See :meth:`Container.kill`."""

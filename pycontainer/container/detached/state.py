@@ -50,7 +50,6 @@ class DetachedState(container.Container):
         self._home = Home(workspace, self._places.folder(self.id))
         self._folder = f"{self._home.folder}/files"
         self._adopted: Adopted | None = None
-        self._last_code: int | None = None
         self._lock = threading.RLock()
 
     @property
@@ -82,6 +81,11 @@ class DetachedState(container.Container):
     # -- state -----------------------------------------------------------------------------
 
     @property
+    def socket(self) -> str:
+        """Where its monitor listens."""
+        return f"{self._home.folder}/monitor"
+
+    @property
     def run_state(self) -> Run:
         """How the last start is, or ended; what is left of one whose monitor was killed is ended now."""
         run = read_run(self._home.folder)
@@ -102,9 +106,7 @@ class DetachedState(container.Container):
         """The exit code of the last run (128 + n for signal n); ``None``: none has ended, or nobody saw how."""
         if self._places.exists(self.id):
             return self.run_state.code
-        if self._last_code is None:
-            self._last_code = events.last_code(self._places.path, self.id)
-        return self._last_code
+        return events.last_code(self._places.path, self.id)
 
     @property
     def pid(self) -> int:
@@ -141,14 +143,14 @@ class DetachedState(container.Container):
 
     def _client(self, verb: str) -> Client:
         try:
-            return Client(f"{self._home.folder}/monitor")
+            return Client(self.socket)
         except StateError:
             raise StateError(f"container {self.name}", self.status, verb) from None
 
     def _tell(self, *requests: tuple[int, int, int]) -> bool:
         """Ask the monitor; false: there is none, or the last request came too late."""
         try:
-            with Client(f"{self._home.folder}/monitor") as client:
+            with Client(self.socket) as client:
                 answers = [client.ask(*request)[0] for request in requests]
         except StateError:
             return False
