@@ -57,14 +57,20 @@ def contract(name: str) -> str:
 
 ffibuilder = FFI()
 ffibuilder.cdef(
-    contract("native.h") + "\n" + contract("reaper_protocol.h") + "\n" + contract("monitor_protocol.h")
+    contract("native.h")
+    + "\n"
+    + contract("reaper_protocol.h")
+    + "\n"
+    + contract("monitor_protocol.h")
+    + "\n"
+    + contract("scribe_protocol.h")
 )
 for names in CONSTANTS.values():
     ffibuilder.cdef("\n".join(f"#define {name} ..." for name in names))
 ffibuilder.cdef("static const char *const pc_version;")
 ffibuilder.set_source(
     "pycontainer._native",
-    '#include "native.h"\n#include "reaper_protocol.h"\n#include "monitor_protocol.h"\n'
+    '#include "native.h"\n#include "reaper_protocol.h"\n#include "monitor_protocol.h"\n#include "scribe_protocol.h"\n'
     + "".join(f"#include <{header}>\n" for header in CONSTANTS)
     + "static const char *const pc_version = PC_VERSION;\n",
     sources=[f"csrc/{name}.c" for name in ("spawn", "child", "operations", "calls", "kernfs", "newfiles")],
@@ -72,7 +78,15 @@ ffibuilder.set_source(
     define_macros=[("PC_VERSION", '"0.1.0"')],
     depends=[
         f"csrc/{name}"
-        for name in ("native.h", "child.h", "clone3.h", "rawsys.h", "reaper_protocol.h", "monitor_protocol.h")
+        for name in (
+            "native.h",
+            "child.h",
+            "clone3.h",
+            "rawsys.h",
+            "reaper_protocol.h",
+            "monitor_protocol.h",
+            "scribe_protocol.h",
+        )
     ],
     extra_compile_args=[
         "-std=gnu11",

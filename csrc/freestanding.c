@@ -4,6 +4,7 @@
 #include <asm/resource.h>
 #include <linux/fcntl.h>
 #include <linux/openat2.h>
+#include <linux/poll.h>
 #include <linux/time.h>
 
 #define TEXT_OF(x) #x
@@ -150,6 +151,13 @@ int64_t pc_now(void)
     struct timespec now;
     pc_raw2(__NR_clock_gettime, CLOCK_MONOTONIC, pc_pointer(&now));
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool pc_readable(int fd)
+{
+    struct pollfd poll = {.fd = fd, .events = POLLIN};
+    struct timespec now = {0};
+    return pc_raw5(__NR_ppoll, pc_pointer(&poll), 1, pc_pointer(&now), 0, 0) > 0;
 }
 
 void pc_sleep(int64_t milliseconds)

@@ -40,6 +40,9 @@ int64_t pc_now(void);
 
 void pc_sleep(int64_t milliseconds);
 
+/* Is there something to be read now, or the end of the file? */
+bool pc_readable(int fd);
+
 /* Closes first..last; both inclusive, as close_range(2). */
 void pc_close_all(unsigned first, unsigned last);
 

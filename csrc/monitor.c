@@ -38,26 +38,18 @@
 
 enum {
     EXIT_USAGE = 125,
-    PIECE = 8192,            /* of output that is read at once             */
-    MOST_PIECES = 16,        /* before others are looked after             */
     GUARD_STACK = 1 << 19,   /* of a tree of cgroups each level takes 4 KiB; what is not used costs nothing */
     DEATH = 10000,           /* how long the guard waits for the end of what it killed */
     FIRST_DELAY = 100,       /* milliseconds before the first restart      */
     LONGEST_DELAY = 60000,
     LONG_RUN = 10000,        /* who ran that long is restarted at once again */
     LATER = 20,
+    PIPE_MODE = 0666,
     FIXED = 10,              /* entries in the list for ppoll(2) before the clients */
 };
 
 static struct monitor the;
 static char guard_stack[GUARD_STACK] __attribute__((aligned(16)));
-
-bool pc_readable(int fd)
-{
-    struct pollfd poll = {.fd = fd, .events = POLLIN};
-    struct timespec now = {0};
-    return pc_raw5(__NR_ppoll, pc_pointer(&poll), 1, pc_pointer(&now), 0, 0) > 0;
-}
 
 void end_process(long pid)
 {
@@ -177,47 +169,13 @@ static void check_guard(struct monitor *monitor)
 
 /* -- output ------------------------------------------------------------------------------------------------------- */
 
-/* Where the last line that is complete ends. */
-static size_t whole_lines(const char *data, size_t length)
-{
-    while (length > 0 && data[length - 1] != '\n') {
-        length--;
-    }
-    return length;
-}
-
 static void copy_output(struct monitor *monitor, int stream)
 {
-    char piece[PIECE];
-    size_t held = 0; /* the beginning of a line, while there is more to be read at once */
-    for (int i = 0; i < MOST_PIECES && monitor->output[stream] >= 0; i++) {
-        long ret = pc_raw3(__NR_read, monitor->output[stream], pc_pointer(piece + held), (long)(sizeof piece - held));
-        if (ret == -EINTR) {
-            continue;
+    if (!log_copy(&monitor->log, stream, monitor->output[stream])) {
+        if (monitor->input == monitor->output[stream]) {
+            monitor->input = -1;
         }
-        if (ret <= 0) {
-            /* -EIO: nobody has the terminal open. */
-            if (monitor->input == monitor->output[stream]) {
-                monitor->input = -1;
-            }
-            drop(&monitor->output[stream]);
-            break;
-        }
-        size_t length = held + (size_t)ret;
-        bool more = pc_readable(monitor->output[stream]) && i + 1 < MOST_PIECES;
-        size_t whole = more ? whole_lines(piece, length) : length;
-        if (more && whole == 0 && length == sizeof piece) {
-            whole = length;
-        }
-        log_write(&monitor->log, &monitor->plan, stream, piece, whole);
-        held = length - whole;
-        memmove(piece, piece + whole, held);
-        if (!more) {
-            break;
-        }
-    }
-    if (held > 0) {
-        log_write(&monitor->log, &monitor->plan, stream, piece, held);
+        drop(&monitor->output[stream]);
     }
     monitor_news(monitor);
 }
@@ -309,6 +267,19 @@ static void start_failed(struct monitor *monitor, int32_t step, int32_t error, i
     after_end(monitor);
 }
 
+/*
+ * A pipe of which `ours` stays here.  Its mode lets programs open it by name (/dev/stdout), whatever their ids; only who may
+ * inspect a holder gets at it there (proc_pid_fd(5)).  And who opens it can take away what was there to be read.
+ */
+long make_pipe(int pair[2], int ours)
+{
+    long ret = pc_raw2(__NR_pipe2, pc_pointer(pair), O_CLOEXEC);
+    if (ret == 0) {
+        ret = pc_raw2(__NR_fchmod, pair[0], PIPE_MODE);
+    }
+    return ret == 0 && ours == 0 ? pc_raw3(__NR_fcntl, pair[0], F_SETFL, O_NONBLOCK) : ret;
+}
+
 /* The program's streams: `stdio` for it, the other ends here. */
 static long make_streams(struct monitor *monitor, int stdio[3])
 {
@@ -319,14 +290,14 @@ static long make_streams(struct monitor *monitor, int stdio[3])
     int pair[2];
     long ret = 0;
     for (int i = 0; i < STREAM_COUNT && ret >= 0; i++) {
-        ret = pc_raw2(__NR_pipe2, pc_pointer(pair), O_CLOEXEC);
+        ret = make_pipe(pair, 0);
         if (ret >= 0) {
             monitor->output[i] = pair[0];
             stdio[1 + i] = pair[1];
         }
     }
     if (ret >= 0 && monitor->plan.flags & PC_MONITOR_INPUT) {
-        ret = pc_raw2(__NR_pipe2, pc_pointer(pair), O_CLOEXEC);
+        ret = make_pipe(pair, 1);
         if (ret >= 0) {
             monitor->input = pair[1];
             stdio[0] = pair[0];
@@ -564,6 +535,9 @@ static bool read_plan(struct pc_monitor_plan *plan)
 static bool set_up(struct monitor *monitor)
 {
     monitor->first = true;
+    monitor->log.folder = PC_MONITOR_FOLDER;
+    monitor->log.files = monitor->plan.log_files;
+    monitor->log.bound = monitor->plan.log_size;
     monitor->self = pc_raw0(__NR_getpid);
     monitor->guard_fd = monitor->pidfd = monitor->root = monitor->input = -1;
     monitor->output[0] = monitor->output[1] = -1;

@@ -5,6 +5,7 @@
 #include "freestanding.h"
 
 #include "child.h"
+#include "log.h"
 #include "monitor_protocol.h"
 
 /* One program on its way from a struct pc_flat to execve; nothing of it waits. */
@@ -23,15 +24,6 @@ struct launch {
     struct pc_result result;
     long stray;          /* was killed and is not gone yet: it is frozen   */
 };
-
-/* What is written to: the files log, log.1 .. of the folder. */
-struct log {
-    int fd;
-    uint64_t size;
-    uint64_t lost; /* bytes that could not be written: the disk is full */
-};
-
-enum { STREAM_OUT, STREAM_ERR, STREAM_COUNT };
 
 struct health {
     enum { HEALTH_NONE, HEALTH_STARTING, HEALTH_GOOD, HEALTH_BAD } state;
@@ -84,20 +76,6 @@ struct monitor {
     bool watching[PC_MONITOR_CLIENTS];
 };
 
-/* Text that grows in a buffer; what does not fit is left out. */
-struct text {
-    char *data;
-    size_t size;
-    size_t length;
-};
-
-void text_add(struct text *text, const char *word);
-void text_number(struct text *text, uint64_t number);
-void text_padded(struct text *text, uint64_t number, int digits);
-
-/* Nanoseconds since 1970. */
-uint64_t wall_clock(void);
-
 /* monitor_start.c: the steps of a start. */
 long launch_begin(struct launch *launch, uint32_t offset, uint32_t size, int stdio[3], int target);
 /* After `done`: 0, or -1 with what failed in launch->result. */
@@ -111,10 +89,6 @@ void launch_close(struct launch *launch);
 void launch_kill(struct launch *launch);
 /* Reaps a process that was killed; false while it is not gone. Waits for nothing. */
 bool launch_is_clear(struct launch *launch);
-
-/* monitor_log.c */
-long log_open(struct log *log);
-void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, const char *data, size_t length);
 
 /* monitor_record.c: files that tell of the container. */
 void record_status(const struct monitor *monitor, bool durable);
@@ -137,10 +111,10 @@ void clients_serve(struct monitor *monitor, uint32_t which);
 void clients_tell(struct monitor *monitor);
 
 /* monitor.c */
+/* Two ends of a pipe for a program: `ours` is 0 when it is read here, 1 when it is written. */
+long make_pipe(int pair[2], int ours);
 /* SIGKILL to a child that is not waited for yet. */
 void end_process(long pid);
-/* Is there something to be read now? */
-bool pc_readable(int fd);
 void monitor_news(struct monitor *monitor);
 bool monitor_signal(struct monitor *monitor, int number);
 void monitor_end(struct monitor *monitor);

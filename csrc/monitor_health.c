@@ -83,7 +83,7 @@ static void begin(struct monitor *monitor, int64_t now)
     struct health *health = &monitor->health;
     int pipe[2] = {-1, -1};
     long null = pc_raw4(__NR_openat, AT_FDCWD, pc_pointer("/dev/null"), O_RDWR | O_CLOEXEC, 0);
-    long ret = pc_raw2(__NR_pipe2, pc_pointer(pipe), O_CLOEXEC);
+    long ret = make_pipe(pipe, 0);
     if (null < 0 || ret < 0) {
         health->next = now + LATER;
         pc_close((int)null);
@@ -112,6 +112,9 @@ static void collect_output(struct health *health)
             return;
         }
         long ret = pc_raw3(__NR_read, health->output, pc_pointer(to), (long)size);
+        if (ret == -EAGAIN) {
+            return;
+        }
         if (ret <= 0) {
             drop(&health->output);
             return;

@@ -93,6 +93,12 @@ class _Lib:
     PC_REAPER_FORGET: int
     PC_REAPER_LOCK: int
     PC_REAPER_USERNS: int
+    PC_SCRIBE_LISTEN: int
+    PC_SCRIBE_DRAIN: int
+    PC_SCRIBE_CLOSE: int
+    PC_SCRIBE_OUT: int
+    PC_SCRIBE_ERR: int
+    PC_SCRIBE_MOST: int
     PC_MONITOR_PLAN: int
     PC_MONITOR_FOLDER: int
     PC_MONITOR_ALIVE: int

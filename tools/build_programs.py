@@ -21,9 +21,9 @@ PROGRAMS = {
     "init": ["init.c", "order.c", "freestanding.c"],
     "monitor": [
         "monitor.c",
+        "log.c",
         "monitor_clients.c",
         "monitor_health.c",
-        "monitor_log.c",
         "monitor_record.c",
         "monitor_start.c",
         "child.c",
@@ -33,6 +33,7 @@ PROGRAMS = {
         "freestanding.c",
     ],
     "reaper": ["reaper.c", "cgroups.c", "registry.c", "tree.c", "freestanding.c"],
+    "scribe": ["scribe.c", "log.c", "freestanding.c"],
     "timens": ["timens.c", "freestanding.c"],
 }
 

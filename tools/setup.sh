@@ -155,7 +155,8 @@ native_key() { fingerprint csrc/*.[ch] csrc/*.py setup.py tools/build_programs.p
 
 native_is_there() {
     [ -e pycontainer/_native.abi3.so ] && [ -x pycontainer/kernel/programs/init ] \
-        && [ -x pycontainer/kernel/programs/reaper ] && [ -x pycontainer/kernel/programs/timens ]
+        && [ -x pycontainer/kernel/programs/monitor ] && [ -x pycontainer/kernel/programs/reaper ] \
+        && [ -x pycontainer/kernel/programs/scribe ] && [ -x pycontainer/kernel/programs/timens ]
 }
 
 native_build() {

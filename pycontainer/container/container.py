@@ -22,12 +22,15 @@ from pycontainer.container.result import Result
 from pycontainer.container.start import Fds
 from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
 from pycontainer.container.text import Text
+from pycontainer.errors import InvalidArgument, NotSupported
 from pycontainer.kernel.process import Process
 from pycontainer.kernel.rooted import Rooted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from pycontainer.container.detached.container import Logs
+    from pycontainer.container.detached.logs import News
     from pycontainer.container.options import ExchangeOptions, LimitOptions
     from pycontainer.container.waiting import Condition
 
@@ -159,6 +162,57 @@ class Container(FileSystem):
             workdir=directory(workdir) if workdir is not None else spec.workdir,
             streams=streams,
         )
+
+    # -- output ----------------------------------------------------------------------------
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        since: Any = None,
+        until: Any = None,
+        tail: int | None = None,
+        stdout: bool = True,
+        stderr: bool = True,
+        entries: bool = False,
+    ) -> Logs:
+        """What the container wrote, oldest first: lines with their ends, or with ``entries`` :class:`LogEntry`.
+
+        Entries are as the log has them: the beginning of a line may be one of its own.
+
+        ``since`` and ``until`` are seconds since 1970, a ``datetime`` or its text, or a ``timedelta`` before now;
+        ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
+        comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
+        decided by the call, not by the first reading.  At most the last 100 MB are kept, or as many as ``log_size`` and
+        ``log_files`` say.
+
+        >>> for line in db.logs(tail=10): print(line)           # doctest: +SKIP
+        """
+        from pycontainer.container.detached.container import Logs
+        from pycontainer.container.detached.logs import LogReader, moment
+
+        for name, value in (("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries)):
+            flag(name, value)
+        if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
+            raise InvalidArgument("tail", tail, "a number of lines from 0 on is needed")
+        begin, end = moment("since", since), moment("until", until)
+        wanted = {name for name, told in (("stdout", stdout), ("stderr", stderr)) if told}
+        folder, news = self._log(end, follow=follow)
+        reader = LogReader(
+            folder, since=begin, until=end, tail=tail, more=None if news is None else news.wait
+        )
+        return Logs(reader, news, wanted, entries=entries)
+
+    def _log(self, until: float | None, *, follow: bool) -> tuple[str, News | None]:
+        """Where the log is, and who tells one that follows of news until that moment."""
+        self.allow("read its log")
+        if self.spec.tty:
+            raise NotSupported(
+                "the output of a container on a terminal of this process is not logged",
+                "read terminal, or create it with detach=True",
+            )
+        self._journal.drain()
+        return self._journal.folder, self._journal.news(until) if follow else None
 
     def wait_for(self, *conditions: Condition, timeout: float | None = 60) -> None:
         """Wait until the container is ready: until each condition has held, one after the other.

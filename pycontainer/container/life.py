@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from pycontainer.container.bounds import CGROUP_FIX
+from pycontainer.container.journal import LOG, Journal
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
-from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, Stdio, refuse_beside_terminal
+from pycontainer.container.stdio import DEVNULL, PIPE, STDOUT, refuse_beside_terminal
 from pycontainer.container.volumes import attach
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
@@ -54,6 +56,9 @@ class Life:
             self._drop_image()
             raise
         self._running: Running | None = None
+        self._journal = Journal(lambda: workspace.make_folder(f"{self.id[:12]}.log", other_users=False))
+        #: When it was started last, in seconds since 1970.
+        self.started_at: float | None = None
         self._paused = False
         self._removed = False
         self._lock = threading.RLock()
@@ -106,10 +111,11 @@ class Life:
 
     # -- life ------------------------------------------------------------------------------
 
-    def start(self, *, stdin: Any = None, stdout: Any = DEVNULL, stderr: Any = DEVNULL) -> None:
+    def start(self, *, stdin: Any = None, stdout: Any = LOG, stderr: Any = LOG) -> None:
         """Start the container's program; when this returns it runs.
 
-        Its streams go where told: a file, an fd, or nowhere.  With ``tty=True`` they are :attr:`terminal`.
+        Its output goes to the log (:meth:`logs`), or where told: a file, an fd, or nowhere (``None``).  With ``tty=True``
+        its streams are :attr:`terminal`.
         Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`KernelError`.
         """
         if PIPE in (stdin, stdout, stderr):
@@ -118,7 +124,7 @@ class Life:
             )
         if self.spec.tty:
             refuse_beside_terminal(
-                stdin=(stdin, None), stdout=(stdout, DEVNULL), stderr=(stderr, DEVNULL, STDOUT)
+                stdin=(stdin, None), stdout=(stdout, LOG, DEVNULL), stderr=(stderr, LOG, DEVNULL, STDOUT)
             )
         with self._lock:
             self.allow("start")
@@ -126,8 +132,9 @@ class Life:
             with ExitStack() as stack:
                 stdio = None
                 if not self.spec.tty:
-                    stdio = Stdio.create(stdin=stdin, stdout=stdout, stderr=stderr)
+                    stdio = self._journal.streams(stdin=stdin, stdout=stdout, stderr=stderr)
                     stack.callback(stdio.close)
+                started = time.time()
                 self._running = Running.start(
                     self._workspace,
                     self.spec,
@@ -138,7 +145,7 @@ class Life:
                     called=self.name,
                     mounts=self._volumes.mounts,
                 )
-            self._paused = False
+            self._paused, self.started_at = False, started
 
     @property
     def terminal(self) -> Any:
@@ -227,7 +234,9 @@ class Life:
                 self._running.kill()
             self.allow("remove")
             self._let_go()
-            self._workspace.remove_folder(self.id[:12])
+            self._journal.close()
+            for folder in (f"{self.id[:12]}.log", self.id[:12]):
+                self._workspace.remove_folder(folder)
             self._volumes.close()
             self._drop_image()
             self._removed = True

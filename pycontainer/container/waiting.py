@@ -111,7 +111,7 @@ def _listens(table: str, number: int) -> bool:
 
 
 def log(pattern: str | bytes | re.Pattern[bytes], *, count: int = 1) -> Condition:
-    """A detached container has written a line with this text, or that the compiled pattern is found in, ``count`` times.
+    """The container has written a line with this text, or that the compiled pattern is found in, ``count`` times.
 
     Only what it wrote since its last start counts.
     """
@@ -126,13 +126,8 @@ def log(pattern: str | bytes | re.Pattern[bytes], *, count: int = 1) -> Conditio
         compiled = re.compile(re.escape(given))
 
     def holds(container: Container) -> bool:
-        read: Any = getattr(container, "logs", None)
-        if read is None:
-            raise NotSupported(
-                "the output of a container of this process is not logged", "create it with detach=True"
-            )
-        since: Any = getattr(container, "run_state").started / 1e9  # noqa: B009  a detached one's
-        return sum(1 for line in read(since=since or None) if compiled.search(line)) >= count
+        lines = container.logs(since=container.started_at)
+        return sum(1 for line in lines if compiled.search(line)) >= count
 
     return _Told(f"log({pattern!r})", holds)
 

@@ -6,17 +6,19 @@ from pycontainer.errors import StateError
 
 _ALIVE = frozenset({
     "kill", "stop", "restart", "wait", "reach files", "list changes", "tell its pid", "use its terminal", "update",
-    "tell what it uses", "attach", "change its networks", "tell of its networks",
+    "tell what it uses", "read its log", "attach", "change its networks", "tell of its networks",
 })  # fmt: skip
-_ENDED = frozenset({"start", "stop", "restart", "wait", "list changes", "remove", "rename"})
+_ENDED = frozenset({"start", "stop", "restart", "wait", "list changes", "read its log", "remove", "rename"})
 
 #: The verbs that each state of a container allows; every other one is a StateError.
 VERBS = {
-    "created": frozenset({"start", "stop", "restart", "list changes", "remove", "rename"}),
+    "created": frozenset({"start", "stop", "restart", "list changes", "read its log", "remove", "rename"}),
     "running": _ALIVE | {"exec", "pause", "rename"},
     "paused": _ALIVE | {"unpause", "rename"},
     # Detached ones only: the monitor starts it again, after a while.
-    "restarting": frozenset({"kill", "stop", "restart", "wait", "list changes", "update", "rename"}),
+    "restarting": frozenset(
+        {"kill", "stop", "restart", "wait", "list changes", "read its log", "update", "rename"}
+    ),
     "exited": _ENDED | {"reach files", "use its terminal"},
     # Its end was seen by nobody: its monitor was killed, or the machine went down.
     "dead": _ENDED,

@@ -199,3 +199,18 @@ def test_a_slow_reader_stops_nobody(box):
     next(reader)
     assert container.wait(60) == 0
     assert len(list(reader)) == 19999
+
+
+def test_streams_can_be_opened_by_name(box):
+    container = box(["sh", "-c", "echo out > /dev/stdout; echo err > /dev/stderr"])
+    assert container.wait(20) == 0
+    assert sorted(container.logs()) == [b"err\n", b"out\n"]
+
+
+def test_who_takes_away_his_own_output_does_not_stop_his_monitor(box):
+    container = box(["sh", "-c", "exec 3</proc/self/fd/1; while :; do echo x; done & while :; do cat <&3; done"])
+    until(lambda: list(container.logs(tail=1)))
+    for _ in range(20):
+        assert container.status == "running"
+        assert container.exec(["true"]).exit_code == 0
+    assert container.stop(timeout=0.2) == 137

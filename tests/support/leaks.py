@@ -40,15 +40,24 @@ class Exemption:
 #: Made once for the whole process by the first container, and kept on purpose. Add here, and nowhere else.
 LAZY = [
     Exemption(kind="children", pattern=r" reaper\b", limit=1, reason="the leash of this process"),
+    Exemption(kind="children", pattern=r" scribe\b", limit=1, reason="the writer of this process's logs"),
     Exemption(
         kind="fds",
         pattern=r"-> socket:",
-        limit=33,
-        reason="the leash, and sockets for fds that starts send back",
+        limit=34,
+        reason="the leash, the writer of logs, and sockets for fds that starts send back",
     ),
-    Exemption(kind="fds", pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)", limit=1, reason="the leash's pidfd"),
     Exemption(
-        kind="fds", pattern=r"-> /memfd:", limit=5, reason="the programs init (two), reaper, timens, monitor"
+        kind="fds",
+        pattern=r"-> (anon_inode:\[pidfd\]|pidfd:)",
+        limit=2,
+        reason="those of the leash and the writer of logs",
+    ),
+    Exemption(
+        kind="fds",
+        pattern=r"-> /memfd:",
+        limit=6,
+        reason="the programs init (two), reaper, scribe, timens, monitor",
     ),
     Exemption(kind="fds", pattern=r"-> user:", limit=16, reason="user namespaces of leased uid ranges"),
     Exemption(

@@ -142,6 +142,9 @@ EXCUSED: dict[str, dict[str, str]] = {
     "pycontainer.kernel.reaper": {
         "os.register_at_fork": "a forked copy of the host must let go of its parent's leash"
     },
+    "pycontainer.kernel.scribe": {
+        "os.register_at_fork": "a forked copy of the host must let go of its parent's writer of logs"
+    },
     "pycontainer.kernel.steward": {
         "pickle.loads": "both ends are this code, over memory that nobody else has: no byte is foreign code"
     },

@@ -13,9 +13,9 @@ from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
 from pycontainer.container.detached.life import DetachedLife
-from pycontainer.container.detached.logs import LogReader, moment
+from pycontainer.container.detached.logs import LogReader, News
 from pycontainer.container.launch import without_places
-from pycontainer.errors import InvalidArgument, NotSupported, StateError
+from pycontainer.errors import NotSupported, StateError
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.monitorclient import Client
@@ -40,37 +40,8 @@ class Detached(DetachedLife):
 
     # -- output ----------------------------------------------------------------------------
 
-    def logs(
-        self,
-        *,
-        follow: bool = False,
-        since: Any = None,
-        until: Any = None,
-        tail: int | None = None,
-        stdout: bool = True,
-        stderr: bool = True,
-        entries: bool = False,
-    ) -> Logs:
-        """What the container wrote, oldest first: lines with their ends, or with ``entries`` :class:`LogEntry`.
-
-        Entries are as the log has them: the beginning of a line may be one of its own.
-
-        ``since`` and ``until`` are seconds since 1970, a ``datetime`` or its text, or a ``timedelta`` before now;
-        ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
-        comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
-        decided by the call, not by the first reading.
-        """
-        for name, value in (("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries)):
-            flag(name, value)
-        if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
-            raise InvalidArgument("tail", tail, "a number of lines from 0 on is needed")
-        begin, end = moment("since", since), moment("until", until)
-        wanted = {name for name, told in (("stdout", stdout), ("stderr", stderr)) if told}
-        news = _News(self, end) if follow else None
-        reader = LogReader(
-            self._home.folder, since=begin, until=end, tail=tail, more=None if news is None else news.wait
-        )
-        return Logs(reader, news, wanted, entries=entries)
+    def _log(self, until: float | None, *, follow: bool) -> tuple[str, News | None]:
+        return self._home.folder, _News(self, until) if follow else None
 
     def attach(self, *, logs: bool = False) -> Attachment:
         """Get hold of the running container's streams: its output from now on, its input and its terminal.
@@ -159,7 +130,7 @@ class Detached(DetachedLife):
 class Logs:
     """Lines of output, or entries of the log, as they come; :meth:`close` before the end lets go of the files."""
 
-    def __init__(self, reader: LogReader, news: _News | None, wanted: set[str], *, entries: bool) -> None:
+    def __init__(self, reader: LogReader, news: News | None, wanted: set[str], *, entries: bool) -> None:
         self._reader, self._news = reader, news
         self._wanted, self._entries = wanted, entries
         #: The beginnings of lines, by stream, until their ends are read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import attrs
 
@@ -17,6 +17,18 @@ from pycontainer.errors import InvalidArgument
 _PIECE = 1 << 16
 #: Of an entry's beginning: the time, the stream and the mark, and the spaces after them.
 _SPACES = 3
+
+
+class News(Protocol):
+    """Who tells of news those that follow a log."""
+
+    def wait(self) -> bool:
+        """Wait until there may be something to be read; false: nothing will come."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds; idempotent."""
+        ...
 
 
 @attrs.frozen(kw_only=True)

@@ -109,6 +109,11 @@ class DetachedState(container.Container):
         return events.last_code(self._places.path, self.id)
 
     @property
+    def started_at(self) -> float | None:  # type: ignore[override]
+        """When it was started last, in seconds since 1970."""
+        return self.run_state.started / 1e9 or None
+
+    @property
     def pid(self) -> int:
         """The host's pid of the container's first process. Raises :class:`StateError` when it does not run."""
         self.allow("tell its pid")

@@ -6,7 +6,7 @@
  *
  * Every byte but the line's end stands as it was written, so nothing is lost, and lines can be found from the end.
  */
-#include "monitor.h"
+#include "log.h"
 
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -79,7 +79,7 @@ static void stamp(struct text *text)
 
 long log_open(struct log *log)
 {
-    long fd = pc_raw4(__NR_openat, PC_MONITOR_FOLDER, pc_pointer("log"),
+    long fd = pc_raw4(__NR_openat, log->folder, pc_pointer("log"),
                       O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd >= 0) {
         long size = pc_raw3(__NR_lseek, fd, 0, 2 /* SEEK_END */);
@@ -101,18 +101,18 @@ static void name_of(char *buffer, size_t size, uint32_t number)
 }
 
 /* The file becomes log.1, that one log.2; the oldest is overwritten. */
-static void rotate(struct log *log, uint32_t files)
+static void rotate(struct log *log)
 {
     char older[16], newer[16];
     pc_close(log->fd);
     log->fd = -1;
-    for (uint32_t i = files - 1; i > 0; i--) {
+    for (uint32_t i = log->files - 1; i > 0; i--) {
         name_of(older, sizeof older, i);
         name_of(newer, sizeof newer, i - 1);
-        pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, pc_pointer(newer), PC_MONITOR_FOLDER, pc_pointer(older), 0);
+        pc_raw5(__NR_renameat2, log->folder, pc_pointer(newer), log->folder, pc_pointer(older), 0);
     }
-    if (files <= 1) {
-        pc_raw3(__NR_unlinkat, PC_MONITOR_FOLDER, pc_pointer("log"), 0);
+    if (log->files <= 1) {
+        pc_raw3(__NR_unlinkat, log->folder, pc_pointer("log"), 0);
     }
     log_open(log);
 }
@@ -136,7 +136,7 @@ static void put(struct log *log, struct iovec *parts, long count, size_t length)
     log->lost += length;
 }
 
-void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, const char *data, size_t length)
+static void log_write(struct log *log, int stream, const char *data, size_t length)
 {
     char heads[2][STAMP];
     size_t head_length = 0;
@@ -164,9 +164,51 @@ void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, 
             data += line + full;
             length -= line + full;
         }
-        if (log->size > 0 && log->size + total > plan->log_size) {
-            rotate(log, plan->log_files);
+        if (log->size > 0 && log->size + total > log->bound) {
+            rotate(log);
         }
         put(log, parts, count, total);
     }
+}
+
+/* Where the last line that is complete ends. */
+static size_t whole_lines(const char *data, size_t length)
+{
+    while (length > 0 && data[length - 1] != '\n') {
+        length--;
+    }
+    return length;
+}
+
+bool log_copy(struct log *log, int stream, int fd)
+{
+    char piece[PIECE];
+    size_t held = 0; /* the beginning of a line, while there is more to be read at once */
+    bool open = true;
+    for (int i = 0; i < MOST_PIECES; i++) {
+        long ret = pc_raw3(__NR_read, fd, pc_pointer(piece + held), (long)(sizeof piece - held));
+        if (ret == -EINTR) {
+            continue;
+        }
+        if (ret <= 0) { /* -EIO: nobody has the terminal open */
+            open = ret == -EAGAIN;
+            break;
+        }
+        size_t length = held + (size_t)ret;
+        bool more = pc_readable(fd) && i + 1 < MOST_PIECES;
+        size_t whole = more ? whole_lines(piece, length) : length;
+        if (more && whole == 0 && length == sizeof piece) {
+            whole = length;
+        }
+        log_write(log, stream, piece, whole);
+        held = length - whole;
+        memmove(piece, piece + whole, held);
+        if (!more) {
+            break;
+        }
+    }
+    if (held > 0) {
+        log_write(log, stream, piece, held);
+    }
+    return open;
 }

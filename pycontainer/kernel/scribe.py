@@ -1,0 +1,179 @@
+"""The host's end of the scribe: the small program that writes the logs of this process's containers.
+
+One for each host process, started when first needed, and anew after it was killed.  The messages are those of
+``csrc/scribe_protocol.h``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+
+import attrs
+
+from pycontainer.errors import KernelError, NotSupported
+from pycontainer.kernel.native import ffi, lib, wait_usage
+from pycontainer.kernel.program import program
+from pycontainer.kernel.spawn import Spawn, spawn
+
+_MESSAGE = struct.Struct("=IIIIQ")
+_REPLY = struct.Struct("=iIQ")
+assert _MESSAGE.size == ffi.sizeof("struct pc_scribe_message")  # noqa: S101  a build that does not fit
+assert _REPLY.size == ffi.sizeof("struct pc_scribe_reply")  # noqa: S101
+#: How long an answer is waited for, in seconds: it waits for nothing but the disk.
+_PATIENCE = 30.0
+
+
+@attrs.frozen
+class Written:
+    """What the scribe says of a journal: whether more may come, and the bytes that could not be logged."""
+
+    is_open: bool
+    lost: int
+
+
+class Scribe:
+    """A running scribe. Thread-safe. One is had by :func:`scribe`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._used: set[int] = set()
+        self._socket, self.pid, self.pidfd = _start()
+
+    def listen(
+        self, number: int | None, folder: int, pipes: dict[str, int], *, files: int, bound: int
+    ) -> int:
+        """Log in the directory ``folder`` what comes from these pipes, ``stdout`` and ``stderr``; its journal's number.
+
+        Files are ``bound`` bytes long at most, and so many are kept.  The fds stay the caller's.  Raises
+        :class:`KernelError`, and :class:`NotSupported` for too many journals.
+        """
+        bits = {"stdout": lib.PC_SCRIBE_OUT, "stderr": lib.PC_SCRIBE_ERR}
+        streams = sum(bits[name] for name in pipes)
+        fds = [folder, *(pipes[name] for name in bits if name in pipes)]
+        with self._lock:
+            chosen = self._free() if number is None else number
+            self._used.add(chosen)
+            try:
+                self._ask(lib.PC_SCRIBE_LISTEN, chosen, streams, files, bound, fds)
+            except BaseException:
+                if number is None:
+                    self._used.discard(chosen)
+                raise
+        return chosen
+
+    def _free(self) -> int:
+        for number in range(lib.PC_SCRIBE_MOST):
+            if number not in self._used:
+                return number
+        raise NotSupported(
+            f"a process can have {lib.PC_SCRIBE_MOST} containers that are logged",
+            "start others with stdout=None, stderr=None, or remove some",
+        )
+
+    def drain(self, number: int) -> Written:
+        """Have logged what was written until now."""
+        with self._lock:
+            return self._ask(lib.PC_SCRIBE_DRAIN, number)
+
+    def close(self, number: int) -> Written:
+        """The same, and let go of the journal."""
+        with self._lock:
+            self._used.discard(number)
+            return self._ask(lib.PC_SCRIBE_CLOSE, number)
+
+    def _ask(
+        self,
+        kind: int,
+        number: int,
+        streams: int = 0,
+        files: int = 0,
+        bound: int = 0,
+        fds: list[int] | None = None,
+    ) -> Written:
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._socket)
+        try:
+            ours.settimeout(_PATIENCE)
+            socket.send_fds(ours, [_MESSAGE.pack(kind, number, streams, files, bound)], fds or [])
+            answer = ours.recv(_REPLY.size)
+        except OSError as error:
+            raise KernelError(error.errno or 0, "ask the writer of logs") from None
+        finally:
+            ours.detach()
+        if len(answer) != _REPLY.size:
+            raise KernelError(32, "ask the writer of logs", hint="it was killed")
+        failed, left, lost = _REPLY.unpack(answer)
+        if failed:
+            raise KernelError(failed, "log what a container writes")
+        return Written(bool(left), lost)
+
+    @property
+    def has_ended(self) -> bool:
+        """Was it killed?"""
+        poller = select.poll()
+        poller.register(self.pidfd, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def drop(self) -> None:
+        """Close this process's fds without a word: of one that has ended, and for the child side of a fork."""
+        os.close(self._socket)
+        os.close(self.pidfd)
+
+
+def _start() -> tuple[int, int, int]:
+    try:
+        host = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise KernelError(error.errno or 0, "open a pidfd of this process") from None
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        request = Spawn(
+            argv=(b"scribe",),
+            program=0,
+            fds=(program("scribe"), theirs.fileno(), host),
+            stdio=((1, 3), (2, 4)),
+        )
+        pid, pidfd = spawn(request)
+        # Open until this process has ended, and no sooner: it is no object that could be collected, with a warning.
+        return ours.detach(), pid, pidfd
+    finally:
+        ours.close()
+        theirs.close()
+        os.close(host)
+
+
+_current: Scribe | None = None
+_starting = threading.Lock()
+
+
+def scribe() -> Scribe:
+    """This process's scribe, started now if there is none."""
+    global _current
+    with _starting:
+        if _current is not None and _current.has_ended:
+            wait_usage(_current.pidfd, os.WEXITED)
+            _current.drop()
+            _current = None
+        if _current is None:
+            _current = Scribe()
+        return _current
+
+
+def running_scribe() -> int | None:
+    """The pid of this process's scribe; ``None`` if none was started."""
+    return None if _current is None else _current.pid
+
+
+def _forget_in_fork() -> None:
+    global _current, _starting
+    _starting = threading.Lock()
+    if _current is not None:
+        _current.drop()
+        _current = None
+
+
+# The containers of a process stay its own when it forks: a child starts with nothing.
+os.register_at_fork(after_in_child=_forget_in_fork)
