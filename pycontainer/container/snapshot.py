@@ -152,8 +152,10 @@ class Snapshot(Generic[_Kept]):
         self._hold = image.hold()
 
     def fork(self, count: int = 1) -> list[_Kept]:
-        """That many containers with these files and the same settings, not yet started.
+        """That many containers with these files and the same settings, not yet started; a list, also of one.
 
+        Their names are the beginnings of their ids, and free ports of the host are theirs alone; a port that was told is
+        refused by the second one that starts.
         Raises :class:`StateError` when it is closed; on a failure none is left.
         """
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
@@ -175,6 +177,9 @@ class Snapshot(Generic[_Kept]):
         hold, self._hold = self._hold, None
         if hold is not None:
             hold.close()
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of {self.image.name}{' closed' if self._hold is None else ''}>"
 
     def __enter__(self) -> Snapshot[_Kept]:
         return self

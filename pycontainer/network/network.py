@@ -94,7 +94,7 @@ class Definition:
 class Network:
     """A network that containers are put on. Got from :meth:`create`, :meth:`get` and :meth:`list`.
 
-    It is of an engine's root, lives until it is removed and belongs to no process.  Its bridge is made when the
+    It is of an engine's root, lives until it is removed (``with`` does that at its end) and belongs to no process.  Its bridge is made when the
     first container needs it, in the network namespace of the thread that starts that; for an ordinary user, who may
     make none there, in one that this user's processes share.
 
@@ -203,6 +203,12 @@ class Network:
     def remove(self) -> None:
         """Remove it with its bridge and its rules; idempotent. Raises :class:`StateError` while containers are on it."""
         self._networks.remove(self.definition)
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def __repr__(self) -> str:
         return f"<Network {self.name} {' '.join(map(str, self.subnets))}>"

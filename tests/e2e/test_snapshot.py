@@ -126,6 +126,13 @@ def test_one_that_runs_is_copied_while_it_stands_still():
         assert text(made, "cat /srv/file /srv/same") == "two\ntwo\n"
 
 
+def test_it_says_what_it_is(tmp_path):
+    with pc.Container.create("host:", ["true"]) as container:
+        with container.snapshot() as snapshot:
+            assert repr(snapshot) == f"<Snapshot of {snapshot.image.name}>"
+        assert repr(snapshot).endswith(" closed>")
+
+
 def test_from_an_event_loop(tmp_path):
     async def story() -> list[str]:
         async with aio.Container.create("host:", ["sh", "-c", "echo one > /srv/file"]) as first:

@@ -252,3 +252,9 @@ def test_a_failed_start_leaves_no_address_taken(lab: Lab) -> None:
             sysctls={"net.nonsense": 1},
         )
     assert network.inspect()["containers"] == []
+
+
+def test_a_network_of_a_block(lab: Lab) -> None:
+    with pc.Network.create("lab", subnet="10.9.0.0/24") as network:
+        assert pc.run("host:", ["true"], network=[network]).exit_code == 0
+    assert network not in pc.Network.list()
