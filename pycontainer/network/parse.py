@@ -88,7 +88,9 @@ def parse(
 def name_of(network: Any) -> str:
     """The name of a network, given as that or as a :class:`Network`. Raises :class:`InvalidArgument`."""
     if isinstance(network, Egress):
-        raise InvalidArgument("network", network, "an egress network is a container's only one: give it by itself")
+        raise InvalidArgument(
+            "network", network, "an egress network is a container's only one: give it by itself"
+        )
     if isinstance(network, Network):
         return network.id
     if not isinstance(network, str) or not network or "\0" in network:

@@ -208,7 +208,9 @@ def test_streams_can_be_opened_by_name(box):
 
 
 def test_who_takes_away_his_own_output_does_not_stop_his_monitor(box):
-    container = box(["sh", "-c", "exec 3</proc/self/fd/1; while :; do echo x; done & while :; do cat <&3; done"])
+    container = box(
+        ["sh", "-c", "exec 3</proc/self/fd/1; while :; do echo x; done & while :; do cat <&3; done"]
+    )
     until(lambda: list(container.logs(tail=1)))
     for _ in range(20):
         assert container.status == "running"

@@ -61,7 +61,7 @@ def test_wrong_networks(network: object, options: dict[str, object]) -> None:
 
 def test_an_egress_network_is_the_only_one() -> None:
     with pytest.raises(InvalidArgument, match="by itself"):
-        parse([pc.Network.egress(["pypi.org"]), "lab"])
+        parse([parse_egress(["pypi.org"]), "lab"])
 
 
 @pytest.mark.parametrize("name", ["", "none", "host", "a b", "-a", "a/b", "é", "container", "egress", 5])
