@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pycontainer.cli import listing
 from pycontainer.cli.command import Call, Command
@@ -10,9 +10,8 @@ from pycontainer.cli.listing import Listing, Row, shortened
 from pycontainer.cli.notation import whole
 from pycontainer.cli.parser import Parser
 from pycontainer.cli.text import clock, duration, rfc3339, since
-
-if TYPE_CHECKING:
-    from pycontainer.engine.detached import DetachedContainer
+from pycontainer.state.filters import chosen
+from pycontainer.state.shown import Shown, shown
 
 _FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health")
 _WIDTH = 20
@@ -40,49 +39,46 @@ def _list(call: Call) -> None:
     given = call.given
     wanted = listing.filters(given.filter, _FILTERS)
     last = 1 if given.latest else None if given.last is None else whole("last")(given.last)
-    found = call.engine.containers.list(all=given.all or last is not None, filters=wanted)[::-1]
-    _LIST.show([_row(each, whole_=given.no_trunc) for each in found[:last]], given)  # type: ignore[arg-type]
+    found = chosen(shown(call.root), all_=given.all or last is not None, filters=wanted)[::-1]
+    _LIST.show([_row(each, whole_=given.no_trunc) for each in found[:last]], given)
 
 
-def _row(container: DetachedContainer, *, whole_: bool) -> Row:
-    spec, run = container.spec, container.run_state
-    state = container.status
-    command = " ".join(spec.argv)
+def _row(container: Shown, *, whole_: bool) -> Row:
+    command = " ".join(container.command)
     if not whole_ and len(command) > _WIDTH:
         command = f"{command[: _WIDTH - 1]}…"
-    labels = dict(spec.labels)
     fields = {
         "ID": shortened(container.id, whole=whole_),
-        "Image": spec.image.name,
+        "Image": container.image,
         "Command": f'"{command}"',
         "RunningFor": since(container.created),
         "CreatedAt": clock(container.created),
-        "Status": _status(container, state),
-        "State": state,
+        "Status": _status(container),
+        "State": container.status,
         "Ports": "",
         "Names": container.name,
-        "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-        "Mounts": ",".join(str(getattr(mount, "source", None) or mount.target) for mount, _ in spec.mounts),
-        "Networks": spec.network.mode,
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
+        "Mounts": ",".join(container.mounts),
+        "Networks": ",".join(container.networks),
     }
     value: dict[str, Any] = {
         "id": container.id,
         "name": container.name,
-        "image": spec.image.name,
-        "command": list(spec.argv),
+        "image": container.image,
+        "command": container.command,
         "created": rfc3339(container.created),
-        "status": state,
+        "status": container.status,
         "exit_code": container.exit_code,
         "health": container.health,
-        "restarts": run.restarts,
-        "labels": labels,
+        "restarts": container.run.restarts,
+        "labels": dict(container.labels),
     }
     return Row(fields, value)
 
 
-def _status(container: DetachedContainer, state: str) -> str:
+def _status(container: Shown) -> str:
     """As Docker says it: ``Up 3 minutes (healthy)``, ``Exited (0) 5 seconds ago``."""
-    run = container.run_state
+    run, state = container.run, container.status
     code = "" if run.code is None else str(run.code)
     if state in {"running", "paused"}:
         import time

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
-from pycontainer.container.notes import end_noted, remove_cgroups
 from pycontainer.container.start import Exports, Recipes
 from pycontainer.errors import NotSupported
 from pycontainer.home import make_private
@@ -38,6 +37,7 @@ from pycontainer.kernel.reaper import reaper
 from pycontainer.kernel.rooted import named
 from pycontainer.kernel.tree import remove_tree
 from pycontainer.kernel.userns import Leases
+from pycontainer.state.notes import end_noted, remove_cgroups
 
 if TYPE_CHECKING:
     from pycontainer.container.launch import Launch

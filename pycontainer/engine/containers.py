@@ -58,6 +58,27 @@ class Container(container.Container):
         return engine.containers.create(image, command, **options)
 
 
+class _Own:
+    """A container of this process as a filter looks at it."""
+
+    digest: str | None
+    health: str | None = None
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.id, self.name = container.id, container.name
+        self.labels = dict(container.spec.labels)
+        self.image, self.digest = container.spec.image.name, container.spec.image.digest
+
+    @property
+    def status(self) -> str:
+        return self.container.status
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.container.exit_code
+
+
 class Containers:
     """The containers of an engine: those that this process made, and the detached ones of all processes."""
 
@@ -129,16 +150,15 @@ class Containers:
         (an image), ``exited`` (an exit code), ``health``; each with a value, or several.  A filter by status looks at
         all.  Raises :class:`InvalidArgument`.
         """
-        from pycontainer.engine.filters import matching
+        from pycontainer.state.filters import chosen
 
-        matches = matching(filters)
-        everything = flag("all", all) or bool(filters and {"status", "exited"} & filters.keys())
-        found: builtins.list[Container] = [*self._detached.list(), *self.own()]
-        return [
-            each
-            for each in found
-            if (everything or each.status in {"running", "paused", "restarting"}) and matches(each)
+        flag("all", all)
+        detached = self._detached
+        found: builtins.list[Container] = [
+            detached.open(each) for each in chosen(detached.shown(), all_=all, filters=filters)
         ]
+        own = chosen([_Own(each) for each in self.own()], all_=all, filters=filters)
+        return [*found, *(each.container for each in own)]
 
     def own(self) -> builtins.list[Container]:
         """Those of this process, which end with it, that are not removed; oldest first."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.detached.container import Detached
 from pycontainer.container.detached.making import make
 from pycontainer.container.detached.options import NAMES
-from pycontainer.container.detached.sweeping import sweep
 from pycontainer.container.spec import spec_of
 from pycontainer.engine.containers import Container
 from pycontainer.errors import InvalidArgument, PyContainerError, StateError
 from pycontainer.state import events
 from pycontainer.state.places import Places
 from pycontainer.state.records import Record, Records
+from pycontainer.state.shown import Shown, shown
+from pycontainer.state.sweeping import sweep
 
 if TYPE_CHECKING:
     from pycontainer.engine.engine import Engine
@@ -72,22 +72,19 @@ class DetachedContainers:
             return None
         return self._open(record)
 
-    def list(self) -> builtins.list[DetachedContainer]:
-        """All of them, oldest first."""
-        found, gone = [], []
-        for record in self._records.all():
-            if self._places.exists(record.id):
-                found.append(self._open(record))
-            else:
-                gone.append(record.id)
-        self._records.remove(*gone)
-        return found
+    def shown(self) -> list[Shown]:
+        """How all of them are, oldest first."""
+        return shown(self._engine.root)
 
-    def prune(self, until: float | None = None) -> builtins.list[str]:
+    def open(self, found: Shown) -> DetachedContainer:
+        """The container itself."""
+        return self._open(found.record)
+
+    def prune(self, until: float | None = None) -> list[str]:
         """Remove those that do not run, and were made before ``until``; their ids."""
         self._sweep()
         removed = []
-        for each in self.list():
+        for each in map(self.open, self.shown()):
             if each.status in {"created", "exited", "dead"} and (until is None or each.created < until):
                 try:
                     each.remove()
@@ -100,10 +97,10 @@ class DetachedContainers:
         """What happens to them, in whatever process."""
         return events.read(self._places.path, since=since, until=until, follow=follow)
 
-    def revive(self) -> builtins.list[str]:
+    def revive(self) -> list[str]:
         """Start those again that ran when the machine went down, as their restart policies say; their ids."""
         started = []
-        for each in self.list():
+        for each in map(self.open, self.shown()):
             policy = each.keeping.restart.policy
             if each.status == "dead" and policy in {"always", "unless-stopped", "on-failure"}:
                 try:

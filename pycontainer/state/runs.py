@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from typing import Literal, cast
 
@@ -95,6 +96,28 @@ def _parse(path: str) -> Run:
         health=cast("Health | None", found.get("health")),
         streak=number("streak"),
     )
+
+
+def is_frozen(folder: str) -> bool:
+    """Is the container of this folder paused, as the kernel tells?"""
+    try:
+        with open(f"{folder}/run", "rb") as file:
+            paths = json.load(file)["cgroup"]
+    except (FileNotFoundError, ValueError):
+        return False
+    if not paths:
+        return False
+    # As the cgroup is frozen: version 2 by its own file, else version 1's hierarchy (see kernel.cgroup).
+    for path, name, frozen in (
+        (paths.get(""), "cgroup.freeze", b"1"),
+        (paths.get("freezer"), "freezer.state", b"FR"),
+    ):
+        if path:
+            # OSError: it is removed in this moment.
+            with contextlib.suppress(OSError), open(f"{path}/{name}", "rb") as file:
+                if file.read(8).startswith(frozen):
+                    return True
+    return False
 
 
 def write_dead(folder: str, run: Run, when: int) -> None:

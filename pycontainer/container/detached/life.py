@@ -17,7 +17,6 @@ from pycontainer.container.detached.options import Restart
 from pycontainer.container.detached.preparation import Order, policy_number
 from pycontainer.container.detached.starting import start
 from pycontainer.container.detached.state import GONE, DetachedState
-from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.running import Running
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.fd import Fd
@@ -25,6 +24,7 @@ from pycontainer.kernel.monitorclient import deadline_of, left_of
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.signals import signal_number
+from pycontainer.state.notes import remove_cgroups
 from pycontainer.state.table import allow
 
 #: How long a killed container's end is waited for, in seconds.

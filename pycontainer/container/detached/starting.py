@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
 from pycontainer.container.detached.preparation import Order, Preparation, cgroup_name
-from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.start import Seat
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, NotSupported
 from pycontainer.kernel import monitor
@@ -24,6 +23,7 @@ from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import exec_failure, failure
 from pycontainer.kernel.userns import Lease, Wanted
+from pycontainer.state.notes import remove_cgroups
 
 
 def start(order: Order) -> None:

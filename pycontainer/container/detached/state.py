@@ -15,7 +15,6 @@ from pycontainer.container.detached import codec
 from pycontainer.container.detached.adopted import Adopted, has_ended
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping
-from pycontainer.container.detached.sweeping import is_frozen, settle
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
@@ -25,7 +24,8 @@ from pycontainer.errors import StateError
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.state import events
 from pycontainer.state.records import Record, Records
-from pycontainer.state.runs import Run, read_run
+from pycontainer.state.runs import Run
+from pycontainer.state.shown import state_of
 
 #: How long a killed container's end is waited for, in seconds.
 _DEATH = 30.0
@@ -88,18 +88,12 @@ class DetachedState(container.Container):
     @property
     def run_state(self) -> Run:
         """How the last start is, or ended; what is left of one whose monitor was killed is ended now."""
-        run = read_run(self._home.folder)
-        return settle(self._places, self.id, run) if run.is_lost else run
+        return state_of(self._places, self.id)[0]
 
     @property
     def status(self) -> str:
         """``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``dead`` or ``removed``."""
-        if not self._places.exists(self.id):
-            return "removed"
-        phase = self.run_state.phase
-        if phase == "running" and is_frozen(self._home.folder):
-            return "paused"
-        return phase if self._places.exists(self.id) else "removed"
+        return state_of(self._places, self.id)[1]
 
     @property
     def exit_code(self) -> int | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import time
 from contextlib import suppress
 
-from pycontainer.container.notes import remove_cgroups
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.identity import boot_id, started_at
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.state import events
+from pycontainer.state.notes import remove_cgroups
 from pycontainer.state.places import Places
 from pycontainer.state.runs import Run, read_run, write_dead
 
@@ -78,25 +77,3 @@ def sweep(places: Places, reach: Reach, known: frozenset[str]) -> None:
         remove_cgroups(places.folder(name))
         with Fd(os.open(places.path, OPEN_DIRECTORY)) as above, suppress(FileNotFoundError):
             reach.remove(above.fileno(), name)
-
-
-def is_frozen(folder: str) -> bool:
-    """Is the container of this folder paused, as the kernel tells?"""
-    try:
-        with open(f"{folder}/run", "rb") as file:
-            paths = json.load(file)["cgroup"]
-    except (FileNotFoundError, ValueError):
-        return False
-    if not paths:
-        return False
-    # As the cgroup is frozen: version 2 by its own file, else version 1's hierarchy (see kernel.cgroup).
-    for path, name, frozen in (
-        (paths.get(""), "cgroup.freeze", b"1"),
-        (paths.get("freezer"), "freezer.state", b"FR"),
-    ):
-        if path:
-            # OSError: it is removed in this moment.
-            with suppress(OSError), open(f"{path}/{name}", "rb") as file:
-                if file.read(8).startswith(frozen):
-                    return True
-    return False

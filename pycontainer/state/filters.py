@@ -1,0 +1,86 @@
+"""Filters of containers, in the manner of ``docker ps --filter``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from pycontainer.errors import InvalidArgument
+
+RUNNING = frozenset({"running", "paused", "restarting"})
+_STATES = ("created", "running", "paused", "restarting", "exited", "dead")
+
+
+class Told(Protocol):
+    """What of a container is looked at."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def labels(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def image(self) -> str: ...  # noqa: D102
+    @property
+    def digest(self) -> str | None: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def exit_code(self) -> int | None: ...  # noqa: D102
+    @property
+    def health(self) -> str | None: ...  # noqa: D102
+
+
+_T = TypeVar("_T", bound=Told)
+
+
+def _label(container: Told, value: str) -> bool:
+    name, equals, text = value.partition("=")
+    return name in container.labels and (not equals or container.labels[name] == text)
+
+
+def _ancestor(container: Told, value: str) -> bool:
+    return value in {container.image, container.digest} or container.image.removesuffix(":latest") == value
+
+
+_FILTERS: dict[str, Callable[[Told, str], bool]] = {
+    "id": lambda container, value: container.id.startswith(value),
+    "name": lambda container, value: value in container.name,
+    "label": _label,
+    "status": lambda container, value: container.status == value,
+    "ancestor": _ancestor,
+    "exited": lambda container, value: container.status == "exited" and str(container.exit_code) == value,
+    "health": lambda container, value: (container.health or "none") == value,
+}
+
+
+def chosen(every: Iterable[_T], *, all_: bool, filters: Mapping[str, Any] | None) -> list[_T]:
+    """Those that run, or with ``all_``, or a filter by how they are, all; that the filters fit."""
+    matches = matching(filters)
+    everything = all_ or bool(filters and {"status", "exited"} & filters.keys())
+    return [each for each in every if (everything or each.status in RUNNING) and matches(each)]
+
+
+def matching(filters: Mapping[str, Any] | None) -> Callable[[Told], bool]:
+    """A test by Docker's filters: of several values for one key any does, but of labels all must be there.
+
+    Raises :class:`InvalidArgument` for an unknown key or state.
+    """
+    wanted: dict[str, list[str]] = {}
+    for key, given in (filters or {}).items():
+        if key not in _FILTERS:
+            raise InvalidArgument("filters", key, f"there are {', '.join(sorted(_FILTERS))}")
+        values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        wanted[key] = [str(value) for value in values]
+    for value in wanted.get("status", ()):
+        if value not in _STATES:
+            raise InvalidArgument("filters", {"status": value}, f"there are {', '.join(_STATES)}")
+
+    def matches(container: Told) -> bool:
+        return all(
+            (all if key == "label" else any)(_FILTERS[key](container, value) for value in values)
+            for key, values in wanted.items()
+        )
+
+    return matches
