@@ -120,6 +120,16 @@ static void await(int fd, int64_t milliseconds)
     }
 }
 
+/* Until the killed first process has ended: it may be kept from being reaped, see monitor_end.c. */
+static void await_end(const struct monitor *monitor)
+{
+    int64_t deadline = pc_now() + DEATH;
+    int32_t status;
+    do {
+        await(monitor->pidfd, LATER);
+    } while (!pc_readable(monitor->pidfd) && !process_is_over(monitor->pid, &status) && pc_now() < deadline);
+}
+
 static void guard_entry(void *argument)
 {
     struct monitor *monitor = argument;
@@ -141,7 +151,7 @@ static void guard_entry(void *argument)
     kill_cgroups(monitor);
     if (monitor->pidfd >= 0) {
         pc_raw4(__NR_pidfd_send_signal, monitor->pidfd, SIGKILL, 0, 0);
-        await(monitor->pidfd, DEATH);
+        await_end(monitor);
     }
     remove_cgroups(monitor);
     if (!monitor->first) {
@@ -218,6 +228,9 @@ static void copy_output(struct monitor *monitor, int stream)
     }
     if (held > 0) {
         log_write(&monitor->log, &monitor->plan, stream, piece, held);
+    }
+    if (monitor->output[0] < 0 && monitor->output[1] < 0) {
+        looks_begin(monitor);
     }
     monitor_news(monitor);
 }
@@ -341,6 +354,7 @@ static void start(struct monitor *monitor)
 {
     int stdio[3];
     monitor->phase = PC_PHASE_STARTING;
+    looks_stop(monitor);
     monitor->oom_before = read_oom_kills(monitor->plan.oom);
     long ret = make_streams(monitor, stdio);
     if (ret == 0) {
@@ -417,14 +431,9 @@ static void check_launch(struct monitor *monitor)
     start_failed(monitor, PC_STEP_NONE, error, -1);
 }
 
-static void check_end(struct monitor *monitor)
+static void ended(struct monitor *monitor, int32_t status)
 {
-    int status = 0;
-    /* It can have ended before the start is known to have succeeded: that first. */
-    if (monitor->launch.running ||
-        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) != monitor->pid) {
-        return;
-    }
+    looks_stop(monitor);
     monitor->status = status;
     monitor->pid = 0;
     drop(&monitor->pidfd);
@@ -440,6 +449,28 @@ static void check_end(struct monitor *monitor)
     after_end(monitor);
 }
 
+static void check_end(struct monitor *monitor)
+{
+    int status = 0;
+    /* It can have ended before the start is known to have succeeded: that first. */
+    if (!monitor->launch.running &&
+        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) == monitor->pid) {
+        ended(monitor, status);
+    }
+}
+
+static void look_for_end(struct monitor *monitor)
+{
+    int32_t status;
+    if (monitor->unreaped > 0 && pc_raw4(__NR_wait4, monitor->unreaped, pc_pointer(&status), WNOHANG | __WALL, 0) != 0) {
+        monitor->unreaped = 0;
+    }
+    if (monitor->phase == PC_PHASE_RUNNING && looks_step(monitor, pc_now(), &status)) {
+        monitor->unreaped = monitor->pid; /* of several the last: the others go with the monitor */
+        ended(monitor, status);
+    }
+}
+
 bool monitor_signal(struct monitor *monitor, int number)
 {
     if (monitor->pidfd < 0) {
@@ -447,6 +478,7 @@ bool monitor_signal(struct monitor *monitor, int number)
     }
     if (number == SIGKILL) {
         kill_cgroups(monitor); /* thaws them, too */
+        looks_begin(monitor);
     }
     return pc_raw4(__NR_pidfd_send_signal, monitor->pidfd, number, 0, 0) >= 0;
 }
@@ -468,6 +500,9 @@ static int64_t next_time(const struct monitor *monitor)
     int64_t next = health_next(monitor);
     if (monitor->phase == PC_PHASE_RESTARTING && monitor->due < next) {
         next = monitor->due;
+    }
+    if (monitor->phase == PC_PHASE_RUNNING && monitor->look < next) {
+        next = monitor->look;
     }
     return next;
 }
@@ -541,6 +576,7 @@ static void serve(struct monitor *monitor)
     if (polls[3].revents != 0) {
         check_end(monitor);
     }
+    look_for_end(monitor);
     if (monitor->phase == PC_PHASE_RESTARTING && monitor->last) {
         finish(monitor);
     }
@@ -564,6 +600,7 @@ static bool read_plan(struct pc_monitor_plan *plan)
 static bool set_up(struct monitor *monitor)
 {
     monitor->first = true;
+    monitor->look = INT64_MAX;
     monitor->self = pc_raw0(__NR_getpid);
     monitor->guard_fd = monitor->pidfd = monitor->root = monitor->input = -1;
     monitor->output[0] = monitor->output[1] = -1;

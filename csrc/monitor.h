@@ -74,6 +74,10 @@ struct monitor {
     int64_t ran_since;
     int64_t delay;    /* of the next restart, milliseconds */
     int64_t due;      /* when that is */
+    int64_t look;     /* when to look next whether it has ended unnoticed, see monitor_end.c */
+    int64_t pause;
+    bool seen_over;
+    long unreaped;    /* has ended, and cannot be reaped yet */
     uint32_t restarts;
     int32_t status;   /* as wait(2) tells */
     bool oom;
@@ -120,9 +124,21 @@ void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, 
 void record_status(const struct monitor *monitor, bool durable);
 void record_event(const struct monitor *monitor, const char *action);
 void record_health(const struct monitor *monitor, int32_t status, uint64_t ended);
-uint64_t read_ticks(long pid);
 uint64_t read_oom_kills(int fd);
 int exit_code(int32_t status);
+
+/* monitor_end.c */
+/* When a process started, as /proc tells. */
+uint64_t read_ticks(long pid);
+/* Are all threads of a process done, whether it can be reaped or not? Then its status as wait(2) tells. */
+bool process_is_over(long pid, int32_t *status);
+/* To look from now on, first soon; and no more. */
+void looks_begin(struct monitor *monitor);
+void looks_stop(struct monitor *monitor);
+/* Is it over? */
+bool looks_step(struct monitor *monitor, int64_t now, int32_t *status);
+long read_file(int directory, const char *path, char *buffer, size_t size);
+uint64_t number_at(const char **at, const char *end);
 
 /* monitor_health.c */
 void health_reset(struct monitor *monitor);

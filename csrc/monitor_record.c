@@ -152,46 +152,6 @@ void record_health(const struct monitor *monitor, int32_t status, uint64_t ended
     replace(name, "health.new", &text, &rest, false);
 }
 
-static long read_file(int directory, const char *path, char *buffer, size_t size)
-{
-    long fd = pc_raw4(__NR_openat, directory, pc_pointer(path), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    long ret = pc_raw3(__NR_read, fd, pc_pointer(buffer), (long)size);
-    pc_close((int)fd);
-    return ret;
-}
-
-static uint64_t number_at(const char **at, const char *end)
-{
-    uint64_t number = 0;
-    while (*at < end && **at >= '0' && **at <= '9') {
-        number = number * 10 + (uint64_t)(*(*at)++ - '0');
-    }
-    return number;
-}
-
-/* Field 22 of proc_pid_stat(5); the second may have anything in it but ends with the last ')'. */
-uint64_t read_ticks(long pid)
-{
-    char path[32], data[512];
-    struct text name = {.data = path, .size = sizeof path - 1};
-    text_add(&name, "/proc/");
-    text_number(&name, (uint64_t)pid);
-    text_add(&name, "/stat");
-    path[name.length] = '\0';
-    long length = read_file(AT_FDCWD, path, data, sizeof data);
-    const char *at = data, *end = data + (length > 0 ? length : 0);
-    for (const char *each = data; each < end; each++) {
-        at = *each == ')' ? each : at;
-    }
-    for (int spaces = 0; at < end && spaces < 20; at++) {
-        spaces += *at == ' ';
-    }
-    return number_at(&at, end);
-}
-
 uint64_t read_oom_kills(int fd)
 {
     char data[512];

@@ -22,6 +22,7 @@ PROGRAMS = {
     "monitor": [
         "monitor.c",
         "monitor_clients.c",
+        "monitor_end.c",
         "monitor_health.c",
         "monitor_log.c",
         "monitor_record.c",

@@ -116,7 +116,7 @@ class DetachedState(container.Container):
         """The running container, if the state allows ``verb``."""
         with self._lock:
             adopted = self._adopted
-            if adopted is not None and not has_ended(adopted.main.fileno()):
+            if adopted is not None and self._is_still(adopted):
                 if verb == "exec" or self.status == "paused":
                     self.allow(verb)
                 return adopted
@@ -135,6 +135,10 @@ class DetachedState(container.Container):
                 except (StateError, FileNotFoundError):
                     raise StateError(f"container {self.name}", self.status, verb) from None
             return self._adopted
+
+    def _is_still(self, adopted: Adopted) -> bool:
+        """Does it run? What a program of ours keeps from being reaped looks alive, but is another one by then."""
+        return not has_ended(adopted.main.fileno()) and self.run_state.pid == adopted.main.pid
 
     def _hopefully_alive(self, verb: str) -> Running:
         return self.alive(verb)
