@@ -78,7 +78,7 @@ void monitor_news(struct monitor *monitor)
     clients_tell(monitor);
 }
 
-static void kill_cgroups(const struct monitor *monitor)
+void kill_cgroups(const struct monitor *monitor)
 {
     for (uint32_t i = 0; i < monitor->plan.cgroup_count; i++) {
         pc_cgroup_kill(monitor->plan.cgroups[i], monitor->plan.cgroup);
@@ -219,15 +219,15 @@ static void copy_output(struct monitor *monitor, int stream)
         if (more && whole == 0 && length == sizeof piece) {
             whole = length;
         }
-        log_write(&monitor->log, &monitor->plan, stream, piece, whole);
+        log_write(monitor, stream, piece, whole);
         held = length - whole;
         memmove(piece, piece + whole, held);
-        if (!more) {
+        if (!more || log_is_full(monitor)) {
             break;
         }
     }
     if (held > 0) {
-        log_write(&monitor->log, &monitor->plan, stream, piece, held);
+        log_write(monitor, stream, piece, held);
     }
     if (monitor->output[0] < 0 && monitor->output[1] < 0) {
         looks_begin(monitor);
@@ -315,6 +315,7 @@ static void start_failed(struct monitor *monitor, int32_t step, int32_t error, i
 {
     launch_close(&monitor->launch);
     close_streams(monitor);
+    monitor->pending = 0;
     monitor->failure = (struct pc_monitor_ready){.step = step, .error = error, .op = op};
     int code = step != PC_STEP_NONE ? EXIT_USAGE : error == ENOENT || error == ENOTDIR ? 127 : 126;
     monitor->status = code << 8;
@@ -355,6 +356,7 @@ static void start(struct monitor *monitor)
     int stdio[3];
     monitor->phase = PC_PHASE_STARTING;
     looks_stop(monitor);
+    monitor->killed = false;
     monitor->oom_before = read_oom_kills(monitor->plan.oom);
     long ret = make_streams(monitor, stdio);
     if (ret == 0) {
@@ -390,6 +392,9 @@ static void started(struct monitor *monitor)
     monitor->oom = false;
     monitor->ran_since = pc_now();
     monitor->phase = PC_PHASE_RUNNING;
+    if (monitor->rows > 0 || monitor->columns > 0) {
+        set_window(monitor);
+    }
     bool first = monitor->first;
     monitor->restarts += !first;
     health_reset(monitor);
@@ -398,6 +403,10 @@ static void started(struct monitor *monitor)
     monitor->first = false; /* before anybody knows that there is something to be ended */
     if (first) {
         tell_ready(monitor);
+    }
+    if (monitor->pending != 0) {
+        monitor_signal(monitor, monitor->pending);
+        monitor->pending = 0;
     }
     monitor_news(monitor);
 }
@@ -473,11 +482,17 @@ static void look_for_end(struct monitor *monitor)
 
 bool monitor_signal(struct monitor *monitor, int number)
 {
+    if (monitor->launch.running && (number != SIGKILL || monitor->pidfd < 0)) {
+        /* There is no program yet that could get it. */
+        monitor->pending = monitor->pending == SIGKILL ? SIGKILL : number;
+        return true;
+    }
     if (monitor->pidfd < 0) {
         return false;
     }
     if (number == SIGKILL) {
-        kill_cgroups(monitor); /* thaws them, too */
+        kill_cgroups(monitor);
+        monitor->killed = true;
         looks_begin(monitor);
     }
     return pc_raw4(__NR_pidfd_send_signal, monitor->pidfd, number, 0, 0) >= 0;
@@ -510,14 +525,14 @@ static int64_t next_time(const struct monitor *monitor)
 static void wait_for_events(struct monitor *monitor, struct pollfd *polls)
 {
     /* Not before the start is over: what is written after it is logged after it. */
-    bool starting = monitor->launch.running;
+    bool starting = monitor->launch.running, full = log_is_full(monitor);
     const int fixed[FIXED] = {
         PC_MONITOR_SOCKET,
         monitor->signals,
         monitor->guard_fd,
         starting ? -1 : monitor->pidfd,
-        starting ? -1 : monitor->output[0],
-        starting ? -1 : monitor->output[1],
+        starting || full ? -1 : monitor->output[0],
+        starting || full ? -1 : monitor->output[1],
         on_its_way(&monitor->launch),
         on_its_way(&monitor->health.launch),
         monitor->health.pid > 0 ? monitor->health.pidfd : -1,
@@ -594,11 +609,20 @@ static bool read_plan(struct pc_monitor_plan *plan)
     plan->id[sizeof plan->id - 1] = '\0';
     plan->boot[sizeof plan->boot - 1] = '\0';
     return ret == (long)sizeof *plan && plan->magic == PC_MONITOR_MAGIC && plan->size >= sizeof *plan &&
-           plan->cgroup_count <= PC_MONITOR_CGROUPS && plan->log_files >= 1 && plan->log_size >= PIECE;
+           plan->cgroup_count <= PC_MONITOR_CGROUPS && plan->log_files >= 1 && plan->log_size >= PIECE && plan->log_number >= 1;
 }
 
 static bool set_up(struct monitor *monitor)
 {
+    long ret = record_reserve();
+    if (ret >= 0) {
+        ret = log_open(&monitor->log, monitor->plan.log_number);
+    }
+    if (ret < 0) {
+        monitor->failure = (struct pc_monitor_ready){.step = PC_MONITOR_NO_ROOM, .error = (int32_t)-ret, .op = -1};
+        tell_ready(monitor);
+        return false;
+    }
     monitor->first = true;
     monitor->look = INT64_MAX;
     monitor->self = pc_raw0(__NR_getpid);
@@ -611,7 +635,7 @@ static bool set_up(struct monitor *monitor)
     monitor->self_fd = (int)pc_raw2(__NR_pidfd_open, monitor->self, 0);
     const uint64_t terminate = UINT64_C(1) << (SIGTERM - 1);
     monitor->signals = (int)pc_raw4(__NR_signalfd4, -1, pc_pointer(&terminate), sizeof terminate, SFD_CLOEXEC);
-    return monitor->self_fd >= 0 && monitor->signals >= 0 && log_open(&monitor->log) >= 0 && make_guard(monitor) > 0;
+    return monitor->self_fd >= 0 && monitor->signals >= 0 && make_guard(monitor) > 0;
 }
 
 /* Out of reach of everything that ends whoever made the container. */

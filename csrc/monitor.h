@@ -24,11 +24,14 @@ struct launch {
     long stray;          /* was killed and is not gone yet: it is frozen   */
 };
 
-/* What is written to: the files log, log.1 .. of the folder. */
+/* What is written to: the newest of the files log.1, log.2 .. of the folder. */
 struct log {
     int fd;
+    uint32_t number;
     uint64_t size;
     uint64_t lost; /* bytes that could not be written: the disk is full */
+    bool failing;
+    bool held;     /* an older file that somebody is yet to read would have to go now */
 };
 
 enum { STREAM_OUT, STREAM_ERR, STREAM_COUNT };
@@ -77,6 +80,10 @@ struct monitor {
     int64_t look;     /* when to look next whether it has ended unnoticed, see monitor_end.c */
     int64_t pause;
     bool seen_over;
+    bool killed;      /* SIGKILL was sent to this run */
+    int pending;      /* the signal that it gets when the start is over */
+    int32_t rows;     /* of the terminal, as was last told; 0: never */
+    int32_t columns;
     long unreaped;    /* has ended, and cannot be reaped yet */
     uint32_t restarts;
     int32_t status;   /* as wait(2) tells */
@@ -86,6 +93,7 @@ struct monitor {
     uint64_t serial;
     int clients[PC_MONITOR_CLIENTS];
     bool watching[PC_MONITOR_CLIENTS];
+    uint32_t holding[PC_MONITOR_CLIENTS]; /* files from this number on stay; 0: all may go */
 };
 
 /* Text that grows in a buffer; what does not fit is left out. */
@@ -117,10 +125,13 @@ void launch_kill(struct launch *launch);
 bool launch_is_clear(struct launch *launch);
 
 /* monitor_log.c */
-long log_open(struct log *log);
-void log_write(struct log *log, const struct pc_monitor_plan *plan, int stream, const char *data, size_t length);
+long log_open(struct log *log, uint32_t number);
+/* No more is taken in before somebody has read on. */
+bool log_is_full(const struct monitor *monitor);
+void log_write(struct monitor *monitor, int stream, const char *data, size_t length);
 
 /* monitor_record.c: files that tell of the container. */
+long record_reserve(void);
 void record_status(const struct monitor *monitor, bool durable);
 void record_event(const struct monitor *monitor, const char *action);
 void record_health(const struct monitor *monitor, int32_t status, uint64_t ended);
@@ -137,6 +148,7 @@ void looks_begin(struct monitor *monitor);
 void looks_stop(struct monitor *monitor);
 /* Is it over? */
 bool looks_step(struct monitor *monitor, int64_t now, int32_t *status);
+/* Reads a small file once; the length, or -errno. */
 long read_file(int directory, const char *path, char *buffer, size_t size);
 uint64_t number_at(const char **at, const char *end);
 
@@ -151,8 +163,14 @@ void health_stop(struct monitor *monitor);
 void clients_accept(struct monitor *monitor);
 void clients_serve(struct monitor *monitor, uint32_t which);
 void clients_tell(struct monitor *monitor);
+/* The files up to this number may go. */
+uint32_t clients_have_read(const struct monitor *monitor);
+
+long set_window(const struct monitor *monitor);
 
 /* monitor.c */
+/* SIGKILL to all that is in the container's cgroups; what was frozen goes on, and dies. */
+void kill_cgroups(const struct monitor *monitor);
 /* SIGKILL to a child that is not waited for yet. */
 void end_process(long pid);
 /* Is there something to be read now? */

@@ -153,6 +153,9 @@ bool looks_step(struct monitor *monitor, int64_t now, int32_t *status)
     bool before = monitor->seen_over;
     monitor->seen_over = process_is_over(monitor->pid, status);
     if (!monitor->seen_over) {
+        if (monitor->killed) {
+            kill_cgroups(monitor); /* who froze it at that moment would keep it from dying */
+        }
         monitor->pause = monitor->pause * 2 < LONGEST_PAUSE ? monitor->pause * 2 : LONGEST_PAUSE;
     } else {
         monitor->pause = FIRST_LOOK;

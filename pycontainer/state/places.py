@@ -9,7 +9,7 @@
         plan                    what the monitor is to do (csrc/monitor_protocol.h)
         run                     what its clients have to know of this start (JSON)
         status                  how it is, or was: written by the monitor (runs.py)
-        log, log.1 ..           its output
+        log.1, log.2 ..         its output, of which the oldest files are gone
         health.0 ..             the last results of its health check
         cgroups                 where its cgroup may be: a line for each directory
         files/                  the writable layer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -101,9 +101,9 @@ class Records:
                 connection.execute(f"UPDATE containers SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
 
     def remove(self, *ids: str) -> None:
-        """Remove rows; idempotent."""
+        """Remove rows of containers whose folders are gone; idempotent. When the disk is full, who looks later does it."""
         if ids:
-            with self._transaction() as connection:
+            with suppress(KernelError), self._transaction() as connection:
                 connection.executemany("DELETE FROM containers WHERE id = ?", [(each,) for each in ids])
 
     def _drop_removed(self, connection: Connection, name: str) -> None:

@@ -8,11 +8,16 @@ from typing import Literal, cast
 
 import attrs
 
+from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.identity import boot_id
+from pycontainer.kernel.native import lib, renameat2
+from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.state.places import is_locked
 
 Health = Literal["starting", "healthy", "unhealthy"]
 _READ = 4096
+#: The size of the file, as csrc/monitor_record.c has it.
+_WRITTEN = 1024
 _RUNNING = frozenset({"running", "restarting"})
 
 
@@ -102,12 +107,16 @@ def write_dead(folder: str, run: Run, when: int) -> None:
     text = (
         f"phase=dead\nboot={run.boot}\nstarted={run.started}\nfinished={when}\nrestarts={run.restarts}\nend\n"
     )
-    partial = f"{folder}/status.{os.urandom(4).hex()}"
-    with open(partial, "x") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, f"{folder}/status")
+    with Fd(os.open(folder, OPEN_DIRECTORY)) as directory:
+        # Over what the monitor has reserved, which needs no room: the disk may be full.
+        opener = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with Fd(os.open("status.new", opener, 0o600, dir_fd=directory.fileno())) as file:
+            write_all(file.fileno(), text.encode().ljust(_WRITTEN, b"\n"))
+            os.ftruncate(file.fileno(), _WRITTEN)
+            os.fsync(file.fileno())
+        number = directory.fileno()
+        renameat2(number, b"status.new", number, b"status", lib.RENAME_EXCHANGE)
+        os.fsync(number)
 
 
 @attrs.frozen(kw_only=True)

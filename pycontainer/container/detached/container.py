@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
 _LOOK = 5.0
+#: The kernel's struct winsize has 16 bits for each.
+_LARGEST_WINDOW = 0xFFFF
 
 
 class Detached(DetachedLife):
@@ -50,6 +53,7 @@ class Detached(DetachedLife):
         stdout: bool = True,
         stderr: bool = True,
         entries: bool = False,
+        hold: bool = False,
     ) -> Logs:
         """What the container wrote, oldest first: lines with their ends, or with ``entries`` :class:`LogEntry`.
 
@@ -59,17 +63,26 @@ class Detached(DetachedLife):
         ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
         comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
         decided by the call, not by the first reading.
+
+        Who follows slowly may miss what no longer was in the log: ``missed`` of the result counts its files.  With
+        ``hold`` the container waits for who reads instead, as for the reader of a pipe, once the log is full.
         """
-        for name, value in (("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries)):
+        for name, value in (
+            ("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries), ("hold", hold),
+        ):  # fmt: skip
             flag(name, value)
+        if hold and not follow:
+            raise InvalidArgument("hold", hold, "only who follows can be waited for: say follow=True")
         if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
             raise InvalidArgument("tail", tail, "a number of lines from 0 on is needed")
         begin, end = moment("since", since), moment("until", until)
         wanted = {name for name, told in (("stdout", stdout), ("stderr", stderr)) if told}
-        news = _News(self, end) if follow else None
+        news = _News(self, end, hold=hold) if follow else None
         reader = LogReader(
             self._home.folder, since=begin, until=end, tail=tail, more=None if news is None else news.wait
         )
+        if news is not None and hold:
+            news.begin(reader.newest)
         return Logs(reader, news, wanted, entries=entries)
 
     def attach(self, *, logs: bool = False) -> Attachment:
@@ -87,9 +100,17 @@ class Detached(DetachedLife):
         raise NotSupported("the terminal of a detached container is held by its monitor", "use attach()")
 
     def resize(self, rows: int, cols: int) -> None:
-        """Set the size of its terminal. Raises :class:`StateError` when it has none, or does not run."""
-        if not self._tell((lib.PC_MONITOR_RESIZE, rows, cols)):
+        """Set the size of its terminal; of one that does not run, what its program finds when this object starts it.
+
+        Raises :class:`StateError` when it has none.
+        """
+        for name, value in (("rows", rows), ("cols", cols)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_WINDOW:
+                raise InvalidArgument(name, value, f"a number from 0 to {_LARGEST_WINDOW} is needed")
+        if not self.spec.tty:
             raise StateError(f"container {self.name}", "without a terminal", "resize")
+        self._window = (rows, cols)
+        self._tell((lib.PC_MONITOR_RESIZE, rows, cols))
 
     def close_input(self) -> None:
         """Close its standard input: the program reads the end, once no process has it open. Only with ``stdin_open``."""
@@ -185,6 +206,11 @@ class Logs:
             return self._begun.popitem()[1]
         raise StopIteration
 
+    @property
+    def missed(self) -> int:
+        """How many files of the log, each of the size of ``log_size``, were removed before they were read."""
+        return self._reader.missed
+
     def close(self) -> None:
         """Let go of the log; idempotent."""
         self._reader.close()
@@ -195,21 +221,20 @@ class Logs:
 class _News:
     """Waits for something new in the log."""
 
-    def __init__(self, container: Detached, until: float | None) -> None:
+    def __init__(self, container: Detached, until: float | None, *, hold: bool) -> None:
         self._container = container
         self._until = until
         self._client: Client | None = None
         self._over = False
+        self._hold, self._held = hold, -1
 
-    def wait(self) -> bool:
-        """Wait until there is something to be read; false: nothing will come."""
+    def wait(self, newest: int) -> bool:
+        """Wait until there is something to be read; false: nothing will come. ``newest``: the last file that is open here."""
         if self._over or (self._until is not None and time.time() > self._until):
             return False
         try:
-            if self._client is None:
-                self._client = Client(f"{self._container._home.folder}/monitor")
-                self._client.ask(lib.PC_MONITOR_WATCH)
-                return True
+            if self._ask(newest):
+                return True  # what was logged meanwhile is no news any more
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))
             answer = self._client.news(left)
             self._over = answer is not None and answer.phase in {"exited", "dead"}
@@ -220,6 +245,23 @@ class _News:
             if not self._over:
                 time.sleep(0.01)
         return True
+
+    def begin(self, newest: int) -> None:
+        """Have the container wait from now on; of one that does not run yet when it is read from."""
+        with suppress(StateError):
+            self._ask(newest)
+
+    def _ask(self, newest: int) -> bool:
+        """Say what is wanted, if that is not said yet."""
+        asked = False
+        if self._client is None:
+            self._client = Client(f"{self._container._home.folder}/monitor")
+            self._client.ask(lib.PC_MONITOR_WATCH)
+            self._held, asked = -1, True
+        if self._hold and newest > self._held:
+            self._client.ask(lib.PC_MONITOR_HOLD, newest)
+            self._held, asked = newest, True
+        return asked
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""

@@ -58,6 +58,7 @@ class DetachedLife(DetachedState):
                     spec=self.spec,
                     keeping=self.keeping,
                     mounts=self._mounts,
+                    window=self._window,
                     alive=alive,
                     verb=verb,
                 )
@@ -173,8 +174,10 @@ class DetachedLife(DetachedState):
         self._records.remove(self.id)
 
     def _remove(self) -> None:
-        """Once the row is gone the container is: what is left then is swept."""
-        self._records.remove(self.id)
+        """Once the folder has another name the container is gone: what is left then is swept.
+
+        The files first: the row cannot be deleted while the disk is full.
+        """
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 import attrs
@@ -77,46 +78,38 @@ def parse(line: bytes) -> LogEntry | None:
     )
 
 
-class Files:
-    """The files of one log, oldest first."""
+def log_numbers(folder: str) -> list[int]:
+    """The numbers of a log's files, oldest first. A file keeps its name; the newest is written to."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[4:]) for name in names if name.startswith("log.") and name[4:].isdigit())
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
 
-    def open(self) -> list[IO[bytes]]:
-        """All of them, to be closed; those that are rotated meanwhile are found once."""
-        found: list[IO[bytes]] = []
-        number = 0
-        while True:
-            path = f"{self._folder}/log.{number}" if number else f"{self._folder}/log"
-            try:
-                file = open(path, "rb")  # noqa: SIM115  the caller closes it
-            except FileNotFoundError:
-                return found[::-1]
-            if found and os.path.sameopenfile(found[-1].fileno(), file.fileno()):
-                file.close()  # renamed while we looked
-            else:
-                found.append(file)
-            number += 1
+@attrs.frozen
+class LogFile:
+    """A file of a log that is open."""
 
-    def after(self, file: IO[bytes] | None) -> list[IO[bytes]]:
-        """The files that are newer than this one, oldest first; all when it is gone, or of ``None``."""
-        files = self.open()
-        if file is None:
-            return files
-        for number, each in enumerate(files):
-            if os.path.sameopenfile(each.fileno(), file.fileno()):
-                for old in files[: number + 1]:
-                    old.close()
-                return files[number + 1 :]
-        return files
+    number: int
+    stream: IO[bytes]
+
+    @classmethod
+    def open(cls, folder: str, after: int = 0) -> list[LogFile]:
+        """Those that are newer than number ``after``, oldest first; to be closed."""
+        found = []
+        for number in log_numbers(folder):
+            if number > after:
+                with suppress(FileNotFoundError):  # it was the oldest
+                    found.append(cls(number, open(f"{folder}/log.{number}", "rb")))  # noqa: SIM115
+        return found
 
 
 class LogReader:
     """Entries of a log between two times, of them the last ``tail`` lines; an iterator, to be closed.
 
-    Where it begins is decided when it is made.  With ``more``, which waits for news and says whether more will come,
-    the entries to come follow, until it says no and all was read.
+    Where it begins is decided when it is made.  With ``more``, the entries to come follow: it is told the number of
+    the newest file that is open here, waits for news, and tells whether more will come.
     """
 
     def __init__(
@@ -126,13 +119,15 @@ class LogReader:
         since: float | None = None,
         until: float | None = None,
         tail: int | None = None,
-        more: Callable[[], bool] | None = None,
+        more: Callable[[int], bool] | None = None,
     ) -> None:
         self._folder = folder
         self._since, self._until = since, until
         self._more = more
-        self._files = Files(folder).open()
-        self._current: IO[bytes] | None = None
+        self._files = LogFile.open(folder)
+        self._current: LogFile | None = None
+        #: How many files were removed before they were read.
+        self.missed = 0
         if tail is not None:
             _seek(self._files, tail)
         self._entries = self._read()
@@ -143,31 +138,42 @@ class LogReader:
     def __next__(self) -> LogEntry:
         return next(self._entries)
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest file that is open here; 0: there is none."""
+        files = self._files if self._current is None else [self._current, *self._files]
+        return files[-1].number if files else 0
+
     def _read(self) -> Iterator[LogEntry]:
         while True:
             while self._files:
                 yield from self._rest()
-                if self._current is not None:
-                    self._current.close()
-                self._current = self._files.pop(0)
+                self._go_on()
                 yield from self._rest()
             if self._more is None:
                 return
-            going_on = self._more()
+            going_on = self._more(self.newest)
+            self._files = LogFile.open(self._folder, self.newest)
             yield from self._rest()
-            self._files = Files(self._folder).after(self._current)
             if not going_on and not self._files:
                 return
 
+    def _go_on(self) -> None:
+        """To the next file."""
+        before, self._current = self._current, self._files.pop(0)
+        if before is not None:
+            self.missed += self._current.number - before.number - 1
+            before.stream.close()
+
     def _rest(self) -> Iterator[LogEntry]:
         if self._current is not None:
-            yield from _entries(self._current, self._since, self._until)
+            yield from _entries(self._current.stream, self._since, self._until)
 
     def close(self) -> None:
         """Close the files; idempotent."""
         for each in (*self._files, self._current):
             if each is not None:
-                each.close()
+                each.stream.close()
         self._files, self._current = [], None
 
     def __del__(self) -> None:
@@ -190,49 +196,46 @@ def _entries(file: IO[bytes], since: float | None, until: float | None) -> Itera
             yield entry
 
 
-def _seek(files: list[IO[bytes]], tail: int) -> None:
-    """Let reading begin with the last ``tail`` lines; files before those are closed and left out."""
-    left = tail
-    for number in range(len(files) - 1, -1, -1):
-        left = _seek_in(files[number], left)
-        if left == 0:
-            for old in files[:number]:
-                old.close()
-            del files[:number]
-            return
+def _seek(files: list[LogFile], tail: int) -> None:
+    """Let reading begin with the last ``tail`` lines; files before those are closed and left out.
 
-
-def _seek_in(file: IO[bytes], lines: int) -> int:
-    """Go back that many lines from the end; how many there were not.
-
-    A line that is in several pieces counts once: by the piece that completes it, or as the last one of all.
+    A line that is in several pieces, and maybe in several files, counts once: by the piece that completes it, or as
+    the last one of all.
     """
-    position = end = file.seek(0, os.SEEK_END)
-    rest = b""
-    seen = 0
-    first = end
-    pending_end = True
-    while position > 0:
-        size = min(_PIECE, position)
-        position -= size
-        file.seek(position)
-        rest = file.read(size) + rest
-        while True:
-            cut = rest.rfind(b"\n", 0, len(rest) - 1)
-            if cut < 0 and position > 0:
+    if not files:
+        return
+    at, begin = len(files) - 1, files[-1].stream.seek(0, os.SEEK_END)
+    seen, last = 0, True
+    for number, start, complete in _backwards(files):
+        if complete or last:
+            if seen == tail:
                 break
-            entry = parse(rest[cut + 1 :].rstrip(b"\n"))
-            complete = entry is not None and entry.data.endswith(b"\n")
-            if complete or pending_end:
-                if seen == lines:
-                    file.seek(first)
-                    return 0
-                seen += 1
-            pending_end = False
-            first = position + cut + 1
-            if cut < 0:
-                rest = b""
-                break
-            rest = rest[: cut + 1]
-    file.seek(0)
-    return lines - seen
+            seen += 1
+        last = False
+        at, begin = number, start
+    for old in files[:at]:
+        old.stream.close()
+    del files[:at]
+    for newer in files[1:]:
+        newer.stream.seek(0)
+    files[0].stream.seek(begin)
+
+
+def _backwards(files: list[LogFile]) -> Iterator[tuple[int, int, bool]]:
+    """The entries, newest first: the place of the file, where they begin in it, and whether a line ends there."""
+    for place in range(len(files) - 1, -1, -1):
+        stream = files[place].stream
+        position = stream.seek(0, os.SEEK_END)
+        rest = b""
+        while position > 0:
+            size = min(_PIECE, position)
+            position -= size
+            stream.seek(position)
+            rest = stream.read(size) + rest
+            while rest:
+                cut = rest.rfind(b"\n", 0, len(rest) - 1)
+                if cut < 0 and position > 0:
+                    break
+                entry = parse(rest[cut + 1 :].rstrip(b"\n"))
+                yield place, position + cut + 1, entry is not None and entry.data.endswith(b"\n")
+                rest = rest[: cut + 1]

@@ -51,6 +51,8 @@ class DetachedState(container.Container):
         self._folder = f"{self._home.folder}/files"
         self._adopted: Adopted | None = None
         self._last_code: int | None = None
+        #: Of its terminal, as was told here: rows and columns.
+        self._window = (0, 0)
         self._lock = threading.RLock()
 
     @property
