@@ -30,6 +30,7 @@ struct log {
     uint32_t number;
     uint64_t size;
     uint64_t lost; /* bytes that could not be written: the disk is full */
+    uint64_t noted; /* of those, as the status tells */
     bool failing;
     bool held;     /* an older file that somebody is yet to read would have to go now */
 };

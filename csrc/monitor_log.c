@@ -183,7 +183,8 @@ void log_write(struct monitor *monitor, int stream, const char *data, size_t len
         }
         put(log, parts, count, total, before - length);
     }
-    if (log->failing != failing) {
+    if (log->failing != failing || log->lost > 2 * log->noted) {
+        log->noted = log->lost;
         record_status(monitor, false);
     }
 }

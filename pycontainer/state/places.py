@@ -63,13 +63,30 @@ class Places:
     def new(self, id_: str) -> Iterator[str]:
         """Make a folder, which is locked until the end of the block; it stays unless the block raises."""
         self.make()
-        partial = f"{self.path}/{_NEW}{id_}"
-        os.mkdir(partial, 0o700)
-        with Fd(os.open(f"{partial}/verb", _LOCK, 0o600)) as lock:
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-            os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
-            os.rename(partial, self.folder(id_))
+        with self._make(id_):
             yield self.folder(id_)
+
+    def _make(self, id_: str) -> Fd:
+        """The folder with what is in each; its lock."""
+        partial = f"{self.path}/{_NEW}{id_}"
+        try:
+            os.mkdir(partial, 0o700)
+            lock = Fd(os.open(f"{partial}/verb", _LOCK, 0o600))
+            try:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+                os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
+                os.rename(partial, self.folder(id_))
+            except BaseException:
+                lock.close()
+                raise
+        except OSError as error:
+            for name in ("verb", "alive"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{partial}/{name}")
+            with contextlib.suppress(OSError):
+                os.rmdir(partial)
+            raise KernelError(error.errno or 0, f"make {self.folder(id_)}") from None
+        return lock
 
     def put_away(self, id_: str) -> str:
         """Have a container not be there any more; the name of what is left of it, which is to be removed."""

@@ -76,8 +76,12 @@ def _make_cgroup(order: Order) -> Cgroup | None:
 
 
 def _note_cgroups(order: Order, places: list[str]) -> None:
-    with open(f"{order.home.folder}/cgroups", "w") as file:
-        file.write("\n".join(places))
+    path = f"{order.home.folder}/cgroups"
+    try:
+        with open(path, "w") as file:
+            file.write("\n".join(places))
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"write {path}") from None
 
 
 def _run(order: Order, prepared: Preparation) -> None:
