@@ -11,6 +11,7 @@
         status                  how it is, or was: written by the monitor (runs.py)
         log.1, log.2 ..         its output, of which the oldest files are gone
         health.0 ..             the last results of its health check
+        still                   locked by who has it paused for a moment
         cgroups                 where its cgroup may be: a line for each directory
         files/                  the writable layer
         volumes/                its own volumes
@@ -35,6 +36,7 @@ _PATIENCE = 60.0
 _PAUSE = 0.005
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _NEW, _GONE = ".new-", ".gone-"
+_STILL = "still"
 #: How old a folder is, in seconds, that nobody is about to lock any more.
 _ABANDONED = 60
 
@@ -115,6 +117,36 @@ class Places:
             raise KernelError(2, f"lock {self.folder(id_)}/alive")
         with lock:
             yield lock.fileno()
+
+    @contextmanager
+    def still(self, id_: str) -> Iterator[None]:
+        """Note that the container is paused only for as long as the block runs; waits for who does the same."""
+        path = f"{self.folder(id_)}/{_STILL}"
+        lock = None
+        while lock is None and self.exists(id_):
+            with contextlib.suppress(FileNotFoundError):
+                os.close(os.open(path, _LOCK, 0o600))
+            lock = _lock(path, _PATIENCE)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            if lock is not None:
+                lock.close()
+
+    def is_still(self, id_: str) -> bool:
+        """Is somebody in such a block, or was he killed there?"""
+        return os.path.exists(f"{self.folder(id_)}/{_STILL}")
+
+    def end_still(self, id_: str) -> bool:
+        """Forget somebody who was killed in such a block; false: nobody was."""
+        path = f"{self.folder(id_)}/{_STILL}"
+        if not os.path.exists(path) or is_locked(path):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return True
 
     def abandoned(self, known: frozenset[str]) -> list[str]:
         """The folders of containers that are not ``known``, and that nobody is at work with."""

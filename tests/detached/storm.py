@@ -261,3 +261,10 @@ def kill(pid: int) -> None:
     """SIGKILL to a process that may have gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def forget_half_made(root: str) -> None:
+    """Of creators that were killed: not old enough yet to be swept."""
+    for name in os.listdir(f"{root}/containers"):
+        if name.startswith(".new-"):
+            os.utime(f"{root}/containers/{name}", (0, 0))

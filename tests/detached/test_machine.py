@@ -219,9 +219,7 @@ def _remove_all(root: str) -> None:
     assert storm.settled(lambda: storm.sleepers(MARK)) == {}
     assert storm.settled(lambda: storm.monitors(root)) == {}
     assert storm.settled(lambda: storm.mounts(root)) == []
-    for name in os.listdir(f"{root}/containers"):
-        if name.startswith(".new-"):
-            os.utime(f"{root}/containers/{name}", (0, 0))  # of a creator that was killed: not old enough yet
+    storm.forget_half_made(root)
     containers.prune()
     assert storm.settled(lambda: storm.cgroups(root)) == []
     assert [name for name in os.listdir(f"{root}/containers") if os.path.isdir(f"{root}/containers/{name}")] == []

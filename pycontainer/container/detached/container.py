@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -136,12 +137,18 @@ class Detached(DetachedLife):
         self._spec = None
         self._let_go()
         running = self.alive("update")
-        running.update(limits)
+        with self._as_long_as(running, "update"):
+            running.update(limits)
         assert running.cgroup is not None  # noqa: S101  without one it is refused
         self.spec = attrs.evolve(
             self.spec, bounds=attrs.evolve(self.spec.bounds, limits=running.cgroup.limits)
         )
         self._records.change(self.id, spec=codec.encode(self.spec))
+
+    def stats(self, *, stream: bool = False, interval: float = 1.0) -> Any:
+        """What the whole container has used; see :meth:`Container.stats`."""
+        with self._as_long_as(self.alive("tell what it uses"), "tell what it uses"):
+            return super().stats(stream=stream, interval=interval)
 
     def inspect(self) -> dict[str, Any]:
         """All there is to tell, as a plain dictionary in the manner of ``docker inspect``."""
@@ -169,6 +176,23 @@ class Detached(DetachedLife):
                 )
             reach = self._workspace.reach
             return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[list[str]]:
+        """See :class:`FileSystem`. Who is killed meanwhile leaves it paused, until somebody looks (sweeping.is_paused)."""
+        self.allow("list changes")
+        with ExitStack() as stack:
+            if self.status == "running" or self._places.is_still(self.id):
+                stack.enter_context(self._places.still(self.id))
+                if self.status == "running":
+                    self.pause()
+                    stack.callback(self._go_on)
+            upper = f"{self._folder}/upper"
+            yield [upper] if os.path.isdir(upper) else []
+
+    def _go_on(self) -> None:
+        with suppress(StateError):  # it was ended, or somebody wanted it to go on
+            self.unpause()
 
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""

@@ -148,7 +148,8 @@ class DetachedLife(DetachedState):
         self.allow("pause")
         if running.cgroup is None:
             raise NotSupported("no cgroup can be made to pause the container in", CGROUP_FIX)
-        running.cgroup.freeze()
+        with self._as_long_as(running, "pause"):
+            running.cgroup.freeze()
         self._event("pause")
 
     def unpause(self) -> None:
@@ -156,7 +157,8 @@ class DetachedLife(DetachedState):
         running = self.alive("unpause")
         self.allow("unpause")
         if running.cgroup is not None:
-            running.cgroup.thaw()
+            with self._as_long_as(running, "unpause"):
+                running.cgroup.thaw()
         self._event("unpause")
 
     def remove(self, *, force: bool = False) -> None:
@@ -171,6 +173,7 @@ class DetachedLife(DetachedState):
                 self._let_go()
                 with suppress(KernelError), self._places.alive(self.id):
                     self._remove()
+        self._let_go()  # also when another one has removed it
         self._records.remove(self.id)
 
     def _remove(self) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pycontainer.container import container
@@ -15,13 +17,13 @@ from pycontainer.container.detached import codec
 from pycontainer.container.detached.adopted import Adopted, has_ended
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping
-from pycontainer.container.detached.sweeping import is_frozen, settle
+from pycontainer.container.detached.sweeping import is_paused, settle
 from pycontainer.container.running import Running
 from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import StateError
+from pycontainer.errors import KernelError, StateError
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.state import events
 from pycontainer.state.records import Record, Records
@@ -95,7 +97,7 @@ class DetachedState(container.Container):
         if not self._places.exists(self.id):
             return "removed"
         phase = self.run_state.phase
-        if phase == "running" and is_frozen(self._home.folder):
+        if phase == "running" and is_paused(self._places, self.id):
             return "paused"
         return phase if self._places.exists(self.id) else "removed"
 
@@ -141,6 +143,16 @@ class DetachedState(container.Container):
     def _is_still(self, adopted: Adopted) -> bool:
         """Does it run? What a program of ours keeps from being reaped looks alive, but is another one by then."""
         return not has_ended(adopted.main.fileno()) and self.run_state.pid == adopted.main.pid
+
+    @contextmanager
+    def _as_long_as(self, running: Running, verb: str) -> Iterator[None]:
+        """What fails because the container ends meanwhile is a :class:`StateError`."""
+        try:
+            yield
+        except KernelError:
+            if running.poll() is None:
+                raise
+            raise StateError(f"container {self.name}", self.status, verb) from None
 
     def _hopefully_alive(self, verb: str) -> Running:
         return self.alive(verb)

@@ -80,23 +80,35 @@ def sweep(places: Places, reach: Reach, known: frozenset[str]) -> None:
             reach.remove(above.fileno(), name)
 
 
-def is_frozen(folder: str) -> bool:
-    """Is the container of this folder paused, as the kernel tells?"""
+def is_paused(places: Places, id_: str) -> bool:
+    """Is the container paused, as the kernel tells? One whose committer was killed goes on now."""
+    folder = places.folder(id_)
+    frozen = _frozen(folder)
+    if frozen is None or not places.end_still(id_):
+        return frozen is not None
+    path, text = frozen
+    with suppress(OSError), open(path, "w") as file:  # it is removed in this moment
+        file.write(text)
+    return False
+
+
+def _frozen(folder: str) -> tuple[str, str] | None:
+    """The file that tells that the cgroup is frozen, and what makes it go on; ``None``: it is not."""
     try:
         with open(f"{folder}/run", "rb") as file:
             paths = json.load(file)["cgroup"]
     except (FileNotFoundError, ValueError):
-        return False
+        return None
     if not paths:
-        return False
+        return None
     # As the cgroup is frozen: version 2 by its own file, else version 1's hierarchy (see kernel.cgroup).
-    for path, name, frozen in (
-        (paths.get(""), "cgroup.freeze", b"1"),
-        (paths.get("freezer"), "freezer.state", b"FR"),
+    for path, name, frozen, thawed in (
+        (paths.get(""), "cgroup.freeze", b"1", "0"),
+        (paths.get("freezer"), "freezer.state", b"FR", "THAWED"),
     ):
         if path:
             # OSError: it is removed in this moment.
-            with suppress(OSError), open(f"{path}/{name}", "rb") as file:
-                if file.read(8).startswith(frozen):
-                    return True
-    return False
+            with suppress(OSError), open(f"{path}/{name}", "rb") as told:
+                if told.read(8).startswith(frozen):
+                    return f"{path}/{name}", thawed
+    return None
