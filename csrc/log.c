@@ -77,63 +77,74 @@ static void stamp(struct text *text)
     text_add(text, "Z ");
 }
 
-long log_open(struct log *log)
+static void name_of(char *buffer, size_t size, uint32_t number)
 {
-    long fd = pc_raw4(__NR_openat, log->folder, pc_pointer("log"),
+    struct text name = {.data = buffer, .size = size - 1};
+    text_add(&name, "log.");
+    text_number(&name, number);
+    buffer[name.length] = '\0';
+}
+
+long log_open(struct log *log, uint32_t number)
+{
+    char name[16];
+    name_of(name, sizeof name, number);
+    long fd = pc_raw4(__NR_openat, log->folder, pc_pointer(name),
                       O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd >= 0) {
         long size = pc_raw3(__NR_lseek, fd, 0, 2 /* SEEK_END */);
         log->fd = (int)fd;
+        log->number = number;
         log->size = size > 0 ? (uint64_t)size : 0;
     }
     return fd;
 }
 
-static void name_of(char *buffer, size_t size, uint32_t number)
+/* The file that goes when one more is begun; 0: none. */
+static uint32_t oldest(const struct log *log)
 {
-    struct text name = {.data = buffer, .size = size - 1};
-    text_add(&name, "log");
-    if (number > 0) {
-        text_add(&name, ".");
-        text_number(&name, number);
-    }
-    buffer[name.length] = '\0';
+    uint32_t next = log->number + 1;
+    return next > log->files ? next - log->files : 0;
 }
 
-/* The file becomes log.1, that one log.2; the oldest is overwritten. */
+bool log_is_full(const struct log *log)
+{
+    return log->held && log->read < oldest(log);
+}
+
+/* Begins a new file, and removes the oldest. Without room for it what there is becomes longer than it should. */
 static void rotate(struct log *log)
 {
-    char older[16], newer[16];
-    pc_close(log->fd);
-    log->fd = -1;
-    for (uint32_t i = log->files - 1; i > 0; i--) {
-        name_of(older, sizeof older, i);
-        name_of(newer, sizeof newer, i - 1);
-        pc_raw5(__NR_renameat2, log->folder, pc_pointer(newer), log->folder, pc_pointer(older), 0);
+    uint32_t gone = oldest(log);
+    int before = log->fd;
+    log->held = log->read < gone;
+    if (log->held || log_open(log, log->number + 1) < 0) {
+        return;
     }
-    if (log->files <= 1) {
-        pc_raw3(__NR_unlinkat, log->folder, pc_pointer("log"), 0);
+    pc_close(before);
+    if (gone > 0) {
+        char name[16];
+        name_of(name, sizeof name, gone);
+        pc_raw3(__NR_unlinkat, log->folder, pc_pointer(name), 0);
     }
-    log_open(log);
 }
 
-/* Writes all of it, or cuts off what was begun: half a line would be taken for one. */
-static void put(struct log *log, struct iovec *parts, long count, size_t length)
+/* Writes all of it, or cuts off what was begun, for half a line would be taken for one; `written` by the program. */
+static void put(struct log *log, struct iovec *parts, long count, size_t length, size_t written)
 {
-    long ret = -EIO;
-    if (log->fd >= 0) {
-        do {
-            ret = pc_raw3(__NR_writev, log->fd, pc_pointer(parts), count);
-        } while (ret == -EINTR);
-        if (ret == (long)length) {
-            log->size += length;
-            return;
-        }
-        if (ret > 0) {
-            pc_raw2(__NR_ftruncate, log->fd, (long)log->size);
-        }
+    long ret;
+    do {
+        ret = pc_raw3(__NR_writev, log->fd, pc_pointer(parts), count);
+    } while (ret == -EINTR);
+    if (ret > 0 && ret < (long)length) {
+        pc_raw2(__NR_ftruncate, log->fd, (long)log->size);
     }
-    log->lost += length;
+    log->failing = ret != (long)length;
+    if (log->failing) {
+        log->lost += written;
+    } else {
+        log->size += length;
+    }
 }
 
 static void log_write(struct log *log, int stream, const char *data, size_t length)
@@ -150,7 +161,7 @@ static void log_write(struct log *log, int stream, const char *data, size_t leng
     while (length > 0) {
         struct iovec parts[3 * LINES];
         long count = 0;
-        size_t total = 0;
+        size_t total = 0, before = length;
         while (length > 0 && count < 3 * LINES) {
             size_t line = 0;
             while (line < length && data[line] != '\n') {
@@ -167,7 +178,7 @@ static void log_write(struct log *log, int stream, const char *data, size_t leng
         if (log->size > 0 && log->size + total > log->bound) {
             rotate(log);
         }
-        put(log, parts, count, total);
+        put(log, parts, count, total, before - length);
     }
 }
 
@@ -203,7 +214,7 @@ bool log_copy(struct log *log, int stream, int fd)
         log_write(log, stream, piece, whole);
         held = length - whole;
         memmove(piece, piece + whole, held);
-        if (!more) {
+        if (!more || log_is_full(log)) {
             break;
         }
     }

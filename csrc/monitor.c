@@ -70,7 +70,7 @@ void monitor_news(struct monitor *monitor)
     clients_tell(monitor);
 }
 
-static void kill_cgroups(const struct monitor *monitor)
+void kill_cgroups(const struct monitor *monitor)
 {
     for (uint32_t i = 0; i < monitor->plan.cgroup_count; i++) {
         pc_cgroup_kill(monitor->plan.cgroups[i], monitor->plan.cgroup);
@@ -112,6 +112,16 @@ static void await(int fd, int64_t milliseconds)
     }
 }
 
+/* Until the killed first process has ended: it may be kept from being reaped, see monitor_end.c. */
+static void await_end(const struct monitor *monitor)
+{
+    int64_t deadline = pc_now() + DEATH;
+    int32_t status;
+    do {
+        await(monitor->pidfd, LATER);
+    } while (!pc_readable(monitor->pidfd) && !process_is_over(monitor->pid, &status) && pc_now() < deadline);
+}
+
 static void guard_entry(void *argument)
 {
     struct monitor *monitor = argument;
@@ -133,7 +143,7 @@ static void guard_entry(void *argument)
     kill_cgroups(monitor);
     if (monitor->pidfd >= 0) {
         pc_raw4(__NR_pidfd_send_signal, monitor->pidfd, SIGKILL, 0, 0);
-        await(monitor->pidfd, DEATH);
+        await_end(monitor);
     }
     remove_cgroups(monitor);
     if (!monitor->first) {
@@ -171,11 +181,21 @@ static void check_guard(struct monitor *monitor)
 
 static void copy_output(struct monitor *monitor, int stream)
 {
-    if (!log_copy(&monitor->log, stream, monitor->output[stream])) {
+    struct log *log = &monitor->log;
+    bool failing = log->failing;
+    log->read = clients_have_read(monitor);
+    if (!log_copy(log, stream, monitor->output[stream])) {
         if (monitor->input == monitor->output[stream]) {
             monitor->input = -1;
         }
         drop(&monitor->output[stream]);
+    }
+    if (log->failing != failing || log->lost > 2 * monitor->noted) {
+        monitor->noted = log->lost;
+        record_status(monitor, false);
+    }
+    if (monitor->output[0] < 0 && monitor->output[1] < 0) {
+        looks_begin(monitor);
     }
     monitor_news(monitor);
 }
@@ -260,6 +280,7 @@ static void start_failed(struct monitor *monitor, int32_t step, int32_t error, i
 {
     launch_close(&monitor->launch);
     close_streams(monitor);
+    monitor->pending = 0;
     monitor->failure = (struct pc_monitor_ready){.step = step, .error = error, .op = op};
     int code = step != PC_STEP_NONE ? EXIT_USAGE : error == ENOENT || error == ENOTDIR ? 127 : 126;
     monitor->status = code << 8;
@@ -312,6 +333,8 @@ static void start(struct monitor *monitor)
 {
     int stdio[3];
     monitor->phase = PC_PHASE_STARTING;
+    looks_stop(monitor);
+    monitor->killed = false;
     monitor->oom_before = read_oom_kills(monitor->plan.oom);
     long ret = make_streams(monitor, stdio);
     if (ret == 0) {
@@ -347,6 +370,9 @@ static void started(struct monitor *monitor)
     monitor->oom = false;
     monitor->ran_since = pc_now();
     monitor->phase = PC_PHASE_RUNNING;
+    if (monitor->rows > 0 || monitor->columns > 0) {
+        set_window(monitor);
+    }
     bool first = monitor->first;
     monitor->restarts += !first;
     health_reset(monitor);
@@ -355,6 +381,10 @@ static void started(struct monitor *monitor)
     monitor->first = false; /* before anybody knows that there is something to be ended */
     if (first) {
         tell_ready(monitor);
+    }
+    if (monitor->pending != 0) {
+        monitor_signal(monitor, monitor->pending);
+        monitor->pending = 0;
     }
     monitor_news(monitor);
 }
@@ -388,14 +418,9 @@ static void check_launch(struct monitor *monitor)
     start_failed(monitor, PC_STEP_NONE, error, -1);
 }
 
-static void check_end(struct monitor *monitor)
+static void ended(struct monitor *monitor, int32_t status)
 {
-    int status = 0;
-    /* It can have ended before the start is known to have succeeded: that first. */
-    if (monitor->launch.running ||
-        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) != monitor->pid) {
-        return;
-    }
+    looks_stop(monitor);
     monitor->status = status;
     monitor->pid = 0;
     drop(&monitor->pidfd);
@@ -411,13 +436,42 @@ static void check_end(struct monitor *monitor)
     after_end(monitor);
 }
 
+static void check_end(struct monitor *monitor)
+{
+    int status = 0;
+    /* It can have ended before the start is known to have succeeded: that first. */
+    if (!monitor->launch.running &&
+        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) == monitor->pid) {
+        ended(monitor, status);
+    }
+}
+
+static void look_for_end(struct monitor *monitor)
+{
+    int32_t status;
+    if (monitor->unreaped > 0 && pc_raw4(__NR_wait4, monitor->unreaped, pc_pointer(&status), WNOHANG | __WALL, 0) != 0) {
+        monitor->unreaped = 0;
+    }
+    if (monitor->phase == PC_PHASE_RUNNING && looks_step(monitor, pc_now(), &status)) {
+        monitor->unreaped = monitor->pid; /* of several the last: the others go with the monitor */
+        ended(monitor, status);
+    }
+}
+
 bool monitor_signal(struct monitor *monitor, int number)
 {
+    if (monitor->launch.running && (number != SIGKILL || monitor->pidfd < 0)) {
+        /* There is no program yet that could get it. */
+        monitor->pending = monitor->pending == SIGKILL ? SIGKILL : number;
+        return true;
+    }
     if (monitor->pidfd < 0) {
         return false;
     }
     if (number == SIGKILL) {
-        kill_cgroups(monitor); /* thaws them, too */
+        kill_cgroups(monitor);
+        monitor->killed = true;
+        looks_begin(monitor);
     }
     return pc_raw4(__NR_pidfd_send_signal, monitor->pidfd, number, 0, 0) >= 0;
 }
@@ -440,20 +494,24 @@ static int64_t next_time(const struct monitor *monitor)
     if (monitor->phase == PC_PHASE_RESTARTING && monitor->due < next) {
         next = monitor->due;
     }
+    if (monitor->phase == PC_PHASE_RUNNING && monitor->look < next) {
+        next = monitor->look;
+    }
     return next;
 }
 
 static void wait_for_events(struct monitor *monitor, struct pollfd *polls)
 {
     /* Not before the start is over: what is written after it is logged after it. */
-    bool starting = monitor->launch.running;
+    monitor->log.read = clients_have_read(monitor);
+    bool starting = monitor->launch.running, full = log_is_full(&monitor->log);
     const int fixed[FIXED] = {
         PC_MONITOR_SOCKET,
         monitor->signals,
         monitor->guard_fd,
         starting ? -1 : monitor->pidfd,
-        starting ? -1 : monitor->output[0],
-        starting ? -1 : monitor->output[1],
+        starting || full ? -1 : monitor->output[0],
+        starting || full ? -1 : monitor->output[1],
         on_its_way(&monitor->launch),
         on_its_way(&monitor->health.launch),
         monitor->health.pid > 0 ? monitor->health.pidfd : -1,
@@ -512,6 +570,7 @@ static void serve(struct monitor *monitor)
     if (polls[3].revents != 0) {
         check_end(monitor);
     }
+    look_for_end(monitor);
     if (monitor->phase == PC_PHASE_RESTARTING && monitor->last) {
         finish(monitor);
     }
@@ -529,15 +588,26 @@ static bool read_plan(struct pc_monitor_plan *plan)
     plan->id[sizeof plan->id - 1] = '\0';
     plan->boot[sizeof plan->boot - 1] = '\0';
     return ret == (long)sizeof *plan && plan->magic == PC_MONITOR_MAGIC && plan->size >= sizeof *plan &&
-           plan->cgroup_count <= PC_MONITOR_CGROUPS && plan->log_files >= 1 && plan->log_size >= PIECE;
+           plan->cgroup_count <= PC_MONITOR_CGROUPS && plan->log_files >= 1 && plan->log_size >= PIECE && plan->log_number >= 1;
 }
 
 static bool set_up(struct monitor *monitor)
 {
-    monitor->first = true;
     monitor->log.folder = PC_MONITOR_FOLDER;
     monitor->log.files = monitor->plan.log_files;
     monitor->log.bound = monitor->plan.log_size;
+    monitor->log.read = UINT32_MAX;
+    long ret = record_reserve();
+    if (ret >= 0) {
+        ret = log_open(&monitor->log, monitor->plan.log_number);
+    }
+    if (ret < 0) {
+        monitor->failure = (struct pc_monitor_ready){.step = PC_MONITOR_NO_ROOM, .error = (int32_t)-ret, .op = -1};
+        tell_ready(monitor);
+        return false;
+    }
+    monitor->first = true;
+    monitor->look = INT64_MAX;
     monitor->self = pc_raw0(__NR_getpid);
     monitor->guard_fd = monitor->pidfd = monitor->root = monitor->input = -1;
     monitor->output[0] = monitor->output[1] = -1;
@@ -548,7 +618,7 @@ static bool set_up(struct monitor *monitor)
     monitor->self_fd = (int)pc_raw2(__NR_pidfd_open, monitor->self, 0);
     const uint64_t terminate = UINT64_C(1) << (SIGTERM - 1);
     monitor->signals = (int)pc_raw4(__NR_signalfd4, -1, pc_pointer(&terminate), sizeof terminate, SFD_CLOEXEC);
-    return monitor->self_fd >= 0 && monitor->signals >= 0 && log_open(&monitor->log) >= 0 && make_guard(monitor) > 0;
+    return monitor->self_fd >= 0 && monitor->signals >= 0 && make_guard(monitor) > 0;
 }
 
 /* Out of reach of everything that ends whoever made the container. */

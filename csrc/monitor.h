@@ -49,6 +49,7 @@ struct monitor {
     bool paused_input;
     struct launch launch;
     struct log log;
+    uint64_t noted; /* of the bytes that could not be logged, as the status tells */
     struct health health;
     long self; /* pids and pidfds of the two */
     int self_fd;
@@ -66,6 +67,14 @@ struct monitor {
     int64_t ran_since;
     int64_t delay;    /* of the next restart, milliseconds */
     int64_t due;      /* when that is */
+    int64_t look;     /* when to look next whether it has ended unnoticed, see monitor_end.c */
+    int64_t pause;
+    bool seen_over;
+    bool killed;      /* SIGKILL was sent to this run */
+    int pending;      /* the signal that it gets when the start is over */
+    int32_t rows;     /* of the terminal, as was last told; 0: never */
+    int32_t columns;
+    long unreaped;    /* has ended, and cannot be reaped yet */
     uint32_t restarts;
     int32_t status;   /* as wait(2) tells */
     bool oom;
@@ -74,6 +83,7 @@ struct monitor {
     uint64_t serial;
     int clients[PC_MONITOR_CLIENTS];
     bool watching[PC_MONITOR_CLIENTS];
+    uint32_t holding[PC_MONITOR_CLIENTS]; /* files from this number on stay; 0: all may go */
 };
 
 /* monitor_start.c: the steps of a start. */
@@ -91,12 +101,26 @@ void launch_kill(struct launch *launch);
 bool launch_is_clear(struct launch *launch);
 
 /* monitor_record.c: files that tell of the container. */
+long record_reserve(void);
 void record_status(const struct monitor *monitor, bool durable);
 void record_event(const struct monitor *monitor, const char *action);
 void record_health(const struct monitor *monitor, int32_t status, uint64_t ended);
-uint64_t read_ticks(long pid);
 uint64_t read_oom_kills(int fd);
 int exit_code(int32_t status);
+
+/* monitor_end.c */
+/* When a process started, as /proc tells. */
+uint64_t read_ticks(long pid);
+/* Are all threads of a process done, whether it can be reaped or not? Then its status as wait(2) tells. */
+bool process_is_over(long pid, int32_t *status);
+/* To look from now on, first soon; and no more. */
+void looks_begin(struct monitor *monitor);
+void looks_stop(struct monitor *monitor);
+/* Is it over? */
+bool looks_step(struct monitor *monitor, int64_t now, int32_t *status);
+/* Reads a small file once; the length, or -errno. */
+long read_file(int directory, const char *path, char *buffer, size_t size);
+uint64_t number_at(const char **at, const char *end);
 
 /* monitor_health.c */
 void health_reset(struct monitor *monitor);
@@ -109,10 +133,16 @@ void health_stop(struct monitor *monitor);
 void clients_accept(struct monitor *monitor);
 void clients_serve(struct monitor *monitor, uint32_t which);
 void clients_tell(struct monitor *monitor);
+/* The files up to this number may go. */
+uint32_t clients_have_read(const struct monitor *monitor);
+
+long set_window(const struct monitor *monitor);
 
 /* monitor.c */
 /* Two ends of a pipe for a program: `ours` is 0 when it is read here, 1 when it is written. */
 long make_pipe(int pair[2], int ours);
+/* SIGKILL to all that is in the container's cgroups; what was frozen goes on, and dies. */
+void kill_cgroups(const struct monitor *monitor);
 /* SIGKILL to a child that is not waited for yet. */
 void end_process(long pid);
 void monitor_news(struct monitor *monitor);

@@ -23,6 +23,7 @@ static struct pc_monitor_reply reply_of(const struct monitor *monitor, uint32_t 
         .phase = (int32_t)monitor->phase,
         .pid = (int32_t)monitor->pid,
         .code = monitor->finished != 0 ? exit_code(monitor->status) : -1,
+        .log = monitor->log.number,
         .serial = monitor->serial,
     };
 }
@@ -32,6 +33,7 @@ static void drop(struct monitor *monitor, uint32_t which)
     pc_close(monitor->clients[which]);
     monitor->clients[which] = -1;
     monitor->watching[which] = false;
+    monitor->holding[which] = 0;
 }
 
 /* Never waits: who does not read what he asked for is let go of. */
@@ -83,14 +85,23 @@ static void hello(struct monitor *monitor, uint32_t which)
     }
 }
 
-static long resize(const struct monitor *monitor, int32_t rows, int32_t columns)
+long set_window(const struct monitor *monitor)
 {
-    bool good = rows >= 0 && columns >= 0 && rows <= UINT16_MAX && columns <= UINT16_MAX;
-    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
-    if (!(monitor->plan.flags & PC_MONITOR_TTY) || monitor->output[0] < 0) {
+    struct winsize size = {.ws_row = (unsigned short)monitor->rows, .ws_col = (unsigned short)monitor->columns};
+    return pc_raw3(__NR_ioctl, monitor->output[0], TIOCSWINSZ, pc_pointer(&size));
+}
+
+static long resize(struct monitor *monitor, int32_t rows, int32_t columns)
+{
+    if (!(monitor->plan.flags & PC_MONITOR_TTY)) {
         return -ENOTTY;
     }
-    return good ? pc_raw3(__NR_ioctl, monitor->output[0], TIOCSWINSZ, pc_pointer(&size)) : -EINVAL;
+    if (rows < 0 || columns < 0 || rows > UINT16_MAX || columns > UINT16_MAX) {
+        return -EINVAL;
+    }
+    monitor->rows = rows; /* also those of the next start */
+    monitor->columns = columns;
+    return monitor->output[0] < 0 ? 0 : set_window(monitor);
 }
 
 static long act(struct monitor *monitor, uint32_t which, const struct pc_monitor_request *request)
@@ -124,9 +135,26 @@ static long act(struct monitor *monitor, uint32_t which, const struct pc_monitor
         monitor->plan.restart = (uint32_t)request->value;
         monitor->plan.retries = (uint32_t)request->value2;
         return 0;
+    case PC_MONITOR_HOLD:
+        if (request->value < 0) {
+            return -EINVAL;
+        }
+        monitor->holding[which] = (uint32_t)request->value + 1;
+        return 0;
     default:
         return -EINVAL;
     }
+}
+
+uint32_t clients_have_read(const struct monitor *monitor)
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < PC_MONITOR_CLIENTS; i++) {
+        if (monitor->holding[i] > 0 && monitor->holding[i] - 1 < least) {
+            least = monitor->holding[i] - 1;
+        }
+    }
+    return least;
 }
 
 void clients_serve(struct monitor *monitor, uint32_t which)

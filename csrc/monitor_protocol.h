@@ -77,6 +77,8 @@ struct pc_monitor_plan {
     int32_t cgroups[16]; /* the directories that the cgroup `cgroup` is in */
     uint32_t log_files;
     uint64_t log_size; /* bytes */
+    uint32_t log_number; /* of the file that is written to first */
+    uint32_t reserved2;
     int64_t interval;  /* of health checks; this and the next three in milliseconds */
     int64_t timeout;
     int64_t start_period;
@@ -88,8 +90,10 @@ struct pc_monitor_plan {
     char boot[40];
 };
 
+enum pc_monitor_step { PC_MONITOR_NO_ROOM = -1 /* its files could not be written */ };
+
 struct pc_monitor_ready {
-    int32_t step; /* enum pc_step; 0: it runs, or execve failed with `error` */
+    int32_t step; /* enum pc_step; 0: it runs, or execve failed with `error`; or enum pc_monitor_step */
     int32_t error;
     int32_t op;
     int32_t pid;
@@ -104,6 +108,8 @@ enum pc_monitor_request_type {
     PC_MONITOR_CLOSE_INPUT,
     PC_MONITOR_POLICY,      /* enum pc_monitor_restart, retries                                         */
     PC_MONITOR_NEWS,        /* the type of what a watcher gets                                          */
+    PC_MONITOR_HOLD,        /* no file of the log newer than `value` is removed before the client says so;
+                               when there is no room then, the container waits                          */
 };
 
 struct pc_monitor_request {
@@ -119,7 +125,7 @@ struct pc_monitor_reply {
     int32_t phase;
     int32_t pid;
     int32_t code; /* the exit code of the last run, or -1 */
-    uint32_t reserved;
+    uint32_t log; /* the number of the log's newest file */
     uint64_t serial; /* counts what is news */
 };
 

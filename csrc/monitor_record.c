@@ -6,10 +6,11 @@
 
 #include <linux/errno.h>
 #include <linux/fcntl.h>
+#include <linux/fs.h>
 #include <linux/signal.h>
 #include <linux/uio.h>
 
-enum { FILE_MODE = 0600, RESULTS = 5 };
+enum { FILE_MODE = 0600, RESULTS = 5, STATUS = 1024 /* bytes of the file */ };
 
 static const char *const PHASES[] = {"starting", "running", "restarting", "exited", "dead"};
 static const char *const HEALTHS[] = {"", "starting", "healthy", "unhealthy"};
@@ -36,7 +37,7 @@ static long write_all(int fd, const char *data, size_t length)
     return 0;
 }
 
-static void replace(const char *name, const char *partial, const struct text *head, const struct text *rest, bool durable)
+static void replace(const char *name, const char *partial, const struct text *head, const struct text *rest)
 {
     long fd = pc_raw4(__NR_openat, PC_MONITOR_FOLDER, pc_pointer(partial),
                       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
@@ -44,17 +45,62 @@ static void replace(const char *name, const char *partial, const struct text *he
         return;
     }
     long ret = write_all((int)fd, head->data, head->length);
-    if (ret == 0 && rest != NULL) {
+    if (ret == 0) {
         ret = write_all((int)fd, rest->data, rest->length);
+    }
+    pc_close((int)fd);
+    if (ret == 0) {
+        pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, pc_pointer(partial), PC_MONITOR_FOLDER, pc_pointer(name), 0);
+    }
+}
+
+/* Has room for the status, now and whenever there is none left: two files, which change their names. 0 or -errno. */
+long record_reserve(void)
+{
+    static const char *const NAMES[] = {"status", "status.new"};
+    char blank[STATUS];
+    memset(blank, '\n', sizeof blank);
+    long ret = 0;
+    for (int i = 0; i < 2 && ret >= 0; i++) {
+        long fd = pc_raw4(__NR_openat, PC_MONITOR_FOLDER, pc_pointer(NAMES[i]),
+                          O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+        if (fd < 0) {
+            return fd;
+        }
+        long size = pc_raw3(__NR_lseek, fd, 0, 2 /* SEEK_END */);
+        if (size >= 0 && size < STATUS) {
+            ret = write_all((int)fd, blank, (size_t)(STATUS - size));
+        }
+        pc_close((int)fd);
+    }
+    return ret;
+}
+
+/* Writes over what is there, which needs no room; a reader sees the one before, or this one. */
+static void put_status(struct text *text, bool durable)
+{
+    memset(text->data + text->length, '\n', STATUS - text->length);
+    long fd = pc_raw4(__NR_openat, PC_MONITOR_FOLDER, pc_pointer("status.new"),
+                      O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) {
+        return;
+    }
+    long ret = write_all((int)fd, text->data, STATUS);
+    if (ret == 0) {
+        ret = pc_raw2(__NR_ftruncate, fd, STATUS);
     }
     if (ret == 0 && durable) {
         ret = pc_raw1(__NR_fsync, fd);
     }
     pc_close((int)fd);
+    const long from = pc_pointer("status.new"), to = pc_pointer("status");
     if (ret == 0) {
-        ret = pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, pc_pointer(partial), PC_MONITOR_FOLDER, pc_pointer(name), 0);
+        ret = pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, from, PC_MONITOR_FOLDER, to, RENAME_EXCHANGE);
     }
-    if (ret == 0 && durable) {
+    if (ret < 0 && ret != -ENOSPC) {
+        pc_raw5(__NR_renameat2, PC_MONITOR_FOLDER, from, PC_MONITOR_FOLDER, to, 0);
+    }
+    if (durable) {
         pc_raw1(__NR_fsync, PC_MONITOR_FOLDER);
     }
 }
@@ -77,7 +123,7 @@ static void word(struct text *text, const char *name, const char *value)
 
 void record_status(const struct monitor *monitor, bool durable)
 {
-    char data[1024];
+    char data[STATUS];
     struct text text = {.data = data, .size = sizeof data};
     word(&text, "phase", PHASES[monitor->phase]);
     word(&text, "boot", monitor->plan.boot);
@@ -103,7 +149,7 @@ void record_status(const struct monitor *monitor, bool durable)
         field(&text, "streak", monitor->health.streak);
     }
     text_add(&text, "end\n");
-    replace("status", "status.new", &text, NULL, durable);
+    put_status(&text, durable);
 }
 
 void record_event(const struct monitor *monitor, const char *action)
@@ -149,47 +195,7 @@ void record_health(const struct monitor *monitor, int32_t status, uint64_t ended
     text_number(&file, health->count % RESULTS);
     name[file.length] = '\0';
     struct text rest = {.data = (char *)(uintptr_t)health->text, .length = health->length};
-    replace(name, "health.new", &text, &rest, false);
-}
-
-static long read_file(int directory, const char *path, char *buffer, size_t size)
-{
-    long fd = pc_raw4(__NR_openat, directory, pc_pointer(path), O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    long ret = pc_raw3(__NR_read, fd, pc_pointer(buffer), (long)size);
-    pc_close((int)fd);
-    return ret;
-}
-
-static uint64_t number_at(const char **at, const char *end)
-{
-    uint64_t number = 0;
-    while (*at < end && **at >= '0' && **at <= '9') {
-        number = number * 10 + (uint64_t)(*(*at)++ - '0');
-    }
-    return number;
-}
-
-/* Field 22 of proc_pid_stat(5); the second may have anything in it but ends with the last ')'. */
-uint64_t read_ticks(long pid)
-{
-    char path[32], data[512];
-    struct text name = {.data = path, .size = sizeof path - 1};
-    text_add(&name, "/proc/");
-    text_number(&name, (uint64_t)pid);
-    text_add(&name, "/stat");
-    path[name.length] = '\0';
-    long length = read_file(AT_FDCWD, path, data, sizeof data);
-    const char *at = data, *end = data + (length > 0 ? length : 0);
-    for (const char *each = data; each < end; each++) {
-        at = *each == ')' ? each : at;
-    }
-    for (int spaces = 0; at < end && spaces < 20; at++) {
-        spaces += *at == ' ';
-    }
-    return number_at(&at, end);
+    replace(name, "health.new", &text, &rest);
 }
 
 uint64_t read_oom_kills(int fd)

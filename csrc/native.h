@@ -84,7 +84,7 @@ enum pc_op_kind {
     PC_OP_MASK,        /* path below `at`, if there: a file under `fd` (/dev/null), a directory under `out` */
     PC_OP_READ_ONLY,   /* path below `at`, if there: bound on itself with the attributes arg         */
     PC_OP_LOOPBACK,    /* lo up in the current network namespace                                     */
-    PC_OP_TERMINAL,    /* out = the peer of the pty master fd, unlocked                              */
+    PC_OP_TERMINAL,    /* out = the peer of the pty master fd, unlocked; of arg rows, arg2 columns   */
     PC_OP_VERIFY,      /* fd is on a file system of magic arg (0: any) and a device arg2 (0: any)    */
     PC_OP_SEND,        /* fd to the socket in slot `at`, tagged with the byte mode                   */
     PC_OP_UNSHARE,     /* unshare(flags)                                                             */

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <asm/ioctls.h>
 #include <asm/statfs.h>
+#include <asm/termios.h>
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER 0x5441
@@ -258,10 +259,14 @@ static long make_socket(const struct pc_op *op, const char *address)
     return ret < 0 ? ret : fd;
 }
 
-static long terminal_peer(int master)
+static long terminal_peer(int master, uint64_t rows, uint64_t columns)
 {
     int unlocked = 0;
+    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
     long ret = pc_raw3(__NR_ioctl, master, TIOCSPTLCK, as_long(&unlocked));
+    if (ret >= 0 && (rows | columns) != 0) {
+        ret = pc_raw3(__NR_ioctl, master, TIOCSWINSZ, as_long(&size));
+    }
     /* By ioctl on the master, never by name: the container owns the names. Linux 4.13. */
     return ret < 0 ? ret : pc_raw3(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
@@ -376,7 +381,7 @@ static long file_operation(struct pc_walk *walk, const struct pc_op *op, int *ma
         return loopback_up();
     case PC_OP_TERMINAL:
         *made = 1;
-        return terminal_peer(fd);
+        return terminal_peer(fd, op->arg, op->arg2);
     case PC_OP_VERIFY:
         return verify(fd, op->arg, op->arg2);
     case PC_OP_SEND:

@@ -77,8 +77,8 @@ static long listen_to(struct journal *journal, const struct pc_scribe_message *m
         *journal = (struct journal){
             .used = true,
             .output = {-1, -1},
-            .log = {.folder = fds[0], .fd = -1, .files = message->files, .bound = message->bound}};
-        long ret = log_open(&journal->log);
+            .log = {.folder = fds[0], .fd = -1, .files = message->files, .read = UINT32_MAX, .bound = message->bound}};
+        long ret = log_open(&journal->log, message->newest);
         if (ret < 0) {
             pc_close(fds[1]);
             if (message->streams == (PC_SCRIBE_OUT | PC_SCRIBE_ERR)) {
@@ -110,7 +110,7 @@ static bool is_valid(const struct pc_scribe_message *message, uint32_t fd_count)
     }
     switch (message->type) {
     case PC_SCRIBE_LISTEN:
-        return message->streams >= 1 && message->streams <= 3 && message->files >= 1 && message->bound >= PIECE &&
+        return message->streams >= 1 && message->streams <= 3 && message->newest >= 1 && message->files >= 1 && message->bound >= PIECE &&
                fd_count == 2U + (message->streams == 3);
     case PC_SCRIBE_DRAIN:
     case PC_SCRIBE_CLOSE:

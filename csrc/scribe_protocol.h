@@ -27,8 +27,10 @@ struct pc_scribe_message {
     uint32_t type;
     uint32_t journal;
     uint32_t streams;
-    uint32_t files; /* of LISTEN: how many are kept    */
-    uint64_t bound; /* and how long each may become    */
+    uint32_t newest; /* of LISTEN: the file that is written to first */
+    uint32_t files;  /* how many are kept                            */
+    uint32_t reserved;
+    uint64_t bound;  /* and how long each may become                 */
 };
 
 struct pc_scribe_reply {

@@ -23,6 +23,7 @@ PROGRAMS = {
         "monitor.c",
         "log.c",
         "monitor_clients.c",
+        "monitor_end.c",
         "monitor_health.c",
         "monitor_record.c",
         "monitor_start.c",

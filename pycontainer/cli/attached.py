@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.cli.detachkeys import DetachKeys
-from pycontainer.cli.hostterminal import Raw
+from pycontainer.cli.hostterminal import Raw, window
 from pycontainer.cli.pump import Pump, written
 from pycontainer.cli.signals import Signals
 from pycontainer.errors import StateError
@@ -101,6 +101,8 @@ def attend(
         raw = stack.enter_context(Raw(0)) if container.spec.tty and interactive else None
         detach = DetachKeys(keys) if container.spec.tty or os.isatty(0) else None
         if start:
+            if container.spec.tty:
+                container.resize(*(window(0) or window(1) or (0, 0)))  # what the program finds when it begins
             container.start()
         sink = _Input(container) if interactive else None
         if sink is not None and not sink.is_there:

@@ -82,7 +82,7 @@ def _start(call: Call) -> int:
     from pycontainer.cli.attached import attend
 
     container = call.container(call.words[0])
-    output = container.logs(follow=True, tail=0, entries=True)
+    output = container.logs(follow=True, tail=0, entries=True, hold=True)
     return attend(
         container,
         output,

@@ -30,12 +30,15 @@ def _logs(call: Call) -> int:
         tail=None if tail is None or tail < 0 else tail,
         entries=True,
     )
-    begins = {"stdout": True, "stderr": True}
+    begins, missed = {"stdout": True, "stderr": True}, 0
     for entry in output:
         stamp = f"{entry.stamp} ".encode() if given.timestamps and begins[entry.stream] else b""
         begins[entry.stream] = entry.data.endswith(b"\n")
         if not written(2 if entry.stream == "stderr" else 1, stamp + entry.data):
             raise BrokenPipeError
+        if output.missed > missed:
+            missed = output.missed
+            print(f"pycontainer: {missed} files of the log were gone before they were read", file=sys.stderr)
     return 0
 
 
@@ -54,7 +57,7 @@ def _attach(call: Call) -> int:
     given = call.given
     container = call.container(call.words[0])
     container.allow("attach")
-    output = container.logs(follow=True, tail=0, entries=True)
+    output = container.logs(follow=True, tail=0, entries=True, hold=True)
     return attend(
         container,
         output,

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pycontainer.image.image import Image
 
 _USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
-#: The log of a container in the foreground, unless it is told: what is read slowly is still there (Docker's is unbounded).
-_FOR_READERS = {"log_size": "256M", "log_files": 64}
 
 
 def _options(parser: Parser) -> None:
@@ -55,8 +53,6 @@ def _run(call: Call) -> int:
     command = call.words[1:] or None
     if _is_private(call, told):
         return _private(call, image, command, told)
-    if not given.detach:
-        told = {**_FOR_READERS, **told}
     container = _made(call, image, command, told, auto_remove=given.rm and given.detach)
     if given.detach:
         with _noted(given.cidfile, container.id):
@@ -65,7 +61,7 @@ def _run(call: Call) -> int:
         return 0
     from pycontainer.cli.attached import attend
 
-    output = container.logs(follow=True, entries=True)
+    output = container.logs(follow=True, entries=True, hold=True)
     try:
         with _noted(given.cidfile, container.id):
             return attend(

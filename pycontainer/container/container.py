@@ -29,8 +29,7 @@ from pycontainer.kernel.rooted import Rooted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pycontainer.container.detached.container import Logs
-    from pycontainer.container.detached.logs import News
+    from pycontainer.container.logs import Logs, News
     from pycontainer.container.options import ExchangeOptions, LimitOptions
     from pycontainer.container.waiting import Condition
 
@@ -175,6 +174,7 @@ class Container(FileSystem):
         stdout: bool = True,
         stderr: bool = True,
         entries: bool = False,
+        hold: bool = False,
     ) -> Logs:
         """What the container wrote, oldest first: lines with their ends, or with ``entries`` :class:`LogEntry`.
 
@@ -184,32 +184,43 @@ class Container(FileSystem):
         ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
         comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
         decided by the call, not by the first reading.  At most the last 100 MB are kept, or as many as ``log_size`` and
-        ``log_files`` say.
+        ``log_files`` say.  Who follows slowly may miss what no longer was in the log: ``missed`` of the result counts its
+        files.  With ``hold`` a detached container waits for who reads instead, as for the reader of a pipe, once the log
+        is full.
 
         >>> for line in db.logs(tail=10): print(line)           # doctest: +SKIP
         """
-        from pycontainer.container.detached.container import Logs
-        from pycontainer.container.detached.logs import LogReader, moment
+        from pycontainer.container.logs import LogReader, Logs, moment
 
-        for name, value in (("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries)):
+        for name, value in (
+            ("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries), ("hold", hold),
+        ):  # fmt: skip
             flag(name, value)
+        if hold and not follow:
+            raise InvalidArgument("hold", hold, "only who follows can be waited for: say follow=True")
         if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
             raise InvalidArgument("tail", tail, "a number of lines from 0 on is needed")
         begin, end = moment("since", since), moment("until", until)
         wanted = {name for name, told in (("stdout", stdout), ("stderr", stderr)) if told}
-        folder, news = self._log(end, follow=follow)
+        folder, news = self._log(end, follow=follow, hold=hold)
         reader = LogReader(
             folder, since=begin, until=end, tail=tail, more=None if news is None else news.wait
         )
+        if news is not None and hold:
+            news.begin(reader.newest)
         return Logs(reader, news, wanted, entries=entries)
 
-    def _log(self, until: float | None, *, follow: bool) -> tuple[str, News | None]:
+    def _log(self, until: float | None, *, follow: bool, hold: bool) -> tuple[str, News | None]:
         """Where the log is, and who tells one that follows of news until that moment."""
         self.allow("read its log")
         if self.spec.tty:
             raise NotSupported(
                 "the output of a container on a terminal of this process is not logged",
                 "read terminal, or create it with detach=True",
+            )
+        if hold:
+            raise NotSupported(
+                "a container of this process waits for nobody who reads", "create it with detach=True"
             )
         self._journal.drain()
         return self._journal.folder, self._journal.news(until) if follow else None

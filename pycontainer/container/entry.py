@@ -76,6 +76,13 @@ class Entered:
             if cgroup is not None:
                 cgroup.dissolve(self._home)
 
+    def leave(self) -> None:
+        """Let go of the cgroup of a program that goes on; it goes with the container. Idempotent."""
+        with self._lock:
+            cgroup, self.cgroup = self.cgroup, None
+            if cgroup is not None:
+                cgroup.leave()
+
 
 class Execution(Command):
     """A further program of a container, from start to result; ``begin`` starts it on the fds given."""

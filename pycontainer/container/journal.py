@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from pycontainer.container.logs import log_numbers
 from pycontainer.container.stdio import PIPE, Stdio
 from pycontainer.errors import KernelError
 from pycontainer.kernel.fd import Fd
@@ -54,7 +55,8 @@ class Journal:
             writer = scribe()
             number = self._place[1] if self._place is not None and self._place[0] is writer else None
             numbers = {name: end.fileno() for name, end in ends.items()}
-            number = writer.listen(number, folder.fileno(), numbers, files=_FILES, bound=_SIZE)
+            newest = max(log_numbers(self._here()), default=1)
+            number = writer.listen(number, folder.fileno(), numbers, newest=newest, files=_FILES, bound=_SIZE)
             self._place = writer, number
 
     def _here(self) -> str:
@@ -98,13 +100,17 @@ class JournalNews:
         self._journal = journal
         self._until = until
 
-    def wait(self) -> bool:
+    def wait(self, newest: int) -> bool:
         """Wait a moment; false: nothing will come."""
+        del newest
         left = _LOOK if self._until is None else min(_LOOK, self._until - time.time())
         if left <= 0 or not self._journal.drain():
             return False
         time.sleep(left)
         return True
+
+    def begin(self, newest: int) -> None:
+        """Nobody waits here."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -35,6 +35,8 @@ class Answer:
     pid: int
     code: int | None
     serial: int
+    #: The number of the log's newest file.
+    log: int
 
 
 class Client:
@@ -91,7 +93,7 @@ class Client:
             for fd in fds:
                 os.close(fd)
             raise ConnectionResetError
-        kind, error, phase, pid, code, _, serial = _REPLY.unpack(data)
+        kind, error, phase, pid, code, log, serial = _REPLY.unpack(data)
         answer = Answer(
             kind=kind,
             error=error,
@@ -99,6 +101,7 @@ class Client:
             pid=pid,
             code=None if code < 0 else code,
             serial=serial,
+            log=log,
         )
         return answer, list(fds)
 

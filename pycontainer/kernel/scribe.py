@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 
 import attrs
 
@@ -19,7 +20,7 @@ from pycontainer.kernel.native import ffi, lib, wait_usage
 from pycontainer.kernel.program import program
 from pycontainer.kernel.spawn import Spawn, spawn
 
-_MESSAGE = struct.Struct("=IIIIQ")
+_MESSAGE = struct.Struct("=IIIIIIQ")
 _REPLY = struct.Struct("=iIQ")
 assert _MESSAGE.size == ffi.sizeof("struct pc_scribe_message")  # noqa: S101  a build that does not fit
 assert _REPLY.size == ffi.sizeof("struct pc_scribe_reply")  # noqa: S101
@@ -44,11 +45,11 @@ class Scribe:
         self._socket, self.pid, self.pidfd = _start()
 
     def listen(
-        self, number: int | None, folder: int, pipes: dict[str, int], *, files: int, bound: int
+        self, number: int | None, folder: int, pipes: dict[str, int], *, newest: int, files: int, bound: int
     ) -> int:
         """Log in the directory ``folder`` what comes from these pipes, ``stdout`` and ``stderr``; its journal's number.
 
-        Files are ``bound`` bytes long at most, and so many are kept.  The fds stay the caller's.  Raises
+        The file ``newest`` is written to first.  Files are ``bound`` bytes long at most, and so many are kept.  The fds stay the caller's.  Raises
         :class:`KernelError`, and :class:`NotSupported` for too many journals.
         """
         bits = {"stdout": lib.PC_SCRIBE_OUT, "stderr": lib.PC_SCRIBE_ERR}
@@ -58,7 +59,7 @@ class Scribe:
             chosen = self._free() if number is None else number
             self._used.add(chosen)
             try:
-                self._ask(lib.PC_SCRIBE_LISTEN, chosen, streams, files, bound, fds)
+                self._ask(lib.PC_SCRIBE_LISTEN, chosen, (streams, newest, files, bound), fds)
             except BaseException:
                 if number is None:
                     self._used.discard(chosen)
@@ -86,18 +87,13 @@ class Scribe:
             return self._ask(lib.PC_SCRIBE_CLOSE, number)
 
     def _ask(
-        self,
-        kind: int,
-        number: int,
-        streams: int = 0,
-        files: int = 0,
-        bound: int = 0,
-        fds: list[int] | None = None,
+        self, kind: int, journal: int, told: tuple[int, int, int, int] = (0, 0, 0, 0), fds: Sequence[int] = ()
     ) -> Written:
+        streams, newest, files, bound = told
         ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._socket)
         try:
             ours.settimeout(_PATIENCE)
-            socket.send_fds(ours, [_MESSAGE.pack(kind, number, streams, files, bound)], fds or [])
+            socket.send_fds(ours, [_MESSAGE.pack(kind, journal, streams, newest, files, 0, bound)], list(fds))
             answer = ours.recv(_REPLY.size)
         except OSError as error:
             raise KernelError(error.errno or 0, "ask the writer of logs") from None

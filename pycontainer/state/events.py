@@ -7,6 +7,7 @@ several writers do not mix.  A file that has become long gets another name, and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -40,12 +41,16 @@ class Event:
 
 
 def append(directory: str, id_: str, action: str, **attributes: Any) -> None:
-    """Note an event."""
+    """Note an event. One that finds no room on the disk is not noted: what happened has happened."""
     words = [str(time.time_ns()), id_, action]
     words += [f"{name}={quote(str(value), safe='')}" for name, value in attributes.items()]
     path = f"{directory}/{_NAME}"
     with Fd(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _OPEN, 0o600)) as file:
-        write_all(file.fileno(), f"{' '.join(words)}\n".encode())
+        try:
+            write_all(file.fileno(), f"{' '.join(words)}\n".encode())
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
         if os.fstat(file.fileno()).st_size > _LONGEST:
             _put_away(path, file)
 

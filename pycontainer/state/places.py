@@ -9,8 +9,9 @@
         plan                    what the monitor is to do (csrc/monitor_protocol.h)
         run                     what its clients have to know of this start (JSON)
         status                  how it is, or was: written by the monitor (runs.py)
-        log, log.1 ..           its output
+        log.1, log.2 ..         its output, of which the oldest files are gone
         health.0 ..             the last results of its health check
+        still                   locked by who has it paused for a moment
         cgroups                 where its cgroup may be: a line for each directory
         files/                  the writable layer
         volumes/                its own volumes
@@ -35,6 +36,7 @@ _PATIENCE = 60.0
 _PAUSE = 0.005
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _NEW, _GONE = ".new-", ".gone-"
+_STILL = "still"
 #: How old a folder is, in seconds, that nobody is about to lock any more.
 _ABANDONED = 60
 
@@ -63,13 +65,30 @@ class Places:
     def new(self, id_: str) -> Iterator[str]:
         """Make a folder, which is locked until the end of the block; it stays unless the block raises."""
         self.make()
-        partial = f"{self.path}/{_NEW}{id_}"
-        os.mkdir(partial, 0o700)
-        with Fd(os.open(f"{partial}/verb", _LOCK, 0o600)) as lock:
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-            os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
-            os.rename(partial, self.folder(id_))
+        with self._make(id_):
             yield self.folder(id_)
+
+    def _make(self, id_: str) -> Fd:
+        """The folder with what is in each; its lock."""
+        partial = f"{self.path}/{_NEW}{id_}"
+        try:
+            os.mkdir(partial, 0o700)
+            lock = Fd(os.open(f"{partial}/verb", _LOCK, 0o600))
+            try:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+                os.close(os.open(f"{partial}/alive", _LOCK, 0o600))
+                os.rename(partial, self.folder(id_))
+            except BaseException:
+                lock.close()
+                raise
+        except OSError as error:
+            for name in ("verb", "alive"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{partial}/{name}")
+            with contextlib.suppress(OSError):
+                os.rmdir(partial)
+            raise KernelError(error.errno or 0, f"make {self.folder(id_)}") from None
+        return lock
 
     def put_away(self, id_: str) -> str:
         """Have a container not be there any more; the name of what is left of it, which is to be removed."""
@@ -98,6 +117,36 @@ class Places:
             raise KernelError(2, f"lock {self.folder(id_)}/alive")
         with lock:
             yield lock.fileno()
+
+    @contextmanager
+    def still(self, id_: str) -> Iterator[None]:
+        """Note that the container is paused only for as long as the block runs; waits for who does the same."""
+        path = f"{self.folder(id_)}/{_STILL}"
+        lock = None
+        while lock is None and self.exists(id_):
+            with contextlib.suppress(FileNotFoundError):
+                os.close(os.open(path, _LOCK, 0o600))
+            lock = _lock(path, _PATIENCE)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            if lock is not None:
+                lock.close()
+
+    def is_still(self, id_: str) -> bool:
+        """Is somebody in such a block, or was he killed there?"""
+        return os.path.exists(f"{self.folder(id_)}/{_STILL}")
+
+    def end_still(self, id_: str) -> bool:
+        """Forget somebody who was killed in such a block; false: nobody was."""
+        path = f"{self.folder(id_)}/{_STILL}"
+        if not os.path.exists(path) or is_locked(path):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return True
 
     def abandoned(self, known: frozenset[str]) -> list[str]:
         """The folders of containers that are not ``known``, and that nobody is at work with."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -101,9 +101,9 @@ class Records:
                 connection.execute(f"UPDATE containers SET {name} = ? WHERE id = ?", (json.dumps(value), id_))
 
     def remove(self, *ids: str) -> None:
-        """Remove rows; idempotent."""
+        """Remove rows of containers whose folders are gone; idempotent. When the disk is full, who looks later does it."""
         if ids:
-            with self._transaction() as connection:
+            with suppress(KernelError), self._transaction() as connection:
                 connection.executemany("DELETE FROM containers WHERE id = ?", [(each,) for each in ids])
 
     def _drop_removed(self, connection: Connection, name: str) -> None:
@@ -116,8 +116,7 @@ class Records:
         if not os.path.exists(self._path):
             return []
         query = f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}"
-        with self._open() as connection:
-            rows = connection.execute(query, values).fetchall()
+        rows = self._read(query, values)
         return [
             Record(
                 id=id_,
@@ -130,6 +129,29 @@ class Records:
             )
             for id_, name, created, image, spec, options, labels in rows
         ]
+
+    def _read(self, query: str, values: tuple[str, ...]) -> list[Any]:
+        try:
+            with self._open() as connection:
+                return connection.execute(query, values).fetchall()
+        except KernelError:
+            # Even who reads makes files of his own in WAL mode, when nobody else has the database open: but on a full
+            # disk nobody writes, and all is in the main file then.
+            if os.path.exists(f"{self._path}-wal") and os.path.getsize(f"{self._path}-wal") > 0:
+                raise
+            return self._read_alone(query, values)
+
+    def _read_alone(self, query: str, values: tuple[str, ...]) -> list[Any]:
+        import sqlite3
+        from urllib.parse import quote
+
+        connection = sqlite3.connect(f"file:{quote(self._path)}?immutable=1", uri=True)
+        try:
+            return connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise KernelError(5, f"use {self._path}", hint=str(error)) from error
+        finally:
+            connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

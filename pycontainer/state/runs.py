@@ -9,11 +9,16 @@ from typing import Literal, cast
 
 import attrs
 
+from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.identity import boot_id
-from pycontainer.state.places import is_locked
+from pycontainer.kernel.native import lib, renameat2
+from pycontainer.kernel.rooted import OPEN_DIRECTORY
+from pycontainer.state.places import Places, is_locked
 
 Health = Literal["starting", "healthy", "unhealthy"]
 _READ = 4096
+#: The size of the file, as csrc/monitor_record.c has it.
+_WRITTEN = 1024
 _RUNNING = frozenset({"running", "restarting"})
 
 
@@ -98,26 +103,38 @@ def _parse(path: str) -> Run:
     )
 
 
-def is_frozen(folder: str) -> bool:
-    """Is the container of this folder paused, as the kernel tells?"""
+def is_paused(places: Places, id_: str) -> bool:
+    """Is the container paused, as the kernel tells? One whose committer was killed goes on now."""
+    folder = places.folder(id_)
+    frozen = _frozen(folder)
+    if frozen is None or not places.end_still(id_):
+        return frozen is not None
+    path, text = frozen
+    with contextlib.suppress(OSError), open(path, "w") as file:  # it is removed in this moment
+        file.write(text)
+    return False
+
+
+def _frozen(folder: str) -> tuple[str, str] | None:
+    """The file that tells that the cgroup is frozen, and what makes it go on; ``None``: it is not."""
     try:
         with open(f"{folder}/run", "rb") as file:
             paths = json.load(file)["cgroup"]
     except (FileNotFoundError, ValueError):
-        return False
+        return None
     if not paths:
-        return False
+        return None
     # As the cgroup is frozen: version 2 by its own file, else version 1's hierarchy (see kernel.cgroup).
-    for path, name, frozen in (
-        (paths.get(""), "cgroup.freeze", b"1"),
-        (paths.get("freezer"), "freezer.state", b"FR"),
+    for path, name, frozen, thawed in (
+        (paths.get(""), "cgroup.freeze", b"1", "0"),
+        (paths.get("freezer"), "freezer.state", b"FR", "THAWED"),
     ):
         if path:
             # OSError: it is removed in this moment.
-            with contextlib.suppress(OSError), open(f"{path}/{name}", "rb") as file:
-                if file.read(8).startswith(frozen):
-                    return True
-    return False
+            with contextlib.suppress(OSError), open(f"{path}/{name}", "rb") as told:
+                if told.read(8).startswith(frozen):
+                    return f"{path}/{name}", thawed
+    return None
 
 
 def write_dead(folder: str, run: Run, when: int) -> None:
@@ -125,12 +142,16 @@ def write_dead(folder: str, run: Run, when: int) -> None:
     text = (
         f"phase=dead\nboot={run.boot}\nstarted={run.started}\nfinished={when}\nrestarts={run.restarts}\nend\n"
     )
-    partial = f"{folder}/status.{os.urandom(4).hex()}"
-    with open(partial, "x") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, f"{folder}/status")
+    with Fd(os.open(folder, OPEN_DIRECTORY)) as directory:
+        # Over what the monitor has reserved, which needs no room: the disk may be full.
+        opener = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with Fd(os.open("status.new", opener, 0o600, dir_fd=directory.fileno())) as file:
+            write_all(file.fileno(), text.encode().ljust(_WRITTEN, b"\n"))
+            os.ftruncate(file.fileno(), _WRITTEN)
+            os.fsync(file.fileno())
+        number = directory.fileno()
+        renameat2(number, b"status.new", number, b"status", lib.RENAME_EXCHANGE)
+        os.fsync(number)
 
 
 @attrs.frozen(kw_only=True)

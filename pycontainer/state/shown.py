@@ -9,7 +9,7 @@ from typing import Any
 
 from pycontainer.state.places import Places
 from pycontainer.state.records import Record, Records
-from pycontainer.state.runs import Run, is_frozen, read_run
+from pycontainer.state.runs import Run, is_paused, read_run
 
 _RUNS = frozenset({"running", "paused"})
 
@@ -108,7 +108,7 @@ def state_of(places: Places, id_: str) -> tuple[Run, str]:
         run = settle(places, id_, run)
     if not places.exists(id_):
         return run, "removed"
-    return run, "paused" if run.phase == "running" and is_frozen(folder) else run.phase
+    return run, "paused" if run.phase == "running" and is_paused(places, id_) else run.phase
 
 
 def shown(root: str) -> list[Shown]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
+import subprocess
 import time
 
 import pytest
 
 import pycontainer as pc
+from tests.detached import storm
 from tests.detached.conftest import folder, gone, until
+from tests.support import imagery
+
+WHO = ("client", "monitor", "guard", "both")
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -150,41 +156,133 @@ def test_who_attaches_or_follows_or_waits_leaves_no_trace(box, process):
     assert container.wait(20) == 137
 
 
+@pytest.mark.needs("cgroup")
+@pytest.mark.parametrize("kept", [False, True])
+def test_who_commits_is_killed_while_it_stands_still(box, process, image, kept):
+    """It goes on; unless somebody had paused it before."""
+    container = box(("sh", "-c", "while :; do echo x; sleep 0.01; done"), image=image)
+    if kept:
+        container.pause()
+    script = """
+c = engine.containers.get(sys.argv[1])
+with c._standing_still():
+    say(c.status)
+    time.sleep(1000)
+"""
+    client = process(script, container.id)
+    assert client.stdout.readline() == '"paused"\n'
+    assert container.status == "paused"
+    client.kill()
+    client.wait()
+    assert container.status == ("paused" if kept else "running")
+    if not kept:
+        before = len(list(container.logs()))
+        until(lambda: len(list(container.logs())) > before)
+        container.commit().remove()
+        assert container.status == "running"
+        container.pause()
+        assert container.status == "paused"
+    container.close()
+
+
+#: By name: what a client does, and how the container is before.
 VERBS = {
-    "create": 'pc.Container.create("host:", ["sleep", "1000"], detach=True, labels={"round": "1"})',
-    "run": 'pc.run("host:", ["sleep", "1000"], detach=True, labels={"round": "1"})',
-    "start": "c.start()",
-    "stop": "c.stop(0)",
-    "kill": "c.kill()",
-    "restart": "c.restart(0)",
-    "remove": "c.remove(force=True)",
-    "exec": 'c.exec(["true"])',
-    "rename": 'c.rename("other-" + c.name)',
-    "pause": "c.pause()",
+    "create": (
+        "running",
+        'pc.Container.create(image, ["sleep", sleep], detach=True, labels={"sleep": sleep})',
+    ),
+    "run": ("running", 'pc.run(image, ["sleep", sleep], detach=True, labels={"sleep": sleep})'),
+    "start": ("created", "c.start()"),
+    "stop": ("running", "c.stop(0)"),
+    "kill": ("running", "c.kill(); c.wait(20)"),
+    "restart": ("running", "c.restart(0)"),
+    "remove": ("running", "c.remove(force=True)"),
+    "exec": ("running", 'c.exec(["true"])'),
+    "popen": ("running", 'p = c.popen(["sleep", "1000"]); time.sleep(9)'),
+    "rename": ("running", 'c.rename("other-" + c.name)'),
+    "pause": ("running", "c.pause()"),
+    "unpause": ("paused", "c.unpause()"),
+    "update": ("running", 'c.update(memory="64M")'),
+    "commit": ("running", "c.commit()"),
+    "prune": ("created", "engine.containers.prune()"),
+    "follow": ("running", "list(c.logs(follow=True, hold=True))"),
+    "wait": ("running", "c.wait()"),
+    "attach": ("running", "s = c.attach(); s.write(b'x' * 1000000)"),
+    "put": ("running", "[c.write_bytes('/tmp/x', b'x' * 100000) for _ in range(99)]"),
+    "get": ("running", "[c.read_bytes('/etc/passwd') for _ in range(99)]"),
+    "policy": ("running", 'c.set_restart("always")'),
+    "events": ("running", "list(engine.containers.events(since=0))"),
 }
+SLOW = {"create", "run", "start", "restart", "commit"}
+IN_THE_MIDST = """
+c = engine.containers.get(sys.argv[1])
+image, sleep = sys.argv[2:]
+engine.workspace
+c.spec
+say(0)
+"""
 
 
+@pytest.fixture(scope="module")
+def image():
+    """A stored one, which can be committed."""
+    images = pc.default_engine().images
+    yield imagery.make_image(images, "killed:v1", imagery.base()).name
+    images.prune(all=True)
+
+
+@pytest.mark.needs("cgroup")
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_client_in_the_midst_of_a_verb(box, process, verb):
+@pytest.mark.parametrize(
+    ("who", "rounds"),
+    [("client", 3), ("monitor", 2), *(pytest.param(who, 40, marks=pytest.mark.exhaustive) for who in WHO)],
+)
+def test_in_the_midst_of_a_verb(box, process, image, verb, who, rounds):
     """At different moments: whatever was done is whole, or is undone by who comes next."""
+    root, mark = os.environ["PYCONTAINER_ROOT"], f"{os.getpid():08d}"
     containers = pc.default_engine().containers
-    for moment in range(6):
-        container = box(start=verb != "start")
-        client = process(
-            f"c = engine.containers.get(sys.argv[1]); engine.workspace; say(0)\n{VERBS[verb]}", container.id
+    before, script = VERBS[verb]
+    for number in range(rounds):
+        sleep = [f"1000.{mark}{2 * number + each:010d}" for each in range(2)]
+        container = box(
+            ("sleep", sleep[0]),
+            start=before != "created",
+            image=image,
+            stdin_open=True,
+            labels={"sleep": sleep[0]},
         )
+        if before == "paused":
+            container.pause()
+            container.close()
+        client = process(IN_THE_MIDST + script, container.id, image, sleep[1])
         assert client.stdout.readline() == "0\n"
-        time.sleep(0.004 * moment * (3 if verb in {"create", "run", "start", "restart"} else 1))
-        client.kill()
-        client.wait()
-        client.stdout.close()
+        time.sleep(random.random() * (0.06 if verb in SLOW else 0.02))
+        end(who, client, root)
+        assert storm.settled(lambda: storm.contradictions(root, mark)) == []
         for each in containers.list(all=True):
-            status = each.status
-            assert status in {"created", "running", "exited", "dead", "paused"}, status
-            if status == "running":
+            if each.status == "running":
                 with contextlib.suppress(pc.StateError):  # its end was asked for
                     assert each.exec(["echo", "well"], text=True).stdout in {"well\n", ""}
             each.remove(force=True)
             assert each.status == "removed"
         assert containers.list(all=True) == []
-    containers.prune()  # sweeps what is half-made
+        assert storm.settled(lambda: storm.sleepers(mark)) == {}
+    assert storm.settled(lambda: storm.monitors(root)) == {}
+    assert storm.settled(lambda: storm.mounts(root)) == []
+    storm.forget_half_made(root)
+    containers.prune()  # sweeps
+    assert storm.settled(lambda: storm.cgroups(root)) == []
+
+
+def end(who: str, client, root: str) -> None:
+    """Kill the client, or who is behind the containers and leave the client alone until it has seen that."""
+    pids = [sorted(each) for each in storm.monitors(root).values()]
+    for each in pids:
+        for pid in {"client": [], "monitor": each[:1], "guard": each[1:], "both": each[::-1]}[who]:
+            storm.kill(pid)
+    if who != "client":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            client.wait(1)
+    client.kill()
+    client.wait()
+    client.stdout.close()

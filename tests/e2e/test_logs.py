@@ -112,7 +112,7 @@ def test_it_is_bounded(box, monkeypatch):
     assert kept == [b"%d\n" % number for number in range(100001 - len(kept), 100001)]
     assert len(kept) > 1000
     folder = container._journal.folder
-    assert sorted(os.listdir(folder)) == ["log", *(f"log.{number}" for number in range(1, 5))]
+    assert len(os.listdir(folder)) == 5
     assert all(os.path.getsize(f"{folder}/{name}") <= 64 << 10 for name in os.listdir(folder))
 
 

@@ -36,6 +36,8 @@ from pycontainer.state.runs import Run
 #: How long a monitor's note of an end that is seen already is waited for, in seconds.
 _NOTING = 2.0
 _PAUSE = 0.002
+#: include/linux/sched.h of the kernel.
+_PF_EXITING = 4
 
 
 class Main(Process):
@@ -53,7 +55,7 @@ class Main(Process):
 
     def poll(self) -> int | None:
         """The exit code as the monitor has noted it, or ``None`` while it runs; 255: nobody saw how it ended."""
-        if self._code is None and has_ended(self.fileno()):
+        if self._code is None and (has_ended(self.fileno()) or is_ending(self.pid)):
             run = self._read()
             deadline = time.monotonic() + _NOTING
             while run.phase == "running" and run.pid == self.pid and time.monotonic() < deadline:
@@ -77,6 +79,17 @@ def has_ended(pidfd: int) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
+
+
+def is_ending(pid: int) -> bool:
+    """Is this process over but for programs of clients in its namespace that nobody has reaped (csrc/monitor_end.c)?"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # Fields 9 and 20 of proc_pid_stat(5): flags, and how many threads there are.
+    return bool(int(words[6]) & _PF_EXITING) and words[17] == b"1"
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -169,8 +182,7 @@ class Adopted(Running):
             self.input.close()
         for each in getattr(self, "_entered", ()):
             with suppress(KernelError, WaitTimeout):
-                if each.process.ended is not None:
-                    each.close()
+                each.leave() if each.process.ended is None else each.close()
         for cgroup in (self._home, self.cgroup):
             if cgroup is not None:
                 cgroup.leave()

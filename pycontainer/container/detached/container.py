@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -13,9 +15,9 @@ from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
 from pycontainer.container.detached.life import DetachedLife
-from pycontainer.container.detached.logs import LogReader, News
 from pycontainer.container.launch import without_places
-from pycontainer.errors import NotSupported, StateError
+from pycontainer.container.logs import News
+from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.monitorclient import Client
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
 _LOOK = 5.0
+#: The kernel's struct winsize has 16 bits for each.
+_LARGEST_WINDOW = 0xFFFF
 
 
 class Detached(DetachedLife):
@@ -40,8 +44,8 @@ class Detached(DetachedLife):
 
     # -- output ----------------------------------------------------------------------------
 
-    def _log(self, until: float | None, *, follow: bool) -> tuple[str, News | None]:
-        return self._home.folder, _News(self, until) if follow else None
+    def _log(self, until: float | None, *, follow: bool, hold: bool) -> tuple[str, News | None]:
+        return self._home.folder, _News(self, until, hold=hold) if follow else None
 
     def attach(self, *, logs: bool = False) -> Attachment:
         """Get hold of the running container's streams: its output from now on, its input and its terminal.
@@ -58,9 +62,17 @@ class Detached(DetachedLife):
         raise NotSupported("the terminal of a detached container is held by its monitor", "use attach()")
 
     def resize(self, rows: int, cols: int) -> None:
-        """Set the size of its terminal. Raises :class:`StateError` when it has none, or does not run."""
-        if not self._tell((lib.PC_MONITOR_RESIZE, rows, cols)):
+        """Set the size of its terminal; of one that does not run, what its program finds when this object starts it.
+
+        Raises :class:`StateError` when it has none.
+        """
+        for name, value in (("rows", rows), ("cols", cols)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_WINDOW:
+                raise InvalidArgument(name, value, f"a number from 0 to {_LARGEST_WINDOW} is needed")
+        if not self.spec.tty:
             raise StateError(f"container {self.name}", "without a terminal", "resize")
+        self._window = (rows, cols)
+        self._tell((lib.PC_MONITOR_RESIZE, rows, cols))
 
     def close_input(self) -> None:
         """Close its standard input: the program reads the end, once no process has it open. Only with ``stdin_open``."""
@@ -86,12 +98,18 @@ class Detached(DetachedLife):
         self._spec = None
         self._let_go()
         running = self.alive("update")
-        running.update(limits)
+        with self._as_long_as(running, "update"):
+            running.update(limits)
         assert running.cgroup is not None  # noqa: S101  without one it is refused
         self.spec = attrs.evolve(
             self.spec, bounds=attrs.evolve(self.spec.bounds, limits=running.cgroup.limits)
         )
         self._records.change(self.id, spec=codec.encode(self.spec))
+
+    def stats(self, *, stream: bool = False, interval: float = 1.0) -> Any:
+        """What the whole container has used; see :meth:`Container.stats`."""
+        with self._as_long_as(self.alive("tell what it uses"), "tell what it uses"):
+            return super().stats(stream=stream, interval=interval)
 
     def inspect(self) -> dict[str, Any]:
         """All there is to tell, as a plain dictionary in the manner of ``docker inspect``."""
@@ -120,6 +138,23 @@ class Detached(DetachedLife):
             reach = self._workspace.reach
             return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
 
+    @contextmanager
+    def _standing_still(self) -> Iterator[list[str]]:
+        """See :class:`FileSystem`. Who is killed meanwhile leaves it paused, until somebody looks (sweeping.is_paused)."""
+        self.allow("list changes")
+        with ExitStack() as stack:
+            if self.status == "running" or self._places.is_still(self.id):
+                stack.enter_context(self._places.still(self.id))
+                if self.status == "running":
+                    self.pause()
+                    stack.callback(self._go_on)
+            upper = f"{self._folder}/upper"
+            yield [upper] if os.path.isdir(upper) else []
+
+    def _go_on(self) -> None:
+        with suppress(StateError):  # it was ended, or somebody wanted it to go on
+            self.unpause()
+
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""
         raise NotSupported(
@@ -127,60 +162,23 @@ class Detached(DetachedLife):
         )
 
 
-class Logs:
-    """Lines of output, or entries of the log, as they come; :meth:`close` before the end lets go of the files."""
-
-    def __init__(self, reader: LogReader, news: News | None, wanted: set[str], *, entries: bool) -> None:
-        self._reader, self._news = reader, news
-        self._wanted, self._entries = wanted, entries
-        #: The beginnings of lines, by stream, until their ends are read.
-        self._begun: dict[str, bytes] = {}
-
-    def __iter__(self) -> Logs:
-        return self
-
-    def __next__(self) -> Any:
-        for entry in self._reader:
-            if entry.stream not in self._wanted:
-                continue
-            if self._entries:
-                return entry
-            if self._news is not None:
-                return entry.data
-            line = self._begun.pop(entry.stream, b"") + entry.data
-            if entry.data.endswith(b"\n"):
-                return line
-            self._begun[entry.stream] = line
-        self.close()
-        while self._begun:
-            return self._begun.popitem()[1]
-        raise StopIteration
-
-    def close(self) -> None:
-        """Let go of the log; idempotent."""
-        self._reader.close()
-        if self._news is not None:
-            self._news.close()
-
-
 class _News:
     """Waits for something new in the log."""
 
-    def __init__(self, container: Detached, until: float | None) -> None:
+    def __init__(self, container: Detached, until: float | None, *, hold: bool) -> None:
         self._container = container
         self._until = until
         self._client: Client | None = None
         self._over = False
+        self._hold, self._held = hold, -1
 
-    def wait(self) -> bool:
-        """Wait until there is something to be read; false: nothing will come."""
+    def wait(self, newest: int) -> bool:
+        """Wait until there is something to be read; false: nothing will come. ``newest``: the last file that is open here."""
         if self._over or (self._until is not None and time.time() > self._until):
             return False
         try:
-            if self._client is None:
-                self._client = Client(self._container.socket)
-                self._client.ask(lib.PC_MONITOR_WATCH)
-                return True
+            if self._ask(newest):
+                return True  # what was logged meanwhile is no news any more
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))
             answer = self._client.news(left)
             self._over = answer is not None and answer.phase in {"exited", "dead"}
@@ -191,6 +189,23 @@ class _News:
             if not self._over:
                 time.sleep(0.01)
         return True
+
+    def begin(self, newest: int) -> None:
+        """Have the container wait from now on; of one that does not run yet when it is read from."""
+        with suppress(StateError):
+            self._ask(newest)
+
+    def _ask(self, newest: int) -> bool:
+        """Say what is wanted, if that is not said yet."""
+        asked = False
+        if self._client is None:
+            self._client = Client(self._container.socket)
+            self._client.ask(lib.PC_MONITOR_WATCH)
+            self._held, asked = -1, True
+        if self._hold and newest > self._held:
+            self._client.ask(lib.PC_MONITOR_HOLD, newest)
+            self._held, asked = newest, True
+        return asked
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""

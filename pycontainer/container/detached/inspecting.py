@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from pycontainer.container.logs import log_numbers
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def inspect(container: Detached) -> dict[str, Any]:
         "Image": spec.image.digest,
         "State": _state(container),
         "RestartCount": run.restarts,
-        "LogPath": f"{folder}/log",
+        "LogPath": f"{folder}/log.{max(log_numbers(folder), default=1)}",
         "Config": {
             "Image": spec.image.name,
             "Hostname": spec.hostname or container.id[:12],

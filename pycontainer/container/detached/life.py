@@ -57,6 +57,7 @@ class DetachedLife(DetachedState):
                     spec=self.spec,
                     keeping=self.keeping,
                     mounts=self._mounts,
+                    window=self._window,
                     alive=alive,
                     verb=verb,
                 )
@@ -130,7 +131,8 @@ class DetachedLife(DetachedState):
         self.allow("pause")
         if running.cgroup is None:
             raise NotSupported("no cgroup can be made to pause the container in", CGROUP_FIX)
-        running.cgroup.freeze()
+        with self._as_long_as(running, "pause"):
+            running.cgroup.freeze()
         self._event("pause")
 
     def unpause(self) -> None:
@@ -138,7 +140,8 @@ class DetachedLife(DetachedState):
         running = self.alive("unpause")
         self.allow("unpause")
         if running.cgroup is not None:
-            running.cgroup.thaw()
+            with self._as_long_as(running, "unpause"):
+                running.cgroup.thaw()
         self._event("unpause")
 
     def remove(self, *, force: bool = False) -> None:
@@ -153,11 +156,14 @@ class DetachedLife(DetachedState):
                 self._let_go()
                 with suppress(KernelError), self._places.alive(self.id):
                     self._remove()
+        self._let_go()  # also when another one has removed it
         self._records.remove(self.id)
 
     def _remove(self) -> None:
-        """Once the row is gone the container is: what is left then is swept."""
-        self._records.remove(self.id)
+        """Once the folder has another name the container is gone: what is left then is swept.
+
+        The files first: the row cannot be deleted while the disk is full.
+        """
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))

@@ -13,7 +13,7 @@ from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import parse_keeping
 from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import attach
-from pycontainer.errors import InvalidArgument, NotSupported
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.state import events
@@ -67,9 +67,11 @@ def make(
                 labels=dict(spec.labels),
             )
             records.add(record)
-        except BaseException:
+        except BaseException as error:
             with Fd(os.open(places.path, OPEN_DIRECTORY)) as above:
                 workspace.reach.remove(above.fileno(), id_)
+            if isinstance(error, OSError) and not isinstance(error, KernelError):
+                raise KernelError(error.errno or 0, f"make {folder}") from error
             raise
     events.append(places.path, id_, "create", image=spec.image.name, name=record.name)
     return record

@@ -14,6 +14,7 @@ from pycontainer.container.confinement import full_environment
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping
 from pycontainer.container.launch import Layer
+from pycontainer.container.logs import log_numbers
 from pycontainer.container.recipe import owner_of, recipe_of
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Recipe, Seat
@@ -26,6 +27,7 @@ from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places as Slots
 from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.native import lib
+from pycontainer.kernel.operation import with_window
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import Spawn
 from pycontainer.kernel.userns import Lease
@@ -53,6 +55,8 @@ class Order:
     spec: Spec
     keeping: Keeping
     mounts: Mounts
+    #: Of its terminal: rows and columns.
+    window: tuple[int, int] = (0, 0)
     #: Locked files, which the monitor gets: the one for as long as it lives, the other until the start is over.
     alive: int
     verb: int
@@ -134,6 +138,8 @@ class Preparation:
             table[slot] = fd
         numbers = tuple(self.fds.add(fd) if fd >= 0 else -1 for fd in table)
         request = attrs.evolve(recipe.template.request, fds=numbers)
+        if export >= 0 and self._order.window != (0, 0):
+            request = attrs.evolve(request, script=with_window(request.script, *self._order.window))
         if hostname is not None:
             name = os.fsencode(hostname)
             env = () if recipe.names_host else (b"HOSTNAME=" + name,)
@@ -173,6 +179,7 @@ class Preparation:
                 cgroups=above,
                 log_size=keeping.log_size,
                 log_files=keeping.log_files,
+                log_number=max(log_numbers(order.home.folder), default=1),
             )
 
     def run_file(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
 from pycontainer.container.detached.preparation import Order, Preparation, cgroup_name
 from pycontainer.container.start import Seat
-from pycontainer.errors import CommandNotExecutable, CommandNotFound, NotSupported
+from pycontainer.errors import CommandNotExecutable, CommandNotFound, KernelError, NotSupported
 from pycontainer.kernel import monitor
 from pycontainer.kernel.cgroup import Cgroup, home, places_below
 from pycontainer.kernel.fd import Fd
@@ -76,8 +76,12 @@ def _make_cgroup(order: Order) -> Cgroup | None:
 
 
 def _note_cgroups(order: Order, places: list[str]) -> None:
-    with open(f"{order.home.folder}/cgroups", "w") as file:
-        file.write("\n".join(places))
+    path = f"{order.home.folder}/cgroups"
+    try:
+        with open(path, "w") as file:
+            file.write("\n".join(places))
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"write {path}") from None
 
 
 def _run(order: Order, prepared: Preparation) -> None:
@@ -101,6 +105,8 @@ def _run(order: Order, prepared: Preparation) -> None:
         )
     if ready.error == 0 and ready.step == lib.PC_STEP_NONE:
         return
+    if ready.step == lib.PC_MONITOR_NO_ROOM:
+        raise KernelError(ready.error, f"write what is to be known of the container in {folder}")
     name = order.spec.argv[0]
     if ready.step == lib.PC_STEP_NONE:
         raise exec_failure(ready.error, name)
@@ -119,7 +125,10 @@ def _write(path: str, data: bytes) -> Fd:
         with open(file.fileno(), "wb", closefd=False) as stream:
             stream.write(data)
         os.rename(partial, path)
-    except BaseException:
+    except BaseException as error:
         file.close()
+        os.unlink(partial)
+        if isinstance(error, OSError):
+            raise KernelError(error.errno or 0, f"write {path}") from None
         raise
     return file

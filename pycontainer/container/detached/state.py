@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pycontainer.container import container
@@ -20,7 +22,7 @@ from pycontainer.container.snapshot import Stack
 from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import StateError
+from pycontainer.errors import KernelError, StateError
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.state import events
 from pycontainer.state.records import Record, Records
@@ -50,6 +52,8 @@ class DetachedState(container.Container):
         self._home = Home(workspace, self._places.folder(self.id))
         self._folder = f"{self._home.folder}/files"
         self._adopted: Adopted | None = None
+        #: Of its terminal, as was told here: rows and columns.
+        self._window = (0, 0)
         self._lock = threading.RLock()
 
     @property
@@ -117,7 +121,7 @@ class DetachedState(container.Container):
         """The running container, if the state allows ``verb``."""
         with self._lock:
             adopted = self._adopted
-            if adopted is not None and not has_ended(adopted.main.fileno()):
+            if adopted is not None and self._is_still(adopted):
                 if verb == "exec" or self.status == "paused":
                     self.allow(verb)
                 return adopted
@@ -136,6 +140,20 @@ class DetachedState(container.Container):
                 except (StateError, FileNotFoundError):
                     raise StateError(f"container {self.name}", self.status, verb) from None
             return self._adopted
+
+    def _is_still(self, adopted: Adopted) -> bool:
+        """Does it run? What a program of ours keeps from being reaped looks alive, but is another one by then."""
+        return not has_ended(adopted.main.fileno()) and self.run_state.pid == adopted.main.pid
+
+    @contextmanager
+    def _as_long_as(self, running: Running, verb: str) -> Iterator[None]:
+        """What fails because the container ends meanwhile is a :class:`StateError`."""
+        try:
+            yield
+        except KernelError:
+            if running.poll() is None:
+                raise
+            raise StateError(f"container {self.name}", self.status, verb) from None
 
     def _hopefully_alive(self, verb: str) -> Running:
         return self.alive(verb)
