@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pycontainer.checkup import doctor as doctor
     from pycontainer.container import waiting
     from pycontainer.container.detached.options import HealthCheck as HealthCheck
-    from pycontainer.container.logs import LogEntry as LogEntry
+    from pycontainer.container.logreader import LogEntry as LogEntry
     from pycontainer.container.mounts import Bind as Bind
     from pycontainer.container.mounts import ImageMount as ImageMount
     from pycontainer.container.mounts import Tmpfs as Tmpfs
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 #: Where each public name lives.
 _HOMES = {
     "checkup": ("Feature", "HostFeatures", "doctor"),
-    "container.logs": ("LogEntry",),
+    "container.logreader": ("LogEntry",),
     "container.detached.options": ("HealthCheck",),
     "container.mounts": ("Bind", "ImageMount", "Tmpfs", "VolumeMount"),
     "container.result": ("Result", "Usage"),

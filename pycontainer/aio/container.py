@@ -16,10 +16,12 @@ from pycontainer import engine as sync
 from pycontainer.aio.command import complete
 from pycontainer.aio.creation import Creation
 from pycontainer.aio.filesystem import FileSystem
+from pycontainer.aio.logs import Output
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.networking import Networking
 from pycontainer.aio.process import Process
 from pycontainer.container.arguments import flag
+from pycontainer.container.journal import LOG
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
 from pycontainer.container.running import Running
@@ -45,7 +47,7 @@ class _Seen:
     pid: int | None
 
 
-class Container(FileSystem, Networking):
+class Container(FileSystem, Networking, Output):
     """A container with awaitable verbs, of the same names, arguments and errors as :class:`pycontainer.Container`.
 
     Attributes answer at once: during a verb of another task that changes the container they say what
@@ -149,7 +151,7 @@ class Container(FileSystem, Networking):
 
     # -- life ------------------------------------------------------------------------------
 
-    async def start(self, *, stdin: Any = None, stdout: Any = DEVNULL, stderr: Any = DEVNULL) -> None:
+    async def start(self, *, stdin: Any = None, stdout: Any = LOG, stderr: Any = LOG) -> None:
         """Start the container's program; when this returns it runs, and when this is cancelled it does not."""
         container = self._container
 

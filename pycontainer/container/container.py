@@ -190,7 +190,8 @@ class Container(FileSystem):
 
         >>> for line in db.logs(tail=10): print(line)           # doctest: +SKIP
         """
-        from pycontainer.container.logs import LogReader, Logs, moment
+        from pycontainer.container.logreader import LogReader, moment
+        from pycontainer.container.logs import Logs
 
         for name, value in (
             ("follow", follow), ("stdout", stdout), ("stderr", stderr), ("entries", entries), ("hold", hold),
@@ -203,9 +204,7 @@ class Container(FileSystem):
         begin, end = moment("since", since), moment("until", until)
         wanted = {name for name, told in (("stdout", stdout), ("stderr", stderr)) if told}
         folder, news = self._log(end, follow=follow, hold=hold)
-        reader = LogReader(
-            folder, since=begin, until=end, tail=tail, more=None if news is None else news.wait
-        )
+        reader = LogReader(folder, since=begin, until=end, tail=tail, follow=news is not None)
         if news is not None and hold:
             news.begin(reader.newest)
         return Logs(reader, news, wanted, entries=entries)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pycontainer.container.logs import log_numbers
+from pycontainer.container.logreader import log_numbers
 from pycontainer.container.stdio import PIPE, Stdio
 from pycontainer.errors import KernelError
 from pycontainer.kernel.fd import Fd
@@ -100,17 +100,22 @@ class JournalNews:
         self._journal = journal
         self._until = until
 
-    def wait(self, newest: int) -> bool:
-        """Wait a moment; false: nothing will come."""
-        del newest
-        left = _LOOK if self._until is None else min(_LOOK, self._until - time.time())
-        if left <= 0 or not self._journal.drain():
-            return False
-        time.sleep(left)
-        return True
-
     def begin(self, newest: int) -> None:
-        """Nobody waits here."""
+        """Nobody is waited for here."""
+
+    def poll(self, newest: int) -> bool:
+        """Whether something may come."""
+        del newest
+        return (self._until is None or time.time() < self._until) and self._journal.drain()
+
+    @property
+    def patience(self) -> float:
+        """The scribe tells nobody by itself."""
+        return _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time()))
+
+    def pollable(self) -> list[int]:
+        """Nothing."""
+        return []
 
     def close(self) -> None:
         """Nothing is held."""

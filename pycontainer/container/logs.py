@@ -1,260 +1,37 @@
-"""Reading a container's log: from the beginning or the end, of some time, and on as it grows.
-
-The format is that of ``csrc/log.c``: time, stream, ``F`` or ``P``, and what was written.
-"""
+"""What a container wrote, as its user is told it; the files are read by :mod:`.logreader`."""
 
 from __future__ import annotations
 
-import datetime
-import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import IO, Any, Protocol
+import select
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
 
-import attrs
-
-from pycontainer.errors import InvalidArgument
-
-_PIECE = 1 << 16
-#: Of an entry's beginning: the time, the stream and the mark, and the spaces after them.
-_SPACES = 3
+from pycontainer.container.logreader import LogEntry, LogReader
 
 
 class News(Protocol):
     """Who tells of news those that follow a log."""
 
-    def wait(self, newest: int) -> bool:
-        """Wait until there may be something to be read; false: nothing will come. ``newest``: the last file that is open."""
+    def begin(self, newest: int) -> None:
+        """Have the container wait for who reads from now on; of one that does not run yet once it is read from."""
         ...
 
-    def begin(self, newest: int) -> None:
-        """Have the container wait for who reads, from now on."""
+    def poll(self, newest: int) -> bool:
+        """Whether something may come; false: nothing will. ``newest``: the last file that is open."""
+        ...
+
+    @property
+    def patience(self) -> float:
+        """After how many seconds it is to be asked again at the latest."""
+        ...
+
+    def pollable(self) -> list[int]:
+        """What becomes readable when there is something new."""
         ...
 
     def close(self) -> None:
         """Let go of what it holds; idempotent."""
         ...
-
-
-@attrs.frozen(kw_only=True)
-class LogEntry:
-    """A piece of output: a line with its end, or the beginning of a line (``data`` has no ``\\n`` then).
-
-    ``time`` is in seconds since 1970, ``stamp`` the same as it was written (RFC 3339), ``stream`` is ``stdout`` or
-    ``stderr``.
-    """
-
-    stamp: str
-    stream: str
-    data: bytes
-
-    @property
-    def time(self) -> float:
-        """Seconds since 1970."""
-        return seconds_of(self.stamp)
-
-
-def seconds_of(stamp: str) -> float:
-    """A time as the log has it, in seconds since 1970."""
-    whole, _, fraction = stamp.rstrip("Z").partition(".")
-    moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.timezone.utc)
-    return moment.timestamp() + (int(fraction.ljust(9, "0")[:9]) / 1e9 if fraction else 0.0)
-
-
-def moment(name: str, value: Any) -> float | None:
-    """A time that a caller gave: seconds since 1970, a ``datetime`` or its text. Raises :class:`InvalidArgument`."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            raise InvalidArgument(name, value, "a time as 2026-01-31T12:00:00 is needed") from None
-    if isinstance(value, datetime.datetime):
-        return value.timestamp()
-    if isinstance(value, datetime.timedelta):
-        return datetime.datetime.now(tz=datetime.timezone.utc).timestamp() - value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidArgument(
-            name, value, "seconds since 1970, a datetime, or a timedelta before now is needed"
-        )
-    return float(value)
-
-
-def parse(line: bytes) -> LogEntry | None:
-    """An entry from its line, without the line's end; ``None`` for what is none."""
-    parts = line.split(b" ", _SPACES)
-    if len(parts) != _SPACES + 1 or parts[2] not in {b"F", b"P"}:
-        return None
-    end = b"\n" if parts[2] == b"F" else b""
-    return LogEntry(
-        stamp=parts[0].decode("ascii", "replace"),
-        stream=parts[1].decode("ascii", "replace"),
-        data=parts[3] + end,
-    )
-
-
-def log_numbers(folder: str) -> list[int]:
-    """The numbers of a log's files, oldest first. A file keeps its name; the newest is written to."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return sorted(int(name[4:]) for name in names if name.startswith("log.") and name[4:].isdigit())
-
-
-@attrs.frozen
-class LogFile:
-    """A file of a log that is open."""
-
-    number: int
-    stream: IO[bytes]
-
-    @classmethod
-    def open(cls, folder: str, after: int = 0) -> list[LogFile]:
-        """Those that are newer than number ``after``, oldest first; to be closed."""
-        found = []
-        for number in log_numbers(folder):
-            if number > after:
-                with suppress(FileNotFoundError):  # it was the oldest
-                    found.append(cls(number, open(f"{folder}/log.{number}", "rb")))  # noqa: SIM115
-        return found
-
-
-class LogReader:
-    """Entries of a log between two times, of them the last ``tail`` lines; an iterator, to be closed.
-
-    Where it begins is decided when it is made.  With ``more``, the entries to come follow: it is told the number of
-    the newest file that is open here, waits for news, and tells whether more will come.
-    """
-
-    def __init__(
-        self,
-        folder: str,
-        *,
-        since: float | None = None,
-        until: float | None = None,
-        tail: int | None = None,
-        more: Callable[[int], bool] | None = None,
-    ) -> None:
-        self._folder = folder
-        self._since, self._until = since, until
-        self._more = more
-        self._files = LogFile.open(folder)
-        self._current: LogFile | None = None
-        #: How many files were removed before they were read.
-        self.missed = 0
-        if tail is not None:
-            _seek(self._files, tail)
-        self._entries = self._read()
-
-    def __iter__(self) -> LogReader:
-        return self
-
-    def __next__(self) -> LogEntry:
-        return next(self._entries)
-
-    @property
-    def newest(self) -> int:
-        """The number of the newest file that is open here; 0: there is none."""
-        files = self._files if self._current is None else [self._current, *self._files]
-        return files[-1].number if files else 0
-
-    def _read(self) -> Iterator[LogEntry]:
-        while True:
-            while self._files:
-                yield from self._rest()
-                self._go_on()
-                yield from self._rest()
-            if self._more is None:
-                return
-            going_on = self._more(self.newest)
-            self._files = LogFile.open(self._folder, self.newest)
-            yield from self._rest()
-            if not going_on and not self._files:
-                return
-
-    def _go_on(self) -> None:
-        """To the next file."""
-        before, self._current = self._current, self._files.pop(0)
-        if before is not None:
-            self.missed += self._current.number - before.number - 1
-            before.stream.close()
-
-    def _rest(self) -> Iterator[LogEntry]:
-        if self._current is not None:
-            yield from _entries(self._current.stream, self._since, self._until)
-
-    def close(self) -> None:
-        """Close the files; idempotent."""
-        for each in (*self._files, self._current):
-            if each is not None:
-                each.stream.close()
-        self._files, self._current = [], None
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _entries(file: IO[bytes], since: float | None, until: float | None) -> Iterator[LogEntry]:
-    while line := file.readline():
-        if not line.endswith(b"\n"):  # being written
-            file.seek(-len(line), os.SEEK_CUR)
-            return
-        entry = parse(line[:-1])
-        if entry is None:
-            continue
-        if since is None and until is None:
-            yield entry
-            continue
-        when = entry.time
-        if (since is None or when >= since) and (until is None or when <= until):
-            yield entry
-
-
-def _seek(files: list[LogFile], tail: int) -> None:
-    """Let reading begin with the last ``tail`` lines; files before those are closed and left out.
-
-    A line that is in several pieces, and maybe in several files, counts once: by the piece that completes it, or as
-    the last one of all.
-    """
-    if not files:
-        return
-    at, begin = len(files) - 1, files[-1].stream.seek(0, os.SEEK_END)
-    seen, last = 0, True
-    for number, start, complete in _backwards(files):
-        if complete or last:
-            if seen == tail:
-                break
-            seen += 1
-        last = False
-        at, begin = number, start
-    for old in files[:at]:
-        old.stream.close()
-    del files[:at]
-    for newer in files[1:]:
-        newer.stream.seek(0)
-    files[0].stream.seek(begin)
-
-
-def _backwards(files: list[LogFile]) -> Iterator[tuple[int, int, bool]]:
-    """The entries, newest first: the place of the file, where they begin in it, and whether a line ends there."""
-    for place in range(len(files) - 1, -1, -1):
-        stream = files[place].stream
-        position = stream.seek(0, os.SEEK_END)
-        rest = b""
-        while position > 0:
-            size = min(_PIECE, position)
-            position -= size
-            stream.seek(position)
-            rest = stream.read(size) + rest
-            while rest:
-                cut = rest.rfind(b"\n", 0, len(rest) - 1)
-                if cut < 0 and position > 0:
-                    break
-                entry = parse(rest[cut + 1 :].rstrip(b"\n"))
-                yield place, position + cut + 1, entry is not None and entry.data.endswith(b"\n")
-                rest = rest[: cut + 1]
 
 
 class Logs:
@@ -271,20 +48,53 @@ class Logs:
 
     def __next__(self) -> Any:
         for entry in self._reader:
-            if entry.stream not in self._wanted:
-                continue
-            if self._entries:
-                return entry
-            if self._news is not None:
-                return entry.data
-            line = self._begun.pop(entry.stream, b"") + entry.data
-            if entry.data.endswith(b"\n"):
-                return line
-            self._begun[entry.stream] = line
+            if entry is None:
+                self._wait()
+            elif entry.stream in self._wanted:
+                told = self._told(entry)
+                if told is not None:
+                    return told
         self.close()
         while self._begun:
             return self._begun.popitem()[1]
         raise StopIteration
+
+    def _told(self, entry: LogEntry) -> Any:
+        if self._entries:
+            return entry
+        if self._news is not None:
+            return entry.data
+        line = self._begun.pop(entry.stream, b"") + entry.data
+        if line.endswith(b"\n"):
+            return line
+        self._begun[entry.stream] = line
+        return None
+
+    def _wait(self) -> None:
+        news = self._news
+        assert news is not None  # noqa: S101  who does not follow waits for nothing
+        if not news.poll(self._reader.newest):
+            self._reader.finish()
+            return
+        poller = select.poll()
+        for fd in news.pollable():
+            poller.register(fd, select.POLLIN)
+        poller.poll(news.patience * 1000)
+
+    async def each(
+        self, wait: Callable[[Callable[[], list[int]], float], Awaitable[object]]
+    ) -> AsyncIterator[Any]:
+        """The same for one who follows on an event loop, where ``wait`` waits for what is pollable, so many seconds."""
+        news = self._news
+        assert news is not None  # noqa: S101
+        for entry in self._reader:
+            if entry is not None:
+                if entry.stream in self._wanted:
+                    yield self._told(entry)
+            elif news.poll(self._reader.newest):
+                await wait(news.pollable, news.patience)
+            else:
+                self._reader.finish()
 
     @property
     def missed(self) -> int:

@@ -92,6 +92,50 @@ def test_the_loop_goes_on_while_a_condition_is_waited_for(made):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("detach", [True, False])
+def test_what_it_writes_comes_as_it_is_written(made, detach):
+    command = ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done; echo err >&2"]
+
+    async def main():
+        container = await aio.Container.create("host:", command, detach=detach)
+        made.append(container.sync if detach else container._container)
+        await container.start()
+        lines = container.logs(follow=True, stderr=False)
+        times = [(line, asyncio.get_running_loop().time()) async for line in lines]
+        assert [line for line, _ in times] == [b"1\n", b"2\n", b"3\n"]
+        assert times[-1][1] - times[0][1] > 0.1
+        assert [line async for line in container.logs()] == [b"1\n", b"2\n", b"3\n", b"err\n"]
+        assert [each.stream async for each in container.logs(entries=True, tail=1)] == ["stderr"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_many_follow_at_once_and_are_cancelled(made, detach):
+    async def follow(container):
+        return await container.logs(follow=True).__anext__()
+
+    async def main():
+        container = await aio.Container.create(
+            "host:", ["sh", "-c", "sleep 0.5; echo x; exec sleep 1000"], detach=detach
+        )
+        made.append(container.sync if detach else container._container)
+        await container.start()
+        assert await asyncio.gather(*(follow(container) for _ in range(20))) == [b"x\n"] * 20
+        waiting = asyncio.ensure_future(follow(container))
+        endless = asyncio.ensure_future(_all(container.logs(follow=True, tail=0)))
+        assert await waiting == b"x\n"
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(endless, 0.2)
+        assert container.status == "running"
+
+    asyncio.run(main())
+
+
+async def _all(logs):
+    return [line async for line in logs]
+
+
 def test_a_start_that_is_cancelled_is_ended(made):
     async def main():
         container = await aio.Container.create("host:", ["sleep", "1000"], detach=True)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import pycontainer as pc
-from pycontainer.container.logs import LogReader, parse, seconds_of
+from pycontainer.container.logreader import LogReader, parse, seconds_of
 from tests.detached.conftest import folder, until
 
 
@@ -244,13 +244,18 @@ def test_times_where_one_file_ends_and_the_next_begins(tmp_path):
 
 def test_a_file_that_goes_while_it_is_looked_for(tmp_path):
     write_log(tmp_path, "1oF", "2oF", "3oF")
-    reader = LogReader(str(tmp_path), more=lambda newest: newest < 11)
+    reader = LogReader(str(tmp_path), follow=True)
     assert next(reader).data == b"1oF\n"
     for name in ("log.8", "log.9"):
         os.unlink(tmp_path / name)  # these are open
     assert next(reader).data == b"2oF\n"
     (tmp_path / "log.11").write_bytes(b"2024-01-01T00:00:00Z stdout F four\n")
-    assert [entry.data for entry in reader] == [b"3oF\n", b"four\n"]
+    assert next(reader).data == b"3oF\n"
+    assert next(reader) is None
+    assert next(reader).data == b"four\n"
+    assert next(reader) is None
+    reader.finish()
+    assert list(reader) == []
     assert reader.missed == 1
     reader.close()
 

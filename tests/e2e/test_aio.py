@@ -596,7 +596,7 @@ def test_its_verbs_take_the_same_arguments(name):
     if isinstance(theirs, property):
         assert isinstance(ours, property)
         return
-    assert inspect.iscoroutinefunction(ours) or name in {"create", "popen", "stats"}
+    assert inspect.iscoroutinefunction(ours) or name in {"create", "logs", "popen", "stats"}
 
     def parameters(function):
         found = inspect.signature(function).parameters.values()

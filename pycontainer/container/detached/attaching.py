@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pycontainer.container.logs import LogEntry
+from pycontainer.container.logreader import LogEntry
 from pycontainer.errors import NotSupported
 from pycontainer.kernel.fd import Fd, write_all
 

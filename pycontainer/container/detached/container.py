@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
 _LOOK = 5.0
+#: How long a monitor is waited for that has not begun to listen, in seconds.
+_PAUSE = 0.01
 #: The kernel's struct winsize has 16 bits for each.
 _LARGEST_WINDOW = 0xFFFF
 
@@ -169,43 +171,52 @@ class _News:
         self._container = container
         self._until = until
         self._client: Client | None = None
-        self._over = False
+        self._over = self._asked = False
         self._hold, self._held = hold, -1
-
-    def wait(self, newest: int) -> bool:
-        """Wait until there is something to be read; false: nothing will come. ``newest``: the last file that is open here."""
-        if self._over or (self._until is not None and time.time() > self._until):
-            return False
-        try:
-            if self._ask(newest):
-                return True  # what was logged meanwhile is no news any more
-            left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))
-            answer = self._client.news(left)
-            self._over = answer is not None and answer.phase in {"exited", "dead"}
-        except StateError:
-            self.close()
-            # A start may have taken place between two looks.
-            self._over = self._container.status in {"created", "exited", "dead", "removed"}
-            if not self._over:
-                time.sleep(0.01)
-        return True
 
     def begin(self, newest: int) -> None:
         """Have the container wait from now on; of one that does not run yet when it is read from."""
         with suppress(StateError):
             self._ask(newest)
 
-    def _ask(self, newest: int) -> bool:
+    def poll(self, newest: int) -> bool:
+        """Whether something may come. ``newest``: the last file that is open here."""
+        if self._over or (self._until is not None and time.time() > self._until):
+            return False
+        self._asked = False
+        try:
+            client = self._ask(newest)
+            answer = client.news(0)
+            self._over = answer is not None and answer.phase in {"exited", "dead"}
+        except StateError:
+            self.close()
+            # A start may have taken place between two looks.
+            self._over = self._container.status in {"created", "exited", "dead", "removed"}
+        return True
+
+    @property
+    def patience(self) -> float:
+        """What was logged before it was asked for is no news; and of an end there is no second one."""
+        if self._over or self._asked:
+            return 0.0
+        if self._client is None:
+            return _PAUSE
+        return _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))
+
+    def pollable(self) -> list[int]:
+        """The monitor's socket."""
+        return [] if self._client is None else [self._client.fileno()]
+
+    def _ask(self, newest: int) -> Client:
         """Say what is wanted, if that is not said yet."""
-        asked = False
         if self._client is None:
             self._client = Client(self._container.socket)
             self._client.ask(lib.PC_MONITOR_WATCH)
-            self._held, asked = -1, True
+            self._held, self._asked = -1, True
         if self._hold and newest > self._held:
             self._client.ask(lib.PC_MONITOR_HOLD, newest)
-            self._held, asked = newest, True
-        return asked
+            self._held, self._asked = newest, True
+        return self._client
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""

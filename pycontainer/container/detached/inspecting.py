@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.container.logs import log_numbers
+from pycontainer.container.logreader import log_numbers
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pycontainer.container.confinement import full_environment
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping
 from pycontainer.container.launch import Layer
-from pycontainer.container.logs import log_numbers
+from pycontainer.container.logreader import log_numbers
 from pycontainer.container.recipe import owner_of, recipe_of
 from pycontainer.container.spec import Spec
 from pycontainer.container.start import Recipe, Seat
