@@ -83,6 +83,16 @@ static void hello(struct monitor *monitor, uint32_t which)
     }
 }
 
+/* What it keeps for the container, and others have no other way to: its network. */
+static void hand_out(struct monitor *monitor, uint32_t which, int fd)
+{
+    bool given = fd >= PC_MONITOR_FIRST && (uint32_t)(fd - PC_MONITOR_FIRST) < monitor->plan.fd_count;
+    struct pc_monitor_reply reply = reply_of(monitor, PC_MONITOR_FD, given ? 0 : -EBADF);
+    if (send_reply(monitor->clients[which], &reply, &fd, given ? 1 : 0) < 0) {
+        drop(monitor, which);
+    }
+}
+
 static long resize(const struct monitor *monitor, int32_t rows, int32_t columns)
 {
     bool good = rows >= 0 && columns >= 0 && rows <= UINT16_MAX && columns <= UINT16_MAX;
@@ -143,6 +153,10 @@ void clients_serve(struct monitor *monitor, uint32_t which)
     }
     if (request.type == PC_MONITOR_HELLO) {
         hello(monitor, which);
+        return;
+    }
+    if (request.type == PC_MONITOR_FD) {
+        hand_out(monitor, which, request.value);
         return;
     }
     struct pc_monitor_reply reply = reply_of(monitor, request.type, 0);

@@ -76,6 +76,7 @@ class Plan:
     cgroups: Sequence[int]
     log_size: int
     log_files: int
+    fd_count: int
 
     def encode(self) -> bytes:
         """The file that the monitor reads."""
@@ -91,6 +92,7 @@ class Plan:
         native.cgroup_count = len(self.cgroups)
         native.cgroups[0 : len(self.cgroups)] = list(self.cgroups)
         native.log_files, native.log_size = self.log_files, self.log_size
+        native.fd_count = self.fd_count
         native.cgroup, native.id, native.boot = self.cgroup.encode(), self.id.encode(), self.boot.encode()
         head = ffi.sizeof("struct pc_monitor_plan")
         pieces = [flatten(self.start.request, self.start.places)]

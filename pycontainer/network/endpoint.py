@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import sqlite3
+from collections.abc import Callable
 
 import attrs
 
@@ -60,10 +61,11 @@ def take(
     wanted: tuple[str, ...] = (),
     gateway: bool = True,
     egress: Egress | None = None,
+    need_outside: Callable[[], None],
 ) -> Endpoint:
     """Put a network namespace on a network: links, addresses and, with ``gateway``, the default routes.
 
-    ``wanted`` are addresses that it must have; through an ``egress`` network only what that allows passes.  ``index`` and ``inside`` are the link's number and name in there.
+    ``wanted`` are addresses that it must have; through an ``egress`` network only what that allows passes.  ``index`` and ``inside`` are the link's number and name in there.  ``need_outside`` is called where it is to have a way out.
     Raises :class:`InvalidArgument` for an address that is taken, :class:`NotSupported` when there is none left,
     and :class:`KernelError`, with nothing left behind.
     """
@@ -73,6 +75,8 @@ def take(
         number=number, network=network, link=name, inside=inside, index=index, addresses=addresses
     )
     try:
+        if not network.internal and not (site.is_apart and network.driver in _ON_LINKS):
+            need_outside()
         _attach(site, made, netns, gateway=gateway, egress=egress)
     except KernelError as error:
         release(site, made)
@@ -91,8 +95,6 @@ def _attach(
             f"the driver {made.network.driver!r} needs links of the host, which only root may use",
             "run as root, or use a bridge",
         )
-    if not made.network.internal:
-        site.need_outside()
     if egress is not None:
         routed.attach(site, made, netns, egress, mac=_mac(made))
         return

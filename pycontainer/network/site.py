@@ -21,7 +21,7 @@ from pycontainer.network.apart import Apart
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import NETFILTER, ROUTE, Netlink
 from pycontainer.network.publish import Publisher
-from pycontainer.network.relaying import Relaying
+from pycontainer.network.relaying import Relaying, Reserving
 
 #: No link is called so; an address that is nobody's (RFC 5737, RFC 3849), which packets leave for by the default route.
 _NO_LINK = "pc"
@@ -94,7 +94,25 @@ class Site:
 
     def publisher(self, owner: str) -> Publisher | Relaying:
         """What leads from ports of the host to containers; the caller's to close."""
-        return Publisher(owner) if self._apart is None else Relaying(self._apart.joins)
+        return Publisher(owner) if self._apart is None else self.relaying()
+
+    def kept_publisher(self, owner: str) -> Publisher | Reserving:
+        """The same for a container that outlives this process; :attr:`Publisher.owning` has to outlive it, too."""
+        return Publisher(owner, Reserving()) if self._apart is None else Reserving()
+
+    def relaying(self) -> Relaying:
+        """What leads ports that no rule leads; the caller's to close."""
+        return Relaying(() if self._apart is None else self._apart.joins)
+
+    @property
+    def way_out(self) -> int:
+        """A pidfd of the program that is the way to the host's networks; -1: there is none."""
+        return -1 if self._apart is None else self._apart.way_out
+
+    @property
+    def fds(self) -> dict[str, int]:
+        """What keeps a place that is apart there, and leads into it: the namespaces "user" and "net"."""
+        return {} if self._apart is None else self._apart.fds
 
     def host_address(self, gateway: Address) -> Address | None:
         """The address at which containers behind that gateway reach the host; ``None`` where there is none."""

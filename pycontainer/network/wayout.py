@@ -133,6 +133,11 @@ class WayOut:
             messages.append(address.add_default_route(made.index, gateway, metric=self._pid, on_link=True))
         route.send(messages)
 
+    @property
+    def pidfd(self) -> int:
+        """Readable once it has ended; -1: there is none."""
+        return -1 if self._program is None else self._program.fileno()
+
     def close(self) -> None:
         """End it. Idempotent."""
         program, self._program = self._program, None

@@ -23,13 +23,15 @@ from pycontainer.image.images import Images
 from pycontainer.kernel.cgroup import DeviceRule, IoLimit, Limits
 from pycontainer.kernel.idmap import Extent, IdMap
 from pycontainer.kernel.seccomp import profile
-from pycontainer.network.wish import Wish
+from pycontainer.network.bandwidth import Bandwidth
+from pycontainer.network.egress import Egress
+from pycontainer.network.wish import Place, Port, Wish
 
 _CLASSES = {
     each.__name__: each
     for each in (
-        Bind, Bounds, Device, DeviceRule, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Spec,
-        Stack, Tmpfs, Tree, VolumeMount, profile.Action, profile.Condition, profile.Profile, profile.Rule,
+        Bandwidth, Bind, Bounds, Device, DeviceRule, Egress, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Place, Port,
+        Security, Spec, Stack, Tmpfs, Tree, VolumeMount, Wish, profile.Action, profile.Condition, profile.Profile, profile.Rule,
     )
 }  # fmt: skip
 #: Fields that are what a process has open, or found: they are looked up again.
@@ -42,8 +44,6 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [encode(each) for each in value]
-    if isinstance(value, Wish):
-        return {"$": "Wish", "mode": value.mode}
     if isinstance(value, frozenset):
         return {"$": "set", "of": sorted(encode(each) for each in value)}
     if isinstance(value, dict):
@@ -69,8 +69,6 @@ def decode(value: Any, images: Images | None = None) -> Any:
         return frozenset(decode(each, images) for each in value["of"])
     if kind == "dict":
         return {decode(key, images): decode(each, images) for key, each in value["of"]}
-    if kind == "Wish":
-        return Wish(mode=value["mode"])
     if kind == "the usual profile":
         return _usual_profile()
     names = {each.name: each.alias for each in _fields(_CLASSES[kind])}

@@ -12,7 +12,7 @@ from pycontainer.container.arguments import flag
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
-from pycontainer.container.detached.life import DetachedLife
+from pycontainer.container.detached.networking import DetachedNetworking
 from pycontainer.container.detached.logs import LogReader, moment
 from pycontainer.container.launch import without_places
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
@@ -32,7 +32,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = 5.0
 
 
-class Detached(DetachedLife):
+class Detached(DetachedNetworking):
     """A container that goes on without this process. All methods may be called from any process, and any thread.
 
     ``with`` lets go of it at the end, and does not end it.
@@ -111,8 +111,7 @@ class Detached(DetachedLife):
     def update(self, **limits: Unpack[LimitOptions]) -> None:
         """Change limits, which hold from now on, also after further starts; see :meth:`Container.update`."""
         self.allow("update")
-        self._record = self._records.find(self.id)
-        self._spec = None
+        self._read_again()
         self._let_go()
         running = self.alive("update")
         running.update(limits)

@@ -33,7 +33,7 @@ _PAUSE = 0.01
 
 
 class DetachedLife(DetachedState):
-    """The verbs of a detached container; base of ``Detached``."""
+    """The verbs of a detached container; base of ``DetachedNetworking``."""
 
     def start(self, **streams: Any) -> None:
         """Start the container's program; when this returns it runs, whatever becomes of this process.
@@ -50,11 +50,13 @@ class DetachedLife(DetachedState):
                 raise StateError(f"container {self.name}", "removed", "start")
             self.allow("start")
             self._let_go()
+            self._read_again()
             with self._places.alive(self.id) as alive:
                 order = Order(
                     workspace=self._workspace,
                     home=self._home,
                     id=self.id,
+                    name=self.name,
                     spec=self.spec,
                     keeping=self.keeping,
                     mounts=self._mounts,
@@ -175,6 +177,11 @@ class DetachedLife(DetachedState):
     def _remove(self) -> None:
         """Once the row is gone the container is: what is left then is swept."""
         self._records.remove(self.id)
+        if os.path.exists(f"{self._home.folder}/network"):
+            from pycontainer.network import owner
+            from pycontainer.network.networks import networks_at
+
+            networks_at(self._workspace.root).give_back(owner.of_container(self.id))
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))
