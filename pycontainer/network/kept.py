@@ -106,7 +106,7 @@ def read(folder: str) -> Kept | None:
     try:
         with open(f"{folder}/{_FILE}", "rb") as file:
             told = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     told["places"] = tuple(Place(**{**each, "addresses": tuple(each["addresses"])}) for each in told["places"])
     told["leads"] = tuple(Lead(**each) for each in told["leads"])

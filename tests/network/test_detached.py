@@ -75,14 +75,12 @@ say([made.id, made.addresses, made.ports])
 
 
 def test_a_port_lasts_when_its_maker_is_killed(lab: Lab, other: Any) -> None:
-    options = {"name": "web", "network": "bridge", "ports": {"80": [None, ["0.0.0.0", 8080]]}}
-    options["ports"]["80"] = [None]
+    options = {"name": "web", "network": "bridge", "ports": {"80": [None]}}
     identity, addresses, ports = other(MAKE, json.dumps(serve(80)), json.dumps(options))
     web = ready(pc.default_engine().containers.get("web"))
     assert web.id == identity
     assert web.addresses == addresses
     assert web.ports == {"80/tcp": [("127.0.0.1", ports["80/tcp"][0][1])]}
-    assert lab.ask("127.0.0.1", web.host_port(80)) == "192.0.2.1" or True
     answer = lab.ask("127.0.0.1", web.host_port(80))
     assert answer == str(pc.Network.get("bridge").gateways[0])
     web.stop(timeout=0)
