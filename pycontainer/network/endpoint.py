@@ -7,7 +7,7 @@ import ipaddress
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -77,7 +77,7 @@ def take(
     try:
         if not network.internal and not (site.is_apart and network.driver in _ON_LINKS):
             need_outside()
-        _attach(site, made, netns, gateway=gateway, egress=egress)
+        made = _attach(site, made, netns, gateway=gateway, egress=egress)
     except KernelError as error:
         release(site, made)
         raise bridge.explained(error) from None
@@ -89,19 +89,19 @@ def take(
 
 def _attach(
     site: Site, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
-) -> None:
+) -> Endpoint:
     if site.is_apart and made.network.driver in _ON_LINKS:
         raise NotSupported(
             f"the driver {made.network.driver!r} needs links of the host, which only root may use",
             "run as root, or use a bridge",
         )
     if egress is not None:
-        routed.attach(site, made, netns, egress, mac=_mac(made))
-        return
+        routed.attach(site, made, netns, egress, mac=_mac(made.addresses))
+        return made
     if made.network.driver in {"macvlan", "ipvlan"}:
         _attach_child(made, netns)
         configure(made, netns, gateway=gateway)
-        return
+        return made
     with site.route() as route:
         device = bridge.ensure(site, made.network, route)
         pair = link.Pair(
@@ -110,21 +110,26 @@ def _attach(
             inside=made.inside,
             index=made.index,
             netns=netns.fd,
-            mac=_mac(made),
+            mac=_mac(made.addresses),
             mtu=device.mtu,
         )
         try:
             route.send([link.add_pair(pair)])
         except KernelError as error:
             raise bridge.explained(error) from None
+    inside = link.find(Netlink(ROUTE, netns.route), made.inside)
+    if inside is not None:
+        # The kernel counts on, whatever was removed since, and asks nobody about this end (veth_newlink).
+        made = attrs.evolve(made, index=inside.index)
     configure(made, netns, gateway=gateway)
+    return made
 
 
 def _attach_child(made: Endpoint, netns: NetworkNamespace) -> None:
     with Netlink(ROUTE) as route:
         parent = underlay.parent_of(route, made.network)
         child = underlay.add_child(
-            made.network, parent, netns, index=made.index, inside=made.inside, mac=_mac(made)
+            made.network, parent, netns, index=made.index, inside=made.inside, mac=_mac(made.addresses)
         )
         try:
             route.send([child])
@@ -140,7 +145,7 @@ def configure(made: Endpoint, netns: NetworkNamespace, *, gateway: bool) -> None
         messages.append(address.add_address(made.index, segment.of(each)))
         if each.version == 6:
             # The kernel makes none of its own here (conf/default/addr_gen_mode).
-            local = ipaddress.ip_interface(f"{_link_local(_mac(made))}/64")
+            local = ipaddress.ip_interface(f"{_link_local(_mac(made.addresses))}/64")
             messages.append(address.add_address(made.index, local, link_local=True))
     if gateway and not made.network.internal:
         messages += [
@@ -168,10 +173,14 @@ def _segment(network: Definition, version: int) -> Segment:
     return found
 
 
-def _mac(made: Endpoint) -> bytes:
+def _mac(addresses: Sequence[Address]) -> bytes:
     """Of the address, as in Docker: who had the address before is not looked for at another hardware address."""
-    first = made.addresses[0]
-    return b"\x02\x42" + first.packed[-4:]
+    return b"\x02\x42" + addresses[0].packed[-4:]
+
+
+def mac_of(addresses: Sequence[Address]) -> str:
+    """The hardware address of who has these."""
+    return _mac(addresses).hex(":")
 
 
 def _link_local(mac: bytes) -> ipaddress.IPv6Address:

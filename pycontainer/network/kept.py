@@ -40,6 +40,11 @@ class Place:
     index: int
     addresses: tuple[str, ...]
 
+    @property
+    def endpoint_addresses(self) -> tuple[Address, ...]:
+        """The addresses as values."""
+        return tuple(ipaddress.ip_address(each) for each in self.addresses)
+
 
 @attrs.frozen(kw_only=True)
 class Lead:

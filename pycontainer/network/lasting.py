@@ -7,7 +7,6 @@ lives is the keeper's.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -136,7 +135,7 @@ class LastingStack(Stack):
                     link=each.link,
                     inside=each.inside,
                     index=each.index,
-                    addresses=tuple(ipaddress.ip_address(address) for address in each.addresses),
+                    addresses=each.endpoint_addresses,
                 )
             )
 

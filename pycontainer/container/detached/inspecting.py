@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from pycontainer.container.detached.settings import host_config, network_settings
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def inspect(container: Detached) -> dict[str, Any]:
             "Healthcheck": _healthcheck(container),
         },
         "HostConfig": {
-            "NetworkMode": spec.network.mode,
+            **host_config(spec.network),
             "RestartPolicy": {"Name": keeping.restart.policy, "MaximumRetryCount": keeping.restart.retries},
             "AutoRemove": keeping.auto_remove,
             "ReadonlyRootfs": spec.read_only,
@@ -65,6 +66,7 @@ def inspect(container: Detached) -> dict[str, Any]:
             },
             **_limits(container),
         },
+        "NetworkSettings": network_settings(container),
         "Mounts": [_mount(mount) for mount, _ in spec.mounts],
     }
 
