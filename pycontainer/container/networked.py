@@ -50,7 +50,9 @@ def opened(
         own = None if rules_host() else found.lease
         wanted = Wanted.of(spec.security.userns, spec.security.user_namespaces)
         if own is not None and (own.wanted != wanted or not spec.security.own_users):
-            raise InvalidArgument("userns", spec.security.userns, f"it is to be as that of {spec.network.target}")
+            raise InvalidArgument(
+                "userns", spec.security.userns, f"it is to be as that of {spec.network.target}"
+            )
         fds = _namespaces(found, ["net"] if own is None else ["net", "user"], word)
         try:
             stack = None if found.stack is None else found.stack.share()

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pycontainer.errors import NotSupported, StateError, WaitTimeout
@@ -56,10 +56,8 @@ class Keeper:
     def tell(self, **told: Any) -> None:
         """Say something; what it makes of it is not waited for."""
         # One that was killed meanwhile is started anew by the next one, and finds all by itself.
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.send(json.dumps(told).encode())
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def ask(self, **told: Any) -> None:
         """Say something, and wait until it is done. Raises :class:`NotSupported` with the keeper's reason."""

@@ -7,6 +7,7 @@ written holds while there is a monitor.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -113,7 +114,9 @@ def read(folder: str) -> Kept | None:
             told = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    told["places"] = tuple(Place(**{**each, "addresses": tuple(each["addresses"])}) for each in told["places"])
+    told["places"] = tuple(
+        Place(**{**each, "addresses": tuple(each["addresses"])}) for each in told["places"]
+    )
     told["leads"] = tuple(Lead(**each) for each in told["leads"])
     return Kept(**told)
 
@@ -131,10 +134,8 @@ def follow(root: str, identity: str) -> tuple[str, Kept | None]:
 
 def forget(folder: str) -> None:
     """Have there be none; idempotent."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{folder}/{_FILE}")
-    except FileNotFoundError:
-        pass
 
 
 def folder_of(root: str, identity: str) -> str:

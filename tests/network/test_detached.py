@@ -2,83 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pycontainer as pc
-from tests.detached.conftest import SETUP, gone, until
+from tests.detached.conftest import gone, until
 from tests.detached.test_killed import guard_of
-from tests.network import lab as labs
 from tests.network.lab import HOST, WORLD, Lab, ask, serve, started, tables
+from tests.network.lasting import MAKE, answer, keepers, links, make, reached, ready
 
 pytestmark = pytest.mark.needs("root", "bridge_network")
-
-
-@pytest.fixture
-def other() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Run a script in a process of its own, which says something in JSON and then waits to be killed."""
-    started = []
-
-    def run(script: str, *words: object) -> Any:
-        code = SETUP + script + "\ntime.sleep(1000)"
-        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, words)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, "it failed"
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        return json.loads(line)
-
-    yield run
-    for each in pc.default_engine().containers.list(all=True):
-        each.remove(force=True)
-    until(lambda: not keepers())
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def keepers() -> list[int]:
-    """The keepers of the engine under test."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (each / "cmdline").read_bytes().split(b"\0")
-            if any(b"network.keeper" in word for word in words) and os.environb[b"PYCONTAINER_ROOT"] in words:
-                found.append(int(each.name))
-    return found
-
-
-def ready(container: Any) -> Any:
-    """The container, once its server is ready."""
-    until(lambda: b"ready" in b"".join(container.logs()))
-    return container
-
-
-def links(lab: Lab) -> list[str]:
-    """The names of the host's links."""
-    return sorted(each["ifname"] for each in json.loads(lab.sh("ip -j link")))
-
-
-#: Makes a server.
-MAKE = """
-options = json.loads(sys.argv[2])
-made = pc.run("host:", json.loads(sys.argv[1]), detach=True, **options)
-say([made.id, made.addresses, made.ports])
-"""
 
 
 def test_a_port_lasts_when_its_maker_is_killed(lab: Lab, other: Any) -> None:
@@ -103,30 +41,15 @@ def test_names_last_when_the_maker_is_killed(lab: Lab, other: Any) -> None:
     one, two = ready(containers.get("one")), ready(containers.get("two"))
     assert reached(two, "uno", 80) == "10.9.0.3"
     assert reached(one, "two", 80) == "10.9.0.2"
-    done = pc.run("host:", ["python3", "-c", "import socket; print(socket.gethostbyname('uno'))"], network="mynet", text=True)
+    done = pc.run(
+        "host:",
+        ["python3", "-c", "import socket; print(socket.gethostbyname('uno'))"],
+        network="mynet",
+        text=True,
+    )
     assert done.stdout.strip() == "10.9.0.2"
     two.stop(timeout=0)
     assert reached(one, "two", 80) == "unknown name"
-
-
-def plain(address: str) -> str:
-    """An address as a server of IPv4 alone would say it."""
-    return address.removeprefix("::ffff:")
-
-
-def reached(container: Any, *what: Any) -> str:
-    """What a program in a container gets from a server."""
-    return plain(labs.asked(container, *what))
-
-
-def answer(lab: Lab, *what: Any) -> str:
-    """What a program of the host gets from a server."""
-    return plain(lab.ask(*what))
-
-
-def make(name: str, command: Any = None, **options: Any) -> Any:
-    """A detached server that is ready."""
-    return ready(pc.run("host:", command or serve(80, address="::"), detach=True, name=name, **options))
 
 
 @pytest.fixture
@@ -248,7 +171,10 @@ def test_on_the_network_of_a_detached_container(lab: Lab, mynet: pc.Network, tar
     ports = {"ports": {80: None}} if target == "mynet" else {}
     web = make("web", network=target, **ports)
     ask_it = ask("127.0.0.1", 80)
-    assert pc.run("host:", ask_it, network="container:web", text=True).stdout.strip() in ("127.0.0.1", "::ffff:127.0.0.1")
+    assert pc.run("host:", ask_it, network="container:web", text=True).stdout.strip() in (
+        "127.0.0.1",
+        "::ffff:127.0.0.1",
+    )
     beside = pc.run("host:", ["sleep", "1000"], detach=True, network=f"container:{web.id[:12]}")
     assert reached(beside, "127.0.0.1", 80) == "127.0.0.1"
     assert (beside.ports, beside.addresses) == (web.ports, web.addresses)

@@ -12,8 +12,8 @@ from pycontainer.container.arguments import flag
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
-from pycontainer.container.detached.networking import DetachedNetworking
 from pycontainer.container.detached.logs import LogReader, moment
+from pycontainer.container.detached.networking import DetachedNetworking
 from pycontainer.container.launch import without_places
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel.changes import Change

@@ -70,7 +70,9 @@ class DetachedNetworking(DetachedLife):
         definition = networks.find(wanted.network)
         with self._changing() as stack:
             if self.spec.network.egress is not None:
-                raise StateError("the container", "on an egress network, which is to be its only way", "connect")
+                raise StateError(
+                    "the container", "on an egress network, which is to be its only way", "connect"
+                )
             if any(networks.find(each.network).id == definition.id for each in self.spec.network.places):
                 raise StateError("the container", f"on network {definition.name} already", "connect")
             if stack is not None:
@@ -115,7 +117,8 @@ class DetachedNetworking(DetachedLife):
             self._read_again()
             if self.spec.network.mode != "networks":
                 raise NotSupported(
-                    f"container {self.name} was made without networks of its own", "make it with network='bridge'"
+                    f"container {self.name} was made without networks of its own",
+                    "make it with network='bridge'",
                 )
             if self.status not in {"running", "paused", "restarting"}:
                 yield None

@@ -19,7 +19,12 @@ def network_settings(container: Detached) -> dict[str, Any]:
     """``NetworkSettings``; of one that does not run, the names of its networks."""
     spec = container.spec
     if spec.network.mode != "networks":
-        return {"Ports": {}, "Networks": {spec.network.mode: _entry(None, None, ())} if spec.network.mode != "container" else {}}
+        return {
+            "Ports": {},
+            "Networks": {spec.network.mode: _entry(None, None, ())}
+            if spec.network.mode != "container"
+            else {},
+        }
     from pycontainer.network.networks import networks_at
 
     networks = networks_at(container._workspace.root)
@@ -30,7 +35,9 @@ def network_settings(container: Detached) -> dict[str, Any]:
         definition = _definition(networks, name)
         called = name if definition is None else definition.name
         places = () if noted is None else noted.places
-        place = next((each for each in places if definition is not None and each.network == definition.id), None)
+        place = next(
+            (each for each in places if definition is not None and each.network == definition.id), None
+        )
         found[called] = _entry(definition, place, aliases)
     return {"Ports": {} if noted is None else port_bindings(noted), "Networks": found}
 
@@ -45,7 +52,8 @@ def _definition(networks: Networks, name: str) -> Definition | None:
 def port_bindings(noted: Kept) -> dict[str, list[dict[str, str]]]:
     """The ports that lead into it now."""
     return {
-        key: [{"HostIp": host, "HostPort": str(port)} for host, port in ways] for key, ways in noted.ports.items()
+        key: [{"HostIp": host, "HostPort": str(port)} for host, port in ways]
+        for key, ways in noted.ports.items()
     }
 
 
