@@ -9,6 +9,7 @@ from pycontainer.cli.command import Call, Command
 from pycontainer.cli.listing import Listing, Row, shortened
 from pycontainer.cli.notation import whole
 from pycontainer.cli.parser import Parser
+from pycontainer.cli.ports import address, shown
 from pycontainer.cli.text import clock, duration, rfc3339, since
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def _row(container: DetachedContainer, *, whole_: bool) -> Row:
     if not whole_ and len(command) > _WIDTH:
         command = f"{command[: _WIDTH - 1]}…"
     labels = dict(spec.labels)
+    runs = state in {"running", "paused"}
+    ports = container.ports if runs else {}
+    networks = [spec.network.mode]
+    if spec.network.mode == "networks":
+        networks = list(container.addresses) if runs else [each.network for each in spec.network.places]
     fields = {
         "ID": shortened(container.id, whole=whole_),
         "Image": spec.image.name,
@@ -59,11 +65,11 @@ def _row(container: DetachedContainer, *, whole_: bool) -> Row:
         "CreatedAt": clock(container.created),
         "Status": _status(container, state),
         "State": state,
-        "Ports": "",
+        "Ports": shown(ports, spec.image.config.exposed_ports) if runs else "",
         "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         "Mounts": ",".join(str(getattr(mount, "source", None) or mount.target) for mount, _ in spec.mounts),
-        "Networks": spec.network.mode,
+        "Networks": ",".join(networks),
     }
     value: dict[str, Any] = {
         "id": container.id,
@@ -76,6 +82,8 @@ def _row(container: DetachedContainer, *, whole_: bool) -> Row:
         "health": container.health,
         "restarts": run.restarts,
         "labels": labels,
+        "ports": {key: [address(*way) for way in ways] for key, ways in ports.items()},
+        "networks": networks,
     }
     return Row(fields, value)
 
