@@ -32,7 +32,6 @@ from pycontainer.network.address import Address
 from pycontainer.network.companion import CONTROL, LIMIT
 from pycontainer.network.keeping import locked, path_of
 from pycontainer.network.kept import Kept
-from pycontainer.network.lasting import refused_log
 from pycontainer.network.netlink import NETFILTER
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import Published
@@ -42,6 +41,8 @@ from pycontainer.network.resolver import Resolver
 
 #: How often one looks whether he may end who is not needed, in seconds.
 _PAUSE = 0.05
+#: What may be wrong with one container, which is not to be the others' trouble; another version of this may have noted it.
+_TROUBLE = (PyContainerError, OSError, ValueError, TypeError, KeyError)
 
 
 @attrs.define(eq=False)
@@ -124,7 +125,7 @@ class Keeper:
             return
         told = json.loads(data)
         if "id" in told:
-            with suppress(PyContainerError, OSError):
+            with suppress(*_TROUBLE):
                 self._look_at(told["id"], kept.read(kept.folder_of(self._root, told["id"])))
             return
         failed = None
@@ -142,7 +143,7 @@ class Keeper:
     def _scan(self) -> None:
         """Look for containers that nobody has told of."""
         for identity, noted in list(kept.alive(self._root)):
-            with suppress(PyContainerError, OSError):
+            with suppress(*_TROUBLE):
                 self._look_at(identity, noted)
 
     def _look_at(self, identity: str, noted: Kept | None) -> None:
@@ -188,7 +189,7 @@ class Keeper:
         try:
             fds.extend(client.given(noted.fds[name]) for name in ("udp", "tcp"))
             if asker["egress"] is not None:
-                fds.append(refused_log(folder))
+                fds.append(kept.refused_log(folder))
                 fds.append(self._networks.site.socket(NETFILTER).detach())
         except BaseException:
             for fd in fds:

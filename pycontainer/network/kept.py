@@ -23,6 +23,7 @@ from pycontainer.network.ports import Published
 from pycontainer.network.wish import Port
 
 _FILE = "network"
+_REFUSED = "refused"
 #: Below the engine's root.
 _CONTAINERS = "containers"
 #: How many containers may be on each other's network, one after the other.
@@ -166,3 +167,32 @@ def published_of(client: Client, lead: Lead) -> tuple[Published, Address]:
 
     held = socket.socket(fileno=client.given(lead.fd))
     return Published(lead.port, lead.host_port, held), ipaddress.ip_address(lead.target)
+
+
+# -- beside it in the container's folder -----------------------------------------------------
+
+
+def names(folder: str) -> str:
+    """The folder of the name files."""
+    return f"{folder}/names"
+
+
+def refused(folder: str) -> list[str]:
+    """The names that the container asked for and may not, each once, in the order of asking."""
+    try:
+        with open(f"{folder}/{_REFUSED}", "rb") as file:
+            text = file.read(1 << 21)
+    except FileNotFoundError:
+        return []
+    return list(dict.fromkeys(text.decode(errors="replace").split()))
+
+
+def refused_log(folder: str) -> int:
+    """The file for such names, the caller's to close."""
+    return os.open(f"{folder}/{_REFUSED}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def empty_refused(folder: str) -> None:
+    """Have an empty one: what a former start was refused is over."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    os.close(os.open(f"{folder}/{_REFUSED}", flags, 0o600))

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from pycontainer.errors import NotSupported, StateError
+from pycontainer.errors import StateError
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.netns import NetworkNamespace
 from pycontainer.network import kept, owner
@@ -28,10 +28,7 @@ from pycontainer.network.publish import Publisher, is_relayed
 from pycontainer.network.relaying import Reserving
 from pycontainer.network.spare import Spare
 from pycontainer.network.stack import Stack, Who
-from pycontainer.network.wish import Place, Wish
-
-#: In the container's folder: its name files, and the names that it asked for and may not.
-_NAMES, _REFUSED = "names", "refused"
+from pycontainer.network.wish import Wish
 
 
 class Lasting:
@@ -43,7 +40,7 @@ class Lasting:
         self.identity = identity
         self.folder = folder
         self.owner = owner.of_container(identity)
-        self.folders = _Folder(f"{folder}/{_NAMES}")
+        self.folders = _Folder(kept.names(folder))
         self.naming = _Naming(folder)
         self.spare = Spare()
         self._keeper: Keeper | None = None
@@ -229,45 +226,6 @@ class LastingStack(Stack):
                 namespace.close()
 
 
-class BorrowedStack(Stack):
-    """The stack of a detached container, for one that is on its network. Closing it changes nothing of that."""
-
-    def __init__(self, noted: Kept, container: str, folder: str) -> None:
-        self.container = container
-        self._kept = noted
-        self.endpoints = []
-        self.folder = f"{folder}/{_NAMES}"
-
-    @property
-    def ports(self) -> dict[str, list[tuple[str, int]]]:
-        """Those of the other container."""
-        return self._kept.ports
-
-    @property
-    def addresses(self) -> dict[str, list[str]]:
-        """Those of the other container."""
-        return self._kept.addresses
-
-    def denied(self) -> tuple[str, ...]:
-        """The other container is asked."""
-        return ()
-
-    def connect(self, place: Place) -> Endpoint:
-        """The other container is connected."""
-        raise NotSupported(f"the network is that of container {self.container[:12]}", "connect that one")
-
-    def disconnect(self, network: str) -> None:
-        """The other container is disconnected."""
-        raise NotSupported(f"the network is that of container {self.container[:12]}", "disconnect that one")
-
-    def share(self) -> Stack:
-        """It is anybody's."""
-        return self
-
-    def close(self) -> None:
-        """Nothing of it is ours."""
-
-
 class _Folder:
     """The folder of the container's name files, which goes with the container's own."""
 
@@ -287,15 +245,14 @@ class _Naming:
     """What the keeper's resolver is to know of the container, and what it has noted."""
 
     def __init__(self, folder: str) -> None:
-        self._path = f"{folder}/{_REFUSED}"
+        self._folder = folder
         self.asker: Mapping[str, Any] | None = None
 
     def add(self, asker: Asker, netns: NetworkNamespace) -> None:
         """Have it answered. Raises :class:`NotSupported` without the package dnspython."""
         del netns
         need_library()
-        with open(self._path, "wb"):
-            pass  # what a former start was refused is over
+        kept.empty_refused(self._folder)
         self.change(asker)
 
     def change(self, asker: Asker) -> None:
@@ -310,19 +267,4 @@ class _Naming:
     def refused(self, identity: str) -> list[str]:
         """The names that it asked for and may not, each once, in the order of asking."""
         del identity
-        return refused(os.path.dirname(self._path))
-
-
-def refused(folder: str) -> list[str]:
-    """The names that the container of a folder asked for and may not, each once, in the order of asking."""
-    try:
-        with open(f"{folder}/{_REFUSED}", "rb") as file:
-            text = file.read(1 << 21)
-    except FileNotFoundError:
-        return []
-    return list(dict.fromkeys(text.decode(errors="replace").split()))
-
-
-def refused_log(folder: str) -> int:
-    """The file for such names, the caller's to close."""
-    return os.open(f"{folder}/{_REFUSED}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return kept.refused(self._folder)

@@ -20,7 +20,7 @@ def running(workspace: Workspace, name: str) -> Iterator[Launch | None]:
     """What the detached container of that name, id or start of an id consists of; ``None``: none such runs."""
     from pycontainer.container.detached.container import Detached
     from pycontainer.network import kept
-    from pycontainer.network.lasting import BorrowedStack
+    from pycontainer.network.borrowed import BorrowedStack
 
     records = Records(Places(workspace.root))
     try:

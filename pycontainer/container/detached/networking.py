@@ -46,13 +46,12 @@ class DetachedNetworking(DetachedLife):
         noted = self._noted()
         if noted is None or self.spec.network.egress is None or not noted.places:
             return ()
-        from pycontainer.network import gate
-        from pycontainer.network.lasting import refused
+        from pycontainer.network import gate, kept
         from pycontainer.network.networks import networks_at
 
         site = networks_at(self._workspace.root).site
         with site.visit():
-            return (*refused(self._home.folder), *gate.denied(site, noted.places[0].link))
+            return (*kept.refused(self._home.folder), *gate.denied(site, noted.places[0].link))
 
     def connect(
         self, network: Any, *, aliases: Iterable[str] = (), ip: str | None = None, ip6: str | None = None
@@ -135,6 +134,11 @@ class DetachedNetworking(DetachedLife):
         noted = kept.read(self._home.folder)
         if noted is None:
             raise StateError(f"container {self.name}", self.status, _VERB)
+        if noted.host != kept.host():
+            raise NotSupported(
+                f"the networks of container {self.name} are in another network namespace than this process",
+                "call it from there",
+            )
         who = networked.who(self.spec, None, self.id[:12], self.name)
         means = Lasting(networks_at(self._workspace.root), self.id, self._home.folder)
         with means, self._client(_VERB) as client:
