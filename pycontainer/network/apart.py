@@ -39,17 +39,20 @@ from pycontainer.network.wayout import WayOut
 class Apart:
     """A namespace apart. Got from :meth:`find`; thread-safe, and :meth:`close` is called once."""
 
-    def __init__(self, owner: int, namespace: NetworkNamespace, stay: Process) -> None:
+    def __init__(self, owner: int, namespace: NetworkNamespace, stay: Process, table: int) -> None:
         self._owner = owner
         self._namespace = namespace
         self._stay = stay
         self._idle: dict[int, list[socket.socket]] = {ROUTE: [namespace.route]}
         self._lock = threading.Lock()
-        self._way_out = WayOut(stay.pid)
+        self._way_out = WayOut(stay.pid, table)
 
     @classmethod
-    def find(cls, ledger: Ledger, *, create: bool) -> Apart | None:
-        """That of this user's processes; a new one, or none, where there is none. Raises :class:`KernelError`."""
+    def find(cls, ledger: Ledger, *, create: bool, table: int) -> Apart | None:
+        """That of this user's processes; a new one, or none, where there is none. Raises :class:`KernelError`.
+
+        The default routes of this process's way out are in ``table``.
+        """
         with ExitStack() as undo, ledger.transaction() as record:
             owner, namespace = _enter(record, undo) or _enter_kept(ledger.root, undo) or (-1, None)
             if namespace is None:
@@ -63,7 +66,7 @@ class Apart:
             undo.callback(_end, stay)
             values = kept.host(), stay.pid, _identity(stay.pid)
             record.execute("INSERT INTO places (host, pid, identity) VALUES (?, ?, ?)", values)
-            made = cls(owner, namespace, stay)
+            made = cls(owner, namespace, stay, table)
             undo.pop_all()
             return made
 

@@ -38,6 +38,8 @@ from pycontainer.network.ports import Published
 from pycontainer.network.publish import is_relayed
 from pycontainer.network.relaying import Relaying
 from pycontainer.network.resolver import Resolver
+from pycontainer.network.site import Site
+from pycontainer.network.ways import KEEPERS
 
 #: How often one looks whether he may end who is not needed, in seconds.
 _PAUSE = 0.05
@@ -59,7 +61,7 @@ class Keeper:
 
     def __init__(self, listener: socket.socket, root: str) -> None:
         self._listener = listener
-        self._networks = Networks(root)
+        self._networks = Networks(root, Site(root, KEEPERS))
         self._root = root
         self._host = kept.host()
         self._selector = selectors.DefaultSelector()

@@ -22,13 +22,14 @@ from pycontainer.network.endpoint import Endpoint
 from pycontainer.network.keeping import Keeper
 from pycontainer.network.kept import Kept
 from pycontainer.network.naming import Asker, need_library
+from pycontainer.network.network import Definition
 from pycontainer.network.networks import Networks
 from pycontainer.network.ports import target_of
 from pycontainer.network.publish import Publisher, is_relayed
 from pycontainer.network.relaying import Reserving
 from pycontainer.network.spare import Spare
 from pycontainer.network.stack import Stack, Who
-from pycontainer.network.wish import Wish
+from pycontainer.network.wish import Place, Wish
 
 
 class Lasting:
@@ -135,6 +136,27 @@ class LastingStack(Stack):
                     addresses=each.endpoint_addresses,
                 )
             )
+
+    def _take(self, place: Place, definition: Definition) -> Endpoint:
+        made = super()._take(place, definition)
+        if not definition.internal:
+            self._stacks.networks.site.lead(made.addresses)
+        return made
+
+    def disconnect(self, network: str) -> None:
+        """Take the container off a network. Raises :class:`StateError` when it is not on it."""
+        before = {a for each in self.endpoints for a in each.addresses}
+        super().disconnect(network)
+        after = {a for each in self.endpoints for a in each.addresses}
+        self._stacks.networks.site.forget_ways(before - after)
+
+    def close(self) -> None:
+        """Give everything back; no process of the namespace must be left."""
+        addresses = [a for each in self.endpoints for a in each.addresses]
+        try:
+            super().close()
+        finally:
+            self._stacks.networks.site.forget_ways(addresses)
 
     @property
     def is_kept(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import sqlite3
@@ -32,9 +33,9 @@ class Networks:
     <Network lab 10.149.3.0/24>
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, site: Site | None = None) -> None:
         self.root = root
-        self.site = Site(root)
+        self.site = site or Site(root)
         self.ledger = self.site.ledger
 
     def create(self, name: str, **options: Unpack[NetworkOptions]) -> Network:
@@ -144,14 +145,16 @@ class Networks:
 
     def give_back(self, owner_: str, *, but: Collection[int] = ()) -> None:
         """Give back what one owner had, ``but`` for places of these numbers."""
-        rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner_)
+        query = "SELECT id, link, address4, address6 FROM endpoints WHERE owner = ?"
+        rows = self.ledger.read(query, owner_)
         gone = [row for row in rows if row[0] not in but]
         if not gone:
             return
         with self.site.visit() as is_there:
-            for number, name in gone:
+            for number, name, *addresses in gone:
                 if is_there:
                     remove_link(self.site, name)
+                    self.site.forget_ways(map(ipaddress.ip_address, filter(None, addresses)))
                     gate.close_gate(self.site, name)
                 self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
 

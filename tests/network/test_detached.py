@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pycontainer as pc
-from tests.detached.conftest import gone, until
+from tests.detached.conftest import gone, process, until  # noqa: F401  a fixture
 from tests.detached.test_killed import guard_of
 from tests.network.lab import HOST, WORLD, Lab, ask, serve, started, tables
 from tests.network.lasting import MAKE, answer, keepers, links, make, reached, ready
@@ -251,3 +255,81 @@ def test_what_inspect_tells(lab: Lab, mynet: pc.Network) -> None:
     settings = web.inspect()["NetworkSettings"]
     assert settings["Ports"] == {}
     assert settings["Networks"]["mynet"]["IPAddress"] == ""
+
+
+#: All that is done to a network of a detached container, ended before or after the step of that number.
+CYCLE = """
+import itertools, os, signal, sys
+import pycontainer as pc
+from pycontainer.kernel.monitorclient import Client
+from pycontainer.network import keeping
+from pycontainer.network.kept import Kept
+from pycontainer.network.netlink import Netlink
+place = int(sys.argv[1])
+steps = itertools.count()
+def ending(function):
+    def ended(*arguments, **options):
+        if next(steps) == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            return function(*arguments, **options)
+        finally:
+            if next(steps) == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return ended
+for kind, name in (Netlink, "_send"), (Kept, "write"), (Client, "ask"), (keeping, "_start"), (keeping.Keeper, "tell"):
+    setattr(kind, name, ending(getattr(kind, name)))
+pc.Network.create("lab", subnet="10.9.0.0/24")
+made = pc.run("host:", ["sleep", "1000"], detach=True, name="made", network="lab", ports={80: None})
+made.connect("bridge")
+made.disconnect("lab")
+made.remove(force=True)
+"""
+
+
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_every_step(lab: Lab, other: Any, stride: int) -> None:
+    before = lab.state()
+    place = 0
+    while True:
+        done = subprocess.run([sys.executable, "-c", CYCLE, str(place)], timeout=60, check=False)
+        for each in pc.default_engine().containers.list(all=True):
+            if each.status == "running":
+                assert list(each.addresses) in (["lab"], ["lab", "bridge"], ["bridge"])
+                assert each.exec(["true"]).exit_code == 0
+            each.remove(force=True)
+        pc.default_engine().containers.prune()
+        until(lambda: pc.default_engine().networks.prune() or not pc.default_engine().networks.list())
+        until(lambda: lab.state() == before and not keepers())
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        place += stride
+    assert place > 50
+
+
+MANY = """
+made = [pc.run("host:", ["sleep", "1000"], detach=True, network="mynet", ports={80: ("::1", None)}) for _ in range(3)]
+say([each.id for each in made])
+"""
+
+
+def test_many_are_made_at_once_while_keepers_are_killed(lab: Lab, mynet: pc.Network, process: Any) -> None:
+    makers = [process(MANY) for _ in range(4)]
+    for _ in range(10):
+        for pid in keepers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    names = [name for each in makers for name in json.loads(each.stdout.readline())]
+    every = pc.default_engine().containers.list()
+    assert sorted(each.id for each in every) == sorted(names)
+    assert len({each.addresses["mynet"][0] for each in every}) == 12
+    assert len(keepers()) == 1
+    for each in every:
+        first = every[0].id[:12]
+        found = each.exec(["python3", "-c", f"import socket; print(socket.gethostbyname('{first}'))"], text=True)
+        assert found.stdout.strip() == every[0].addresses["mynet"][0], found.stderr
+    for each in every:
+        each.stop(timeout=0)
+    until(lambda: not keepers())

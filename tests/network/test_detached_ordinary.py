@@ -145,3 +145,43 @@ def test_egress(ordinary: Surroundings, other: Any) -> None:
     assert reached(web, HOST, 81) == "EHOSTUNREACH"
     assert reached(web, "example.net", 80) == "unknown name"
     assert web.denied == ("example.net", f"{HOST}:81/tcp")
+
+
+MIXED = """
+from tests.network.lab import serve, started
+bound = started(serve(80), network="lab", name="bound")
+made = pc.run("host:", json.loads(sys.argv[1]), detach=True, name="made", network="lab")
+while b"heard" not in b"".join(made.logs()): pass
+say(1)
+"""
+#: Connects to the outside, and says each time that it is answered there.
+TALK = """
+import socket, time
+s = socket.create_connection(("{world}", 81)); print("ready", flush=True)
+while True:
+    s.sendall(b"x"); assert s.recv(1) == b"x"; print("heard", flush=True); time.sleep(0.05)
+"""
+ECHO = """
+import socket, threading
+s = socket.create_server(("", 81)); print("ready", flush=True)
+def echo(c):
+    while data := c.recv(100): c.sendall(data)
+while True:
+    threading.Thread(target=echo, args=s.accept()[:1]).start()
+"""
+
+
+@pytest.mark.needs("pasta", "tun")
+def test_a_connection_to_the_outside_lasts_when_the_maker_is_killed(ordinary: Surroundings, other: Any) -> None:
+    """Though the maker had a way out of its own, for a container of its own."""
+    ordinary.ask("run_outside", ["python3", "-c", ECHO])
+    pc.Network.create("lab", subnet="10.7.0.0/24")
+    other(MIXED, json.dumps(["python3", "-c", TALK.format(world=WORLD)]))
+    made = ready(pc.default_engine().containers.get("made"))
+    heard = len(list(made.logs()))
+    until(lambda: len(list(made.logs())) > heard + 5)
+    with started(serve(80), network="lab", name="bound") as bound:
+        assert plain(reached(bound, WORLD, 81)) != "ENETUNREACH"
+    heard = len(list(made.logs()))
+    until(lambda: len(list(made.logs())) > heard + 5)
+    assert made.status == "running"
