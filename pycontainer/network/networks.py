@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 import sqlite3
@@ -157,6 +158,15 @@ class Networks:
                     self.site.forget_ways(map(ipaddress.ip_address, filter(None, addresses)))
                     gate.close_gate(self.site, name)
                 self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+
+    def rename(self, owner_: str, before: str, name: str) -> None:
+        """Have a container be found by another name."""
+        with self.ledger.transaction() as record:
+            rows = record.execute("SELECT id, names FROM endpoints WHERE owner = ?", (owner_,)).fetchall()
+            for number, names in rows:
+                told = [name, *(each for each in json.loads(names) if each != before)]
+                values = name, json.dumps(told), number
+                record.execute("UPDATE endpoints SET name = ?, names = ? WHERE id = ?", values)
 
     def close(self) -> None:
         """Close the record; it is opened again when needed."""

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import pycontainer as pc
-from tests.detached.conftest import SETUP, until
+from tests.detached.conftest import SETUP, process, until  # noqa: F401  a fixture
 from tests.network.lab import Lab
 from tests.network.lasting import keepers
 from tests.network.surroundings import Surroundings

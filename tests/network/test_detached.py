@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pycontainer as pc
-from tests.detached.conftest import gone, process, until  # noqa: F401  a fixture
+from tests.detached.conftest import gone, until
 from tests.detached.test_killed import guard_of
 from tests.network.lab import HOST, WORLD, Lab, ask, serve, started, tables
 from tests.network.lasting import MAKE, answer, keepers, links, make, reached, ready
@@ -230,6 +230,22 @@ def test_a_start_that_fails_leaves_nothing(lab: Lab, mynet: pc.Network, wrong: s
     assert made.status == "created"
 
 
+def test_a_new_name_is_known_to_the_others(lab: Lab, mynet: pc.Network) -> None:
+    web, two = make("web", network={"mynet": {"aliases": ["also"]}}), make("two", network="mynet")
+    web.rename("renamed")
+    assert reached(two, "web", 80) == "unknown name"
+    for name in ("renamed", "also", web.id[:12]):
+        assert reached(two, name, 80) in two.addresses["mynet"], name
+
+
+@pytest.mark.parametrize("options", [{}, {"ports": {80: ("0.0.0.0", None)}}])
+def test_waiting_for_a_server(lab: Lab, mynet: pc.Network, options: dict[str, Any]) -> None:
+    command = ["python3", "-m", "http.server", "80"]
+    web = pc.run("host:", command, detach=True, network="mynet", **options)
+    web.wait_for(pc.wait.http(80), timeout=20)
+    web.wait_for(pc.wait.port(80), timeout=20)
+
+
 def test_many_ports(lab: Lab, other: Any) -> None:
     web = make("web", network="bridge", ports={"1-300": None, "1-300/udp": None})
     assert len(web.ports) == 600
@@ -328,7 +344,9 @@ def test_many_are_made_at_once_while_keepers_are_killed(lab: Lab, mynet: pc.Netw
     assert len(keepers()) == 1
     for each in every:
         first = every[0].id[:12]
-        found = each.exec(["python3", "-c", f"import socket; print(socket.gethostbyname('{first}'))"], text=True)
+        found = each.exec(
+            ["python3", "-c", f"import socket; print(socket.gethostbyname('{first}'))"], text=True
+        )
         assert found.stdout.strip() == every[0].addresses["mynet"][0], found.stderr
     for each in every:
         each.stop(timeout=0)

@@ -172,7 +172,9 @@ while True:
 
 
 @pytest.mark.needs("pasta", "tun")
-def test_a_connection_to_the_outside_lasts_when_the_maker_is_killed(ordinary: Surroundings, other: Any) -> None:
+def test_a_connection_to_the_outside_lasts_when_the_maker_is_killed(
+    ordinary: Surroundings, other: Any
+) -> None:
     """Though the maker had a way out of its own, for a container of its own."""
     ordinary.ask("run_outside", ["python3", "-c", ECHO])
     pc.Network.create("lab", subnet="10.7.0.0/24")

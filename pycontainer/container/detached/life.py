@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,7 +25,11 @@ from pycontainer.kernel.monitorclient import Client, deadline_of, left_of
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.signals import signal_number
+from pycontainer.network import owner
 from pycontainer.state.table import allow
+
+if TYPE_CHECKING:
+    from pycontainer.network.networks import Networks
 
 #: How long a killed container's end is waited for, in seconds.
 _DEATH = 30.0
@@ -177,15 +181,21 @@ class DetachedLife(DetachedState):
     def _remove(self) -> None:
         """Once the row is gone the container is: what is left then is swept."""
         self._records.remove(self.id)
-        if os.path.exists(f"{self._home.folder}/network"):
-            from pycontainer.network import owner
-            from pycontainer.network.networks import networks_at
-
-            networks_at(self._workspace.root).give_back(owner.of_container(self.id))
+        networks = self._networks_of_it()
+        if networks is not None:
+            networks.give_back(owner.of_container(self.id))
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))
         self._event("destroy")
+
+    def _networks_of_it(self) -> Networks | None:
+        """The engine's networks, if it has been on one."""
+        if not os.path.exists(f"{self._home.folder}/network"):
+            return None
+        from pycontainer.network.networks import networks_at
+
+        return networks_at(self._workspace.root)
 
     def rename(self, name: str) -> None:
         """Give it another name. Raises :class:`InvalidArgument` when it is taken."""
@@ -193,6 +203,9 @@ class DetachedLife(DetachedState):
         before = self.name
         self._records.rename(self.id, name)
         self.name = name
+        networks = self._networks_of_it()
+        if networks is not None:
+            networks.rename(owner.of_container(self.id), before, name)
         self._event("rename", old=before)
 
     def set_restart(self, policy: str) -> None:
