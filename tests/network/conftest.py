@@ -109,20 +109,20 @@ def other() -> Iterator[Callable[..., Any]]:
     def run(script: str, *words: object) -> Any:
         code = SETUP + script + "\ntime.sleep(1000)"
         command = [sys.executable, "-W", "ignore", "-c", code, *map(str, words)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(running)
+        assert running.stdout is not None
+        line = running.stdout.readline()
         assert line, "it failed"
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        running.kill()
+        running.wait()
+        running.stdout.close()
         return json.loads(line)
 
     yield run
     for each in pc.default_engine().containers.list(all=True):
         each.remove(force=True)
     until(lambda: not keepers())
-    for process in started:
-        process.kill()
-        process.wait()
+    for each in started:
+        each.kill()
+        each.wait()

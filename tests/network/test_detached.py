@@ -114,10 +114,8 @@ def test_all_is_given_back_when_the_monitor_is_killed(lab: Lab, mynet: pc.Networ
 def test_the_same_network_after_a_restart(lab: Lab, mynet: pc.Network) -> None:
     web = make("web", network="mynet", ports={80: None}, restart="always")
     before = web.addresses, web.ports
-    pid = web.pid
     web.kill("INT")
-    until(lambda: web.status == "running" and web.pid != pid)
-    assert web.run_state.restarts == 1
+    until(lambda: (web.run_state.phase, web.run_state.restarts) == ("running", 1))
     assert (web.addresses, web.ports) == before
     until(lambda: answer(lab, "127.0.0.1", web.host_port(80)) == "10.9.0.1")
     assert reached(web, "web", 80) in web.addresses["mynet"]
@@ -152,6 +150,26 @@ def test_networks_are_changed_by_any_process(lab: Lab, mynet: pc.Network, other:
         web.connect("mynet")
     web.start()
     assert sorted(web.addresses) == ["mynet", "second"]
+
+
+@pytest.mark.parametrize("verb", ["connect", "disconnect"])
+def test_a_change_that_was_noted_by_half_is_completed(
+    lab: Lab, mynet: pc.Network, other: Any, verb: str
+) -> None:
+    pc.Network.create("second", subnet="10.8.0.0/24")
+    web = make("web", network="mynet" if verb == "connect" else ["mynet", "second"])
+    other(f"""
+from pycontainer.container.detached.networking import DetachedNetworking
+def stop(self, places): say(1); time.sleep(1000)
+DetachedNetworking._change_places = stop
+engine.containers.get("web").{verb}("second")
+""")
+    getattr(web, verb)("second")
+    with pytest.raises(pc.StateError, match="on network second"):
+        getattr(web, verb)("second")
+    now = list(web.addresses)
+    web.restart(timeout=0)
+    assert list(web.addresses) == now == (["mynet", "second"] if verb == "connect" else ["mynet"])
 
 
 def test_what_a_killed_change_left_is_given_back_by_the_next(lab: Lab, mynet: pc.Network, other: Any) -> None:

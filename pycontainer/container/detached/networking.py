@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,12 +11,13 @@ import attrs
 from pycontainer.container import networked
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.life import DetachedLife
-from pycontainer.errors import NotSupported, StateError
+from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.network.wish import Place
 
 if TYPE_CHECKING:
     from pycontainer.network.kept import Kept
     from pycontainer.network.lasting import LastingStack
+    from pycontainer.network.network import Definition
 
 _RUNS = frozenset({"running", "paused"})
 _VERB = "change its networks"
@@ -61,38 +62,49 @@ class DetachedNetworking(DetachedLife):
         ``network`` is a name or a :class:`Network`; the rest as for :func:`pycontainer.run`.  Raises
         :class:`StateError` when it is there already, :class:`InvalidArgument`, :class:`KernelError`.
         """
-        from pycontainer.network.networks import networks_at
         from pycontainer.network.parse import place
 
         wanted = place(network, aliases=aliases, ip=ip, ip6=ip6)
-        networks = networks_at(self._workspace.root)
-        definition = networks.find(wanted.network)
         with self._changing() as stack:
             if self.spec.network.egress is not None:
                 raise StateError(
                     "the container", "on an egress network, which is to be its only way", "connect"
                 )
-            if any(networks.find(each.network).id == definition.id for each in self.spec.network.places):
+            definition, left, runs = self._where(wanted.network, stack)
+            # Who was killed in the midst of it may have done the one, and not the other.
+            if runs and len(left) < len(self.spec.network.places):
                 raise StateError("the container", f"on network {definition.name} already", "connect")
-            if stack is not None:
+            if stack is not None and not runs:
                 stack.connect(wanted)
-            self._change_places((*self.spec.network.places, wanted))
+            self._change_places((*left, wanted))
 
     def disconnect(self, network: Any) -> None:
         """Take it off a network, now and at its further starts. Raises :class:`StateError` when it is not on it."""
-        from pycontainer.network.networks import networks_at
         from pycontainer.network.parse import name_of
 
-        networks = networks_at(self._workspace.root)
-        definition = networks.find(name_of(network))
         with self._changing() as stack:
-            places = self.spec.network.places
-            left = tuple(each for each in places if networks.find(each.network).id != definition.id)
-            if len(left) == len(places):
+            definition, left, runs = self._where(name_of(network), stack)
+            if len(left) == len(self.spec.network.places) and not (stack is not None and runs):
                 raise StateError("the container", f"not on network {definition.name}", "disconnect")
-            if stack is not None:
+            if stack is not None and runs:
                 stack.disconnect(definition.id)
             self._change_places(left)
+
+    def _where(self, name: str, stack: LastingStack | None) -> tuple[Definition, tuple[Place, ...], bool]:
+        """A network; the places of further starts that are not on it; and is the running one on it, if one runs?"""
+        from pycontainer.network.networks import networks_at
+
+        networks = networks_at(self._workspace.root)
+        definition = networks.find(name)
+
+        def is_there(each: Place) -> bool:
+            with suppress(InvalidArgument):  # it was removed since
+                return networks.find(each.network).id == definition.id
+            return False
+
+        left = tuple(each for each in self.spec.network.places if not is_there(each))
+        runs = stack is None or any(each.network.id == definition.id for each in stack.endpoints)
+        return definition, left, runs
 
     def network_settings(self) -> Kept | None:
         """What is noted of the network of one that runs, and ``None`` of others."""
