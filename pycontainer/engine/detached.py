@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from pycontainer.container.detached.sweeping import sweep
 from pycontainer.container.spec import spec_of
 from pycontainer.engine.containers import Container
 from pycontainer.errors import InvalidArgument, PyContainerError, StateError
-from pycontainer.network import keeping
 from pycontainer.state import events
 from pycontainer.state.places import Places
 from pycontainer.state.records import Record, Records
@@ -75,7 +75,10 @@ class DetachedContainers:
 
     def list(self) -> builtins.list[DetachedContainer]:
         """All of them, oldest first."""
-        keeping.revive(self._engine.root)
+        if os.path.exists(f"{self._engine.root}/keeper"):
+            from pycontainer.network import keeping
+
+            keeping.revive(self._engine.root)
         found, gone = [], []
         for record in self._records.all():
             if self._places.exists(record.id):

@@ -240,6 +240,19 @@ def _choose(
     )
 
 
+def leave(site: Site, endpoint: Endpoint, netns: NetworkNamespace) -> None:
+    """As :func:`release`, of a namespace that stays."""
+    remove_inside(netns, endpoint.inside)
+    release(site, endpoint)
+
+
+def remove_inside(netns: NetworkNamespace, name: str) -> None:
+    """Remove a link of a container, with its other end, if it has one; nothing happens where there is none."""
+    for error, message in Netlink(ROUTE, netns.route).try_all([link.delete(name)]):
+        if error != errno.ENODEV:
+            raise KernelError(error, message.what)
+
+
 def release(site: Site, endpoint: Endpoint) -> None:
     """Give a place back: its links, its addresses. Idempotent."""
     remove_link(site, endpoint.link)

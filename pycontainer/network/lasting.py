@@ -17,7 +17,7 @@ import attrs
 from pycontainer.errors import StateError
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.netns import NetworkNamespace
-from pycontainer.network import kept, owner
+from pycontainer.network import endpoint, kept, owner
 from pycontainer.network.endpoint import Endpoint
 from pycontainer.network.keeping import Keeper
 from pycontainer.network.kept import Kept
@@ -122,6 +122,8 @@ class LastingStack(Stack):
             None,
             None,
         )
+        # Of one who was killed in the midst of connecting it.
+        endpoint.remove_inside(self._netns, f"eth{noted.next - 2}")
         self.folder = self._stacks.folders.path
         if self._with_resolver:
             self._stacks.naming.asker = noted.asker

@@ -244,7 +244,7 @@ class Stack:
             if not found:
                 raise StateError("the container", f"not on network {definition.name}", "disconnect")
             self.endpoints.remove(found[0])
-            endpoint.release(self._site, found[0])
+            endpoint.leave(self._site, found[0], self.namespace)
             self._reroute()
             self._changed()
 

@@ -18,7 +18,7 @@ import pycontainer as pc
 from tests.detached.conftest import gone, until
 from tests.detached.test_killed import guard_of
 from tests.network.lab import HOST, WORLD, Lab, ask, serve, started, tables
-from tests.network.lasting import MAKE, answer, keepers, links, make, reached, ready
+from tests.network.lasting import MAKE, answer, keepers, links, make, plain, reached, ready
 
 pytestmark = pytest.mark.needs("root", "bridge_network")
 
@@ -369,3 +369,33 @@ def test_many_are_made_at_once_while_keepers_are_killed(lab: Lab, mynet: pc.Netw
     for each in every:
         each.stop(timeout=0)
     until(lambda: not keepers())
+
+
+def test_on_a_link_of_the_hosts(lab: Lab, other: Any) -> None:
+    pc.Network.create(
+        "far",
+        driver="macvlan",
+        parent="uplink",
+        subnet="192.0.2.0/24",
+        gateway=WORLD,
+        ip_range="192.0.2.64/26",
+    )
+    pc.Network.create("lab", subnet="10.9.0.0/24", internal=True)
+    other(MAKE, json.dumps(serve(80)), json.dumps({"name": "web", "network": "far"}))
+    web = ready(pc.default_engine().containers.get("web"))
+    address = web.addresses["far"][0]
+    assert plain(lab.ask_from_world(address, 80)) == WORLD
+    web.connect("lab")
+    web.disconnect("far")
+    assert lab.ask_from_world(address, 80, "tcp", 2) != WORLD
+    web.connect("far")
+    assert plain(lab.ask_from_world(web.addresses["far"][0], 80)) == WORLD
+
+
+def test_bounded_traffic(lab: Lab, mynet: pc.Network, other: Any) -> None:
+    web = make("web", network="mynet", bandwidth=pc.Bandwidth(download="1M", upload="1M"))
+    assert "tbf" in lab.sh("tc qdisc show")
+    assert pc.default_engine().containers.get("web").spec.network.bandwidth == pc.Bandwidth(
+        download="1M", upload="1M"
+    )
+    assert reached(web, "web", 80) in web.addresses["mynet"]
