@@ -33,8 +33,8 @@ _CLASSES = {
         profile.Rule,
     )
 }  # fmt: skip
-#: Those that few containers have, and where they are: loaded when needed.
-_RARE = {"Bandwidth": "pycontainer.network.bandwidth", "Egress": "pycontainer.network.egress"}
+#: Those that few containers have: loaded when needed.
+_RARE = frozenset({"Bandwidth", "Egress"})
 #: Fields that are what a process has open, or found: they are looked up again.
 _NOT_WRITTEN = {"Image": {"stored", "holder"}}
 
@@ -82,9 +82,10 @@ def decode(value: Any, images: Images | None = None) -> Any:
 
 def _class(name: str) -> Any:
     if name in _RARE:
-        from importlib import import_module
+        from pycontainer.network.bandwidth import Bandwidth
+        from pycontainer.network.egress import Egress
 
-        return getattr(import_module(_RARE[name]), name)
+        return {"Bandwidth": Bandwidth, "Egress": Egress}[name]
     return _CLASSES.get(name)
 
 
