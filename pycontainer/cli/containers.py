@@ -15,7 +15,7 @@ from pycontainer.cli.text import clock, duration, rfc3339, since
 if TYPE_CHECKING:
     from pycontainer.engine.detached import DetachedContainer
 
-_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health")
+_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health", "network")
 _WIDTH = 20
 _LIST = Listing(
     headings={

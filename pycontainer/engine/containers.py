@@ -126,7 +126,7 @@ class Containers:
         """The containers that run, or with ``all`` those that are there; oldest first (``docker ps``).
 
         ``filters``: ``id`` (its beginning), ``name`` (a part), ``label`` ("name" or "name=text"), ``status``, ``ancestor``
-        (an image), ``exited`` (an exit code), ``health``; each with a value, or several.  A filter by status looks at
+        (an image), ``exited`` (an exit code), ``network``, ``health``; each with a value, or several.  A filter by status looks at
         all.  Raises :class:`InvalidArgument`.
         """
         from pycontainer.engine.filters import matching

@@ -22,6 +22,15 @@ def _ancestor(container: Container, value: str) -> bool:
     return value in {image.name, image.digest} or image.name.removesuffix(":latest") == value
 
 
+def _network(container: Container, value: str) -> bool:
+    """By what was asked for, and of one that runs by its networks' names."""
+    wish = container.spec.network
+    if wish.mode != "networks":
+        return wish.mode == value
+    runs = container.status in {"running", "paused"}
+    return value in (container.addresses if runs else {each.network for each in wish.places})
+
+
 _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda container, value: container.id.startswith(value),
     "name": lambda container, value: value in container.name,
@@ -29,6 +38,7 @@ _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "status": lambda container, value: container.status == value,
     "ancestor": _ancestor,
     "exited": lambda container, value: container.status == "exited" and str(container.exit_code) == value,
+    "network": _network,
     "health": lambda container, value: (getattr(container, "health", None) or "none") == value,
 }
 

@@ -20,6 +20,7 @@ import json
 import os
 import selectors
 import socket
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
@@ -255,4 +256,10 @@ class Keeper:
 
 def serve(root: str) -> None:
     """The program: who needs it connects to the socket that is fd 3."""
-    Keeper(socket.socket(fileno=CONTROL), root).run()
+    try:
+        Keeper(socket.socket(fileno=CONTROL), root).run()
+    except BaseException:
+        # There is nobody else to be told.
+        with open(f"{root}/keeper/failed", "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        raise

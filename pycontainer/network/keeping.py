@@ -2,7 +2,7 @@
 
 Its socket is ``<root>/keeper/<network namespace>``; it removes that when it ends because nobody needs it any more.
 So one that is there and that nobody listens at is that of a keeper that was killed.  Who looks for it, and it when it
-ends, has the lock ``<root>/keeper/lock``.
+ends, has the lock ``<root>/keeper/lock``.  One that ends by an error of its own leaves ``<root>/keeper/failed``, which tells it.
 """
 
 from __future__ import annotations

@@ -123,6 +123,8 @@ def other() -> Iterator[Callable[..., Any]]:
     for each in pc.default_engine().containers.list(all=True):
         each.remove(force=True)
     until(lambda: not keepers())
+    failed = Path(os.environ["PYCONTAINER_ROOT"], "keeper", "failed")
+    assert not failed.exists(), failed.read_text()
     for each in started:
         each.kill()
         each.wait()

@@ -275,7 +275,9 @@ def test_what_inspect_tells(lab: Lab, mynet: pc.Network) -> None:
     told = web.inspect()
     settings = told["NetworkSettings"]
     assert settings["Ports"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}
+    assert settings["IPAddress"] == ""
     (entry,) = settings["Networks"].values()
+    assert entry["DNSNames"] == ["web", web.id[:12], "db"]
     assert list(settings["Networks"]) == ["mynet"]
     assert {key: entry[key] for key in ("IPAddress", "IPPrefixLen", "Gateway", "GlobalIPv6Address", "Aliases", "NetworkID")} == {
         "IPAddress": "10.9.0.2", "IPPrefixLen": 24, "Gateway": "10.9.0.1", "GlobalIPv6Address": "fd00:9::2",
@@ -285,6 +287,14 @@ def test_what_inspect_tells(lab: Lab, mynet: pc.Network) -> None:
     assert entry["MacAddress"] == mac
     assert told["HostConfig"]["NetworkMode"] == "mynet"
     assert told["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}
+    web.connect("bridge")
+    settings = web.inspect()["NetworkSettings"]
+    assert settings["IPAddress"] == settings["Networks"]["bridge"]["IPAddress"] == web.addresses["bridge"][0]
+    containers = pc.default_engine().containers
+    for name, expected in (("bridge", [web]), ("mynet", [web]), ("none", [])):
+        assert [each.id for each in containers.list(filters={"network": name})] == [
+            each.id for each in expected
+        ]
     web.stop(timeout=0)
     settings = web.inspect()["NetworkSettings"]
     assert settings["Ports"] == {}

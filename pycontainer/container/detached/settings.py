@@ -17,29 +17,37 @@ if TYPE_CHECKING:
 
 def network_settings(container: Detached) -> dict[str, Any]:
     """``NetworkSettings``; of one that does not run, the names of its networks."""
+    from pycontainer.network.network import DEFAULT
+
     spec = container.spec
-    if spec.network.mode != "networks":
-        return {
-            "Ports": {},
-            "Networks": {spec.network.mode: _entry(None, None, ())}
-            if spec.network.mode != "container"
-            else {},
-        }
+    found: dict[str, dict[str, Any]] = {}
+    ports: dict[str, list[dict[str, str]]] = {}
+    if spec.network.mode == "networks":
+        noted = container.network_settings()
+        ports = {} if noted is None else port_bindings(noted)
+        found = _networks(container, () if noted is None else noted.places)
+    elif spec.network.mode != "container":
+        found = {spec.network.mode: _entry(None, None, ())}
+    # Docker says what is so on the default network once more, for those who knew no others.
+    usual = found.get(DEFAULT) or _entry(None, None, ())
+    return {"Ports": ports, "Networks": found, **{key: usual[key] for key in _USUAL}}
+
+
+def _networks(container: Detached, places: Sequence[Place]) -> dict[str, dict[str, Any]]:
     from pycontainer.network.networks import networks_at
 
     networks = networks_at(container._workspace.root)
-    noted = container.network_settings()
-    wanted = {each.network: each.aliases for each in spec.network.places}
+    own = container.name, container.id[:12], container.spec.hostname
     found = {}
-    for name, aliases in wanted.items():
-        definition = _definition(networks, name)
-        called = name if definition is None else definition.name
-        places = () if noted is None else noted.places
+    for wanted in container.spec.network.places:
+        definition = _definition(networks, wanted.network)
         place = next(
             (each for each in places if definition is not None and each.network == definition.id), None
         )
-        found[called] = _entry(definition, place, aliases)
-    return {"Ports": {} if noted is None else port_bindings(noted), "Networks": found}
+        name = wanted.network if definition is None else definition.name
+        known = [each for each in (*own, *wanted.aliases) if each]
+        found[name] = {**_entry(definition, place, wanted.aliases), "DNSNames": list(dict.fromkeys(known))}
+    return found
 
 
 def _definition(networks: Networks, name: str) -> Definition | None:
@@ -83,6 +91,10 @@ def _entry(definition: Definition | None, place: Place | None, aliases: Sequence
     return {**entry, "MacAddress": mac_of(place.endpoint_addresses)}
 
 
+_USUAL = (
+    "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway",
+    "MacAddress",
+)  # fmt: skip
 _KEYS = {
     4: ("Gateway", "IPAddress", "IPPrefixLen"),
     6: ("IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen"),
