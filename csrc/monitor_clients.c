@@ -85,6 +85,16 @@ static void hello(struct monitor *monitor, uint32_t which)
     }
 }
 
+/* What it keeps for the container, and others have no other way to: its network. */
+static void hand_out(struct monitor *monitor, uint32_t which, int fd)
+{
+    bool given = fd >= PC_MONITOR_FIRST && (uint32_t)(fd - PC_MONITOR_FIRST) < monitor->plan.fd_count;
+    struct pc_monitor_reply reply = reply_of(monitor, PC_MONITOR_FD, given ? 0 : -EBADF);
+    if (send_reply(monitor->clients[which], &reply, &fd, given ? 1 : 0) < 0) {
+        drop(monitor, which);
+    }
+}
+
 long set_window(const struct monitor *monitor)
 {
     struct winsize size = {.ws_row = (unsigned short)monitor->rows, .ws_col = (unsigned short)monitor->columns};
@@ -171,6 +181,10 @@ void clients_serve(struct monitor *monitor, uint32_t which)
     }
     if (request.type == PC_MONITOR_HELLO) {
         hello(monitor, which);
+        return;
+    }
+    if (request.type == PC_MONITOR_FD) {
+        hand_out(monitor, which, request.value);
         return;
     }
     struct pc_monitor_reply reply = reply_of(monitor, request.type, 0);

@@ -84,7 +84,7 @@ struct pc_monitor_plan {
     int64_t start_period;
     int64_t start_interval;
     uint32_t failures; /* so many in turn: unhealthy */
-    uint32_t reserved;
+    uint32_t fd_count; /* from FIRST on so many fds are given; clients may have them */
     char cgroup[128];
     char id[72];
     char boot[40];
@@ -110,6 +110,7 @@ enum pc_monitor_request_type {
     PC_MONITOR_NEWS,        /* the type of what a watcher gets                                          */
     PC_MONITOR_HOLD,        /* no file of the log newer than `value` is removed before the client says so;
                                when there is no room then, the container waits                          */
+    PC_MONITOR_FD,          /* one of the fds that the monitor was given: its number there              */
 };
 
 struct pc_monitor_request {

@@ -43,6 +43,7 @@ COMMANDS = {
     "logout": Entry("login", "LOGOUT", "Log out from a registry"),
     "logs": Entry("output", "LOGS", "Fetch the logs of a container"),
     "pause": Entry("lifecycle", "PAUSE", "Pause all processes within one or more containers"),
+    "port": Entry("ports", "PORT", "List port mappings or a specific mapping for the container"),
     "ps": Entry("containers", "PS", "List containers"),
     "pull": Entry("transfer", "PULL", "Download an image from a registry"),
     "push": Entry("transfer", "PUSH", "Upload an image to a registry"),
@@ -71,7 +72,9 @@ COMMANDS = {
     "container prune": Entry("lifecycle", "PRUNE", "Remove all stopped containers"),
     "image inspect": Entry("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images"),
     "image prune": Entry("images", "PRUNE", "Remove unused images"),
+    "network connect": Entry("connecting", "CONNECT", "Connect a container to a network"),
     "network create": Entry("networks", "CREATE", "Create a network"),
+    "network disconnect": Entry("connecting", "DISCONNECT", "Disconnect a container from a network"),
     "network inspect": Entry(
         "inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"
     ),
@@ -101,6 +104,7 @@ ALIASES = {
     "container kill": "kill",
     "container logs": "logs",
     "container pause": "pause",
+    "container port": "port",
     "container rename": "rename",
     "container restart": "restart",
     "container rm": "rm",

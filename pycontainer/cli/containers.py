@@ -9,11 +9,12 @@ from pycontainer.cli.command import Call, Command
 from pycontainer.cli.listing import Listing, Row, shortened
 from pycontainer.cli.notation import whole
 from pycontainer.cli.parser import Parser
+from pycontainer.cli.ports import address, published
 from pycontainer.cli.text import clock, duration, rfc3339, since
 from pycontainer.state.filters import chosen
 from pycontainer.state.shown import Shown, shown
 
-_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health")
+_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health", "network")
 _WIDTH = 20
 _LIST = Listing(
     headings={
@@ -55,7 +56,7 @@ def _row(container: Shown, *, whole_: bool) -> Row:
         "CreatedAt": clock(container.created),
         "Status": _status(container),
         "State": container.status,
-        "Ports": "",
+        "Ports": published(container.ports, container.exposed) if container.runs else "",
         "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
         "Mounts": ",".join(container.mounts),
@@ -72,6 +73,8 @@ def _row(container: Shown, *, whole_: bool) -> Row:
         "health": container.health,
         "restarts": container.run.restarts,
         "labels": dict(container.labels),
+        "ports": {key: [address(*way) for way in ways] for key, ways in container.ports.items()},
+        "networks": container.networks,
     }
     return Row(fields, value)
 

@@ -58,6 +58,12 @@ _WHY = {
     "push": {"--all-tags": "name the tags", "-a": "name the tags"},
     "import": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},
     "images": {"--tree": "an image is there for one platform"},
+    "network connect": {
+        "--driver-opt": "there are none of a container",
+        "--gw-priority": "the first network that is not internal has the default route",
+        "--link": "containers on one network find each other by name, and by --alias",
+        "--link-local-ip": "the kernel chooses it",
+    },
     "network create": {
         "--attachable": "every container may be on it",
         "--aux-address": "take --ip-range, and give addresses outside of it by --ip",

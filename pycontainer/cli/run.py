@@ -12,7 +12,7 @@ from pycontainer.cli.command import Call, Command
 from pycontainer.cli.detachkeys import DEFAULT, DetachKeys
 from pycontainer.cli.obtain import obtain
 from pycontainer.cli.parser import Parser
-from pycontainer.errors import InvalidArgument, NotSupported
+from pycontainer.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from pycontainer.engine.detached import DetachedContainer
@@ -82,11 +82,7 @@ def _is_private(call: Call, told: dict[str, Any]) -> bool:
     given = call.given
     if not given.rm or given.detach or "healthcheck" in told:
         return False
-    return given.name is None or _has_networks(told)
-
-
-def _has_networks(told: dict[str, Any]) -> bool:
-    return told.get("network", "none") not in ("none", "host")
+    return given.name is None
 
 
 def _told(call: Call) -> tuple[Image, dict[str, Any]]:
@@ -118,11 +114,6 @@ def _private(call: Call, image: Image, command: list[str] | None, told: dict[str
 def _made(
     call: Call, image: Image, command: list[str] | None, told: dict[str, Any], *, auto_remove: bool
 ) -> DetachedContainer:
-    if _has_networks(told):
-        raise NotSupported(
-            "networks are for containers that end with this command, so far",
-            "run it with --rm, and without -d",
-        )
     made = call.engine.containers.create(
         image, command, detach=True, auto_remove=auto_remove, stdin_open=call.given.interactive, **told
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pycontainer.container import slots
@@ -26,28 +26,40 @@ _ENDED = "the container has ended: start it first"
 
 
 @contextmanager
-def opened(workspace: Workspace, spec: Spec) -> Iterator[tuple[int, Stack | None, Lease | None]]:
+def opened(
+    workspace: Workspace, spec: Spec, *, lasting: bool = False
+) -> Iterator[tuple[int, Stack | None, Lease | None]]:
     """The network namespace of the running container that ``spec`` names, as an fd, and its stack: a share.
 
     An ordinary user's containers have user namespaces of their own, and only root could lead one into what belongs to
-    another's: so there is a share of its lease, too.  The shares are the caller's to close.
-    Raises :class:`InvalidArgument` when no such container runs in this process.
+    another's: so there is a share of its lease, too.  The shares are the caller's to close.  For one that is
+    ``lasting`` the other has to outlive this process, too.
+    Raises :class:`InvalidArgument` when no such container runs in this process, and no detached one.
     """
     word = f"container:{spec.network.target}"
-    found = workspace.find_running(spec.network.target)
-    if found is None:
-        raise InvalidArgument("network", word, "no container of this name runs here: start it first")
-    own = None if rules_host() else found.lease
-    wanted = Wanted.of(spec.security.userns, spec.security.user_namespaces)
-    if own is not None and (own.wanted != wanted or not spec.security.own_users):
-        raise InvalidArgument("userns", spec.security.userns, f"it is to be as that of {spec.network.target}")
-    fds = _namespaces(found, ["net"] if own is None else ["net", "user"], word)
-    try:
-        stack = None if found.stack is None else found.stack.share()
-        yield fds[0], stack, None if own is None else own.share(fds.pop())
-    finally:
-        for fd in fds:
-            os.close(fd)
+    with ExitStack() as closing:
+        found = workspace.find_running(spec.network.target)
+        if found is not None and lasting:
+            raise InvalidArgument("network", word, "it ends with this process: make it with detach=True")
+        if found is None:
+            from pycontainer.container.detached.borrowing import running
+
+            found = closing.enter_context(running(workspace, spec.network.target))
+        if found is None:
+            raise InvalidArgument("network", word, "no container of this name runs: start it first")
+        own = None if rules_host() else found.lease
+        wanted = Wanted.of(spec.security.userns, spec.security.user_namespaces)
+        if own is not None and (own.wanted != wanted or not spec.security.own_users):
+            raise InvalidArgument(
+                "userns", spec.security.userns, f"it is to be as that of {spec.network.target}"
+            )
+        fds = _namespaces(found, ["net"] if own is None else ["net", "user"], word)
+        try:
+            stack = None if found.stack is None else found.stack.share()
+            yield fds[0], stack, None if own is None else own.share(fds.pop())
+        finally:
+            for fd in fds:
+                os.close(fd)
 
 
 def _namespaces(found: Launch, kinds: Iterable[str], word: str) -> list[int]:

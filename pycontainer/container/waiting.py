@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.arguments import text, words
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
+from pycontainer.kernel.idmap import rules_host
 
 if TYPE_CHECKING:
     from pycontainer.container.container import Container
@@ -177,21 +178,32 @@ def command(argv: Sequence[str] | str, *, timeout: float = 10.0) -> Condition:
 def http(number: int, path: str = "/", *, host: str | None = None, status: int | None = None) -> Condition:
     """An HTTP server answers: with this ``status``, or any from 200 to 399.
 
-    ``host`` is by default this host, for a container on its network; else the container's address.
+    ``host`` is by default this host, for a container on its network; else where the port is published, or the
+    container's address, which root reaches.
     """
     text("path", path)
     if not path.startswith("/") or any(each.isspace() for each in path):
         raise InvalidArgument("path", path, "a path as /health is needed")
 
     def holds(container: Container) -> bool:
-        if host is None and container.spec.network.mode != "host":
-            raise NotSupported(
-                "the container's network cannot be reached from here", "say host=, or use port()"
-            )
-        code = _status(host or "127.0.0.1", number, path)
+        code = _status(*((host, number) if host is not None else _place(container, number)), path)
         return code is not None and (code == status if status is not None else 200 <= code < 400)
 
     return _Told(f"http({number}, {path!r})", holds)
+
+
+def _place(container: Container, number: int) -> tuple[str, int]:
+    """Where this process reaches a port of the container."""
+    mode = container.spec.network.mode
+    if mode == "host":
+        return "127.0.0.1", number
+    if mode != "none":
+        for host, published in container.ports.get(f"{number}/tcp", ()):
+            return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), published
+        if rules_host():
+            for addresses in container.addresses.values():
+                return addresses[0], number
+    raise NotSupported("the container's network cannot be reached from here", "say host=, or use port()")
 
 
 def _status(host: str, number: int, path: str) -> int | None:

@@ -71,6 +71,11 @@ class _Own:
         self.image, self.digest = container.spec.image.name, container.spec.image.digest
 
     @property
+    def networks(self) -> Sequence[str]:
+        wish = self.container.spec.network
+        return [each.network for each in wish.places] or [wish.mode]
+
+    @property
     def status(self) -> str:
         return self.container.status
 
@@ -147,7 +152,7 @@ class Containers:
         """The containers that run, or with ``all`` those that are there; oldest first (``docker ps``).
 
         ``filters``: ``id`` (its beginning), ``name`` (a part), ``label`` ("name" or "name=text"), ``status``, ``ancestor``
-        (an image), ``exited`` (an exit code), ``health``; each with a value, or several.  A filter by status looks at
+        (an image), ``exited`` (an exit code), ``network``, ``health``; each with a value, or several.  A filter by status looks at
         all.  Raises :class:`InvalidArgument`.
         """
         from pycontainer.state.filters import chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,10 @@ class DetachedContainers:
 
     def shown(self) -> list[Shown]:
         """How all of them are, oldest first."""
+        if os.path.exists(f"{self._engine.root}/keeper"):
+            from pycontainer.network import keeping
+
+            keeping.revive(self._engine.root)
         return shown(self._engine.root)
 
     def open(self, found: Shown) -> DetachedContainer:

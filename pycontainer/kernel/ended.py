@@ -1,8 +1,9 @@
-"""How a process ended, as a value."""
+"""Whether a process has ended, and how, as a value."""
 
 from __future__ import annotations
 
 import os
+import select
 
 import attrs
 
@@ -39,3 +40,10 @@ class Ended:
             cpu_system=found.cpu_system,
             max_rss=found.max_rss if found.max_rss > host_peak + margin else None,
         )
+
+
+def has_ended(pidfd: int) -> bool:
+    """Has the process of a pidfd ended?"""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))

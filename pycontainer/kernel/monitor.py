@@ -77,6 +77,7 @@ class Plan:
     log_size: int
     log_files: int
     log_number: int
+    fd_count: int
 
     def encode(self) -> bytes:
         """The file that the monitor reads."""
@@ -93,6 +94,7 @@ class Plan:
         native.cgroups[0 : len(self.cgroups)] = list(self.cgroups)
         native.log_files, native.log_size = self.log_files, self.log_size
         native.log_number = self.log_number
+        native.fd_count = self.fd_count
         native.cgroup, native.id, native.boot = self.cgroup.encode(), self.id.encode(), self.boot.encode()
         head = ffi.sizeof("struct pc_monitor_plan")
         pieces = [flatten(self.start.request, self.start.places)]

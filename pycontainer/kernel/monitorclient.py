@@ -39,27 +39,36 @@ class Answer:
     log: int
 
 
+def connect(path: str) -> socket.socket:
+    """Connect to a socket of :func:`listen`. Raises :class:`StateError` when nobody listens there."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    directory = None
+    try:
+        # Not waiting: who listens may be stopped, and have no room.
+        made.setblocking(False)
+        # The path itself may be longer than an address can be (unix(7)).
+        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        made.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        made.setblocking(True)
+    except (FileNotFoundError, ConnectionRefusedError):
+        made.close()
+        raise StateError("the container", "not running", "ask its monitor") from None
+    except OSError as error:
+        made.close()
+        raise KernelError(error.errno or 0, f"connect to {path}") from None
+    finally:
+        if directory is not None:
+            os.close(directory)
+    return made
+
+
 class Client:
     """A connection to a monitor; ``with`` closes it."""
 
     def __init__(self, path: str) -> None:
         """``path``: of the socket. Raises :class:`StateError` when no monitor listens there."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket = connect(path)
         self._socket.setblocking(False)
-        directory = None
-        try:
-            # The path itself may be longer than an address can be (unix(7)).
-            directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._socket.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-        except (FileNotFoundError, ConnectionRefusedError):
-            self._socket.close()
-            raise StateError("the container", "not running", "ask its monitor") from None
-        except OSError as error:
-            self._socket.close()
-            raise KernelError(error.errno or 0, f"connect to the monitor {path}") from None
-        finally:
-            if directory is not None:
-                os.close(directory)
 
     def fileno(self) -> int:
         """The socket, readable when there are news for one that watches, or the monitor has ended."""
@@ -77,6 +86,13 @@ class Client:
                     return answer, fds
         except (BrokenPipeError, ConnectionResetError):
             raise StateError("the container", "ended", "ask its monitor") from None
+
+    def given(self, number: int) -> int:
+        """One of the fds that the monitor was given, by its number there; the caller's to close."""
+        answer, fds = self.ask(lib.PC_MONITOR_FD, number)
+        if not fds:
+            raise KernelError(answer.error, f"get the fd {number} of the monitor")
+        return fds[0]
 
     def _wait(self, timeout: float | None) -> bool:
         poller = select.poll()

@@ -31,7 +31,10 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
 _ON_LINK = 4
-_MAIN, _STATIC, _UNIVERSE, _LINK, _UNICAST = 254, 4, 0, 253, 1
+_FRA_SRC, _FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE = 2, 6, 14, 15
+_NEWRULE, _TO_TABLE = 32, 1
+MAIN = 254
+_STATIC, _UNIVERSE, _LINK, _UNICAST = 4, 0, 253, 1
 
 
 def _family(version: int) -> int:
@@ -50,10 +53,12 @@ def add_address(index: int, interface: Interface, *, link_local: bool = False) -
     return Message(_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"give a link the address {interface}")
 
 
-def add_default_route(index: int, gateway: Address, *, metric: int = 0, on_link: bool = False) -> Message:
+def add_default_route(
+    index: int, gateway: Address, *, metric: int = 0, on_link: bool = False, table: int = MAIN
+) -> Message:
     """A default route over a gateway, which is ``on_link`` though no other route says so."""
     flags = _ON_LINK if on_link else 0
-    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, _MAIN, _STATIC, _UNIVERSE, _UNICAST, flags)
+    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, table, _STATIC, _UNIVERSE, _UNICAST, flags)
     body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, index)
     if metric:
         body += u32(_RTA_PRIORITY, metric)
@@ -63,16 +68,40 @@ def add_default_route(index: int, gateway: Address, *, metric: int = 0, on_link:
 def add_link_route(index: int, target: Address) -> Message:
     """A route to one address that is on the link itself."""
     bits = 32 if target.version == 4 else 128
-    body = _RTMSG.pack(_family(target.version), bits, 0, 0, _MAIN, _STATIC, _LINK, _UNICAST, 0)
+    body = _RTMSG.pack(_family(target.version), bits, 0, 0, MAIN, _STATIC, _LINK, _UNICAST, 0)
     body += attribute(_RTA_DST, target.packed) + u32(_RTA_OIF, index)
     return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"make a route to {target}")
 
 
 def delete_default_route(index: int, gateway: Address) -> Message:
     """Take it away again."""
-    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, _MAIN, _STATIC, _UNIVERSE, _UNICAST, 0)
+    body = _RTMSG.pack(_family(gateway.version), 0, 0, 0, MAIN, _STATIC, _UNIVERSE, _UNICAST, 0)
     body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, index)
     return Message(_NEWROUTE + 1, 0, body, f"remove the default route over {gateway}")
+
+
+def _rule(version: int, length: int, table: int, priority: int) -> bytes:
+    # struct fib_rule_hdr, whose fields are where those of struct rtmsg are.
+    head = _RTMSG.pack(_family(version), 0, length, 0, table, 0, 0, _TO_TABLE, 0)
+    return head + u32(_FRA_PRIORITY, priority) + u32(_FRA_TABLE, table)
+
+
+def add_near_rule(version: int, priority: int) -> Message:
+    """Ask the main table, but for its default routes (ip-rule(8), suppress_prefixlength)."""
+    body = _rule(version, 0, MAIN, priority) + u32(_FRA_SUPPRESS_PREFIXLEN, 0)
+    return Message(_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body, "make a rule for what is near")
+
+
+def add_rule(source: Address, table: int, priority: int) -> Message:
+    """Ask a table for packets that come from an address."""
+    body = _rule(source.version, source.max_prefixlen, table, priority) + attribute(_FRA_SRC, source.packed)
+    return Message(_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body, f"make a rule for packets from {source}")
+
+
+def delete_rule(source: Address, table: int, priority: int) -> Message:
+    """Not any more."""
+    body = _rule(source.version, source.max_prefixlen, table, priority) + attribute(_FRA_SRC, source.packed)
+    return Message(_NEWRULE + 1, 0, body, f"remove the rule for packets from {source}")
 
 
 @attrs.frozen

@@ -11,12 +11,16 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import attrs
 
 from pycontainer.errors import NotSupported
 from pycontainer.kernel import capabilities
 from pycontainer.kernel.encoding import encode
+from pycontainer.kernel.ended import has_ended
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.spawn import Capabilities, Spawn
 from pycontainer.kernel.userns import release
@@ -28,6 +32,35 @@ LIMIT = 65535
 _PATIENCE = 5.0
 # -I -S: nothing but the given path decides what is imported.
 _PROGRAM = "import sys; path = sys.argv.pop(); sys.path[:] = sys.argv[1:]; from {} import serve; serve(path)"
+
+
+@contextmanager
+def interpreter(program: str, argument: str, *fds: int) -> Iterator[Spawn]:
+    """An interpreter of its own with a program, told ``argument``; the first of ``fds`` is its :data:`CONTROL`.
+
+    Raises :class:`NotSupported` where ``sys.executable`` cannot be started.
+    """
+    if not sys.executable:
+        raise NotSupported(
+            "networks need an interpreter of their own, and sys.executable names none",
+            "let sys.executable be the path of this Python",
+        )
+    path = (each for each in sys.path if each)
+    words = (sys.executable, "-I", "-S", "-c", program, *path, argument)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield Spawn(
+            argv=tuple(encode("argv", each) for each in words),
+            env=(b"LC_ALL=C.UTF-8",),
+            candidates=(os.fsencode(sys.executable),),
+            fds=(null, *fds),
+            stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
+            rlimits=((resource.RLIMIT_NOFILE, most, most),),
+            workdir=b"/",
+        )
+    finally:
+        os.close(null)
 
 
 class Companion:
@@ -44,6 +77,16 @@ class Companion:
         self._socket: socket.socket | None = None
         self._pidfd = -1
 
+    @property
+    def pidfd(self) -> int:
+        """Readable once it has ended; -1: it was not started."""
+        return self._pidfd
+
+    @property
+    def has_ended(self) -> bool:
+        """Did somebody kill it?"""
+        return self._pidfd >= 0 and has_ended(self._pidfd)
+
     def tell(self, told: dict[str, Any], fds: Sequence[int] = ()) -> bool:
         """Send it something; ``False`` when it is not there: it was never started, or somebody killed it."""
         if self._socket is None:
@@ -57,11 +100,6 @@ class Companion:
     def start(self) -> None:
         """Start it, anew if it is there. Raises :class:`NotSupported` where ``sys.executable`` cannot be started."""
         self.end()
-        if not sys.executable:
-            raise NotSupported(
-                "networks need an interpreter of their own, and sys.executable names none",
-                "let sys.executable be the path of this Python",
-            )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -72,30 +110,19 @@ class Companion:
         self._socket = ours
 
     def _spawn(self, control: int) -> int:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        path = (each for each in sys.path if each)
-        words = (sys.executable, "-I", "-S", "-c", _PROGRAM.format(self._module), *path, self._argument)
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        try:
+        program = _PROGRAM.format(self._module)
+        with interpreter(program, self._argument, control, *(fd for fd, _ in self._joins)) as plain:
             _, pidfd = spawn_leashed(
-                Spawn(
-                    argv=tuple(encode("argv", each) for each in words),
-                    env=(b"LC_ALL=C.UTF-8",),
-                    candidates=(os.fsencode(sys.executable),),
-                    fds=(null, control, *(fd for fd, _ in self._joins)),
-                    stdio=((0, 0), (0, 1), (0, 2), (1, CONTROL)),
+                attrs.evolve(
+                    plain,
                     joins=tuple((2 + place, kind) for place, (_, kind) in enumerate(self._joins)),
                     ns_root=bool(self._joins),
                     capabilities=Capabilities(bounding=0, permitted=0, last=capabilities.last())
                     if self._joins
                     else None,
-                    rlimits=((resource.RLIMIT_NOFILE, most, most),),
                     no_new_privs=True,
-                    workdir=b"/",
                 )
             )
-        finally:
-            os.close(null)
         return pidfd
 
     def ask(self, told: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import sqlite3
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -60,10 +61,11 @@ def take(
     wanted: tuple[str, ...] = (),
     gateway: bool = True,
     egress: Egress | None = None,
+    need_outside: Callable[[], None],
 ) -> Endpoint:
     """Put a network namespace on a network: links, addresses and, with ``gateway``, the default routes.
 
-    ``wanted`` are addresses that it must have; through an ``egress`` network only what that allows passes.  ``index`` and ``inside`` are the link's number and name in there.
+    ``wanted`` are addresses that it must have; through an ``egress`` network only what that allows passes.  ``index`` and ``inside`` are the link's number and name in there.  ``need_outside`` is called where it is to have a way out.
     Raises :class:`InvalidArgument` for an address that is taken, :class:`NotSupported` when there is none left,
     and :class:`KernelError`, with nothing left behind.
     """
@@ -73,7 +75,9 @@ def take(
         number=number, network=network, link=name, inside=inside, index=index, addresses=addresses
     )
     try:
-        _attach(site, made, netns, gateway=gateway, egress=egress)
+        if not network.internal and not (site.is_apart and network.driver in _ON_LINKS):
+            need_outside()
+        made = _attach(site, made, netns, gateway=gateway, egress=egress)
     except KernelError as error:
         release(site, made)
         raise bridge.explained(error) from None
@@ -85,21 +89,19 @@ def take(
 
 def _attach(
     site: Site, made: Endpoint, netns: NetworkNamespace, *, gateway: bool, egress: Egress | None
-) -> None:
+) -> Endpoint:
     if site.is_apart and made.network.driver in _ON_LINKS:
         raise NotSupported(
             f"the driver {made.network.driver!r} needs links of the host, which only root may use",
             "run as root, or use a bridge",
         )
-    if not made.network.internal:
-        site.need_outside()
     if egress is not None:
-        routed.attach(site, made, netns, egress, mac=_mac(made))
-        return
+        routed.attach(site, made, netns, egress, mac=_mac(made.addresses))
+        return made
     if made.network.driver in {"macvlan", "ipvlan"}:
         _attach_child(made, netns)
         configure(made, netns, gateway=gateway)
-        return
+        return made
     with site.route() as route:
         device = bridge.ensure(site, made.network, route)
         pair = link.Pair(
@@ -108,21 +110,26 @@ def _attach(
             inside=made.inside,
             index=made.index,
             netns=netns.fd,
-            mac=_mac(made),
+            mac=_mac(made.addresses),
             mtu=device.mtu,
         )
         try:
             route.send([link.add_pair(pair)])
         except KernelError as error:
             raise bridge.explained(error) from None
+    inside = link.find(Netlink(ROUTE, netns.route), made.inside)
+    if inside is not None:
+        # The kernel counts on, whatever was removed since, and asks nobody about this end (veth_newlink).
+        made = attrs.evolve(made, index=inside.index)
     configure(made, netns, gateway=gateway)
+    return made
 
 
 def _attach_child(made: Endpoint, netns: NetworkNamespace) -> None:
     with Netlink(ROUTE) as route:
         parent = underlay.parent_of(route, made.network)
         child = underlay.add_child(
-            made.network, parent, netns, index=made.index, inside=made.inside, mac=_mac(made)
+            made.network, parent, netns, index=made.index, inside=made.inside, mac=_mac(made.addresses)
         )
         try:
             route.send([child])
@@ -138,7 +145,7 @@ def configure(made: Endpoint, netns: NetworkNamespace, *, gateway: bool) -> None
         messages.append(address.add_address(made.index, segment.of(each)))
         if each.version == 6:
             # The kernel makes none of its own here (conf/default/addr_gen_mode).
-            local = ipaddress.ip_interface(f"{_link_local(_mac(made))}/64")
+            local = ipaddress.ip_interface(f"{_link_local(_mac(made.addresses))}/64")
             messages.append(address.add_address(made.index, local, link_local=True))
     if gateway and not made.network.internal:
         messages += [
@@ -166,10 +173,14 @@ def _segment(network: Definition, version: int) -> Segment:
     return found
 
 
-def _mac(made: Endpoint) -> bytes:
+def _mac(addresses: Sequence[Address]) -> bytes:
     """Of the address, as in Docker: who had the address before is not looked for at another hardware address."""
-    first = made.addresses[0]
-    return b"\x02\x42" + first.packed[-4:]
+    return b"\x02\x42" + addresses[0].packed[-4:]
+
+
+def mac_of(addresses: Sequence[Address]) -> str:
+    """The hardware address of who has these."""
+    return _mac(addresses).hex(":")
 
 
 def _link_local(mac: bytes) -> ipaddress.IPv6Address:
@@ -227,6 +238,19 @@ def _choose(
         f"network {network.name} has no address left in {segment.subnet}",
         "remove containers, or make a network with a larger subnet=",
     )
+
+
+def leave(site: Site, endpoint: Endpoint, netns: NetworkNamespace) -> None:
+    """As :func:`release`, of a namespace that stays."""
+    remove_inside(netns, endpoint.inside)
+    release(site, endpoint)
+
+
+def remove_inside(netns: NetworkNamespace, name: str) -> None:
+    """Remove a link of a container, with its other end, if it has one; nothing happens where there is none."""
+    for error, message in Netlink(ROUTE, netns.route).try_all([link.delete(name)]):
+        if error != errno.ENODEV:
+            raise KernelError(error, message.what)
 
 
 def release(site: Site, endpoint: Endpoint) -> None:

@@ -2,13 +2,11 @@
 
 Several processes write to it at once; a crash at any moment leaves old or new.  A row is written before what it
 stands for is made, and removed after that is gone: so a row whose owner has ended tells what there may be to remove.
-An owner is a host process, by the name of its folder below ``<root>/run``, which it keeps locked while it lives.
+Owners are told of in :mod:`.owner`.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -39,7 +37,7 @@ class Ledger:
     """The record of one engine root. Thread-safe; made when first used. ``close`` is idempotent."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
 
@@ -69,11 +67,11 @@ class Ledger:
     @property
     def path(self) -> str:
         """The file."""
-        return f"{self._root}/network.db"
+        return f"{self.root}/network.db"
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            make_private(self._root)
+            make_private(self.root)
             connection = sqlite3.connect(
                 self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -94,17 +92,3 @@ class Ledger:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
-
-    def is_alive(self, owner: str) -> bool:
-        """Whether the host process of that folder lives, or its reaper is still at work."""
-        try:
-            fd = os.open(f"{self._root}/run/{owner}/lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False

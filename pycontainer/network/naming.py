@@ -73,7 +73,7 @@ class Naming:
         Raises :class:`NotSupported` without the package dnspython, and where ``sys.executable`` is no interpreter
         that can be started.
         """
-        _need_library()
+        need_library()
         with self._lock:
             self._known[asker.id] = (asker, netns)
             if asker.egress is not None:
@@ -130,8 +130,8 @@ class Naming:
             self._program.end()
 
 
-def _need_library() -> None:
-    """Looked for and not loaded: that is the program's business, while the container starts."""
+def need_library() -> None:
+    """Refuse to be without dnspython, which is looked for and not loaded: that is the program's business."""
     if importlib.util.find_spec("dns") is None:
         raise NotSupported(
             "names on networks are answered with dnspython, which is not installed",

@@ -199,6 +199,10 @@ class Netlink:
             raise KernelError(error, message.what)
         return None
 
+    def fileno(self) -> int:
+        """The socket."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket, unless it was handed over. Idempotent."""
         done, self._done = self._done, None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.errors import InvalidArgument, StateError
-from pycontainer.network import bridge, forwarding, gate
+from pycontainer.network import bridge, forwarding, gate, owner
 from pycontainer.network.definition import NetworkOptions, define
 from pycontainer.network.endpoint import remove_link
 from pycontainer.network.network import DEFAULT, EGRESS, Definition, Network
@@ -32,9 +34,9 @@ class Networks:
     <Network lab 10.149.3.0/24>
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, site: Site | None = None) -> None:
         self.root = root
-        self.site = Site(root)
+        self.site = site or Site(root)
         self.ledger = self.site.ledger
 
     def create(self, name: str, **options: Unpack[NetworkOptions]) -> Network:
@@ -137,17 +139,34 @@ class Networks:
         return removed
 
     def sweep(self) -> None:
-        """Give back what containers of ended processes had: links, addresses."""
-        owners = [owner for (owner,) in self.ledger.read("SELECT DISTINCT owner FROM endpoints")]
-        for owner in owners:
-            if not self.ledger.is_alive(owner):
-                rows = self.ledger.read("SELECT id, link FROM endpoints WHERE owner = ?", owner)
-                with self.site.visit() as is_there:
-                    for number, name in rows:
-                        if is_there:
-                            remove_link(self.site, name)
-                            gate.close_gate(self.site, name)
-                        self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+        """Give back what containers of ended processes, and ended detached containers, had: links, addresses."""
+        for (each,) in self.ledger.read("SELECT DISTINCT owner FROM endpoints"):
+            if not owner.is_alive(self.root, each):
+                self.give_back(each)
+
+    def give_back(self, owner_: str, *, but: Collection[int] = ()) -> None:
+        """Give back what one owner had, ``but`` for places of these numbers."""
+        query = "SELECT id, link, address4, address6 FROM endpoints WHERE owner = ?"
+        rows = self.ledger.read(query, owner_)
+        gone = [row for row in rows if row[0] not in but]
+        if not gone:
+            return
+        with self.site.visit() as is_there:
+            for number, name, *addresses in gone:
+                if is_there:
+                    remove_link(self.site, name)
+                    self.site.forget_ways(map(ipaddress.ip_address, filter(None, addresses)))
+                    gate.close_gate(self.site, name)
+                self.ledger.write("DELETE FROM endpoints WHERE id = ?", number)
+
+    def rename(self, owner_: str, before: str, name: str) -> None:
+        """Have a container be found by another name."""
+        with self.ledger.transaction() as record:
+            rows = record.execute("SELECT id, names FROM endpoints WHERE owner = ?", (owner_,)).fetchall()
+            for number, names in rows:
+                told = [name, *(each for each in json.loads(names) if each != before)]
+                values = name, json.dumps(told), number
+                record.execute("UPDATE endpoints SET name = ?, names = ? WHERE id = ?", values)
 
     def close(self) -> None:
         """Close the record; it is opened again when needed."""

@@ -22,7 +22,7 @@ from pycontainer.network.address import Address
 from pycontainer.network.firewall import DSTNAT, FAMILIES, PLACES, destination, is_version, loopback, service
 from pycontainer.network.netlink import NETFILTER, Message, Netlink
 from pycontainer.network.ports import Published, target_of
-from pycontainer.network.relaying import Relaying
+from pycontainer.network.relaying import Relaying, Reserving
 from pycontainer.network.wish import Port
 
 _LOOPBACK6 = ipaddress.IPv6Address("::1")
@@ -58,20 +58,26 @@ def _table(name: str) -> list[Message]:
 class Publisher:
     """The table of this process. Thread-safe; the constructor touches nothing, :meth:`close` removes the table."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, relaying: Relaying | Reserving | None = None) -> None:
+        """The table is named by ``owner``; what no rule can lead is ``relaying``'s, by default a relay of our own."""
         self.table = f"pycontainer-{owner}"
         self._lock = threading.Lock()
         self._netfilter: Netlink | None = None
-        self._relaying = Relaying()
+        self._relaying = relaying or Relaying()
+
+    @property
+    def owning(self) -> int | None:
+        """The socket that the table belongs to: while anybody has it open the table is there. ``None``: there is none."""
+        return None if self._netfilter is None else self._netfilter.fileno()
 
     def reserve(self, port: Port) -> Published:
         """Take a port of the host; see :func:`pycontainer.network.ports.reserve`."""
-        return self._relaying.reserve(port) if _is_relayed(port) else ports.reserve(port)
+        return self._relaying.reserve(port) if is_relayed(port) else ports.reserve(port)
 
     def publish(self, published: Sequence[Published], addresses: Sequence[Address]) -> None:
         """Lead ports to the addresses of a container. Raises :class:`NotSupported` where it has none of the kind."""
         self._change([ports.lead(self.table, each, target_of(each, addresses)) for each in published])
-        relayed = [each for each in published if _is_relayed(each.port)]
+        relayed = [each for each in published if is_relayed(each.port)]
         if relayed:
             self._relaying.publish(relayed, addresses)
 
@@ -106,5 +112,6 @@ class Publisher:
                 netfilter.close()
 
 
-def _is_relayed(port: Port) -> bool:
+def is_relayed(port: Port) -> bool:
+    """Does no rule of the kernel lead it?"""
     return ipaddress.ip_address(port.host) in {_LOOPBACK6, _EVERY6}

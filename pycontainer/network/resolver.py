@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from pycontainer.network import dns
 from pycontainer.network.asking import IDLE, Client, Connection, Upstream
@@ -34,32 +35,25 @@ _BACKOFF = 0.05
 
 
 class Resolver:
-    """The whole program: one loop over all sockets."""
+    """What answers; the loop over its sockets, those of ``selector``, is the program's."""
 
-    def __init__(self, control: socket.socket, path: str) -> None:
-        self.control = control
+    def __init__(self, path: str, selector: selectors.BaseSelector) -> None:
+        """The record is at ``path``; of a socket in ``selector`` what is to be called is its data."""
         self.directory = Directory(path)
-        self.selector = selectors.DefaultSelector()
+        self.selector = selector
         self.clients: dict[str, Client] = {}
         self.under_way: dict[Upstream, None] = {}
         self.connections: dict[Connection, None] = {}
-        self.selector.register(control, selectors.EVENT_READ, self._told)
 
-    def run(self) -> None:
-        """Serve until the host's process is gone."""
-        while True:
-            timeout = 1.0 if self.under_way or self.connections else None
-            for key, _ in self.selector.select(timeout):
-                key.data()
-            self._expire()
+    @property
+    def is_busy(self) -> bool:
+        """Is there something that :meth:`expire` has to look at, every second?"""
+        return bool(self.under_way or self.connections)
 
-    # -- what the host's process says -------------------------------------------------------
+    # -- what it is told --------------------------------------------------------------------
 
-    def _told(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, LIMIT, 4)
-        if not data:
-            sys.exit(0)
-        told = json.loads(data)
+    def take(self, told: dict[str, Any], fds: list[int]) -> None:
+        """A container that is new, with its ``fds``, which are taken; that is on other networks; or that is gone."""
         identity = told["id"]
         if fds:
             client = self.clients[identity] = Client(told, fds)
@@ -240,7 +234,8 @@ class Resolver:
             connection.socket.close()
             connection.client.connected -= 1
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Give up on those who take too long."""
         now = time.monotonic()
         for asked in [each for each in self.under_way if each.deadline < now]:
             self._close(asked)
@@ -252,4 +247,17 @@ class Resolver:
 def serve(path: str) -> None:
     """The program: the record is at ``path``, the host's process at the other end of fd 3."""
     control = socket.socket(fileno=CONTROL)
-    Resolver(control, path).run()
+    selector = selectors.DefaultSelector()
+    resolver = Resolver(path, selector)
+
+    def hear() -> None:
+        data, fds, _, _ = socket.recv_fds(control, LIMIT, 4)
+        if not data:
+            sys.exit(0)
+        resolver.take(json.loads(data), fds)
+
+    selector.register(control, selectors.EVENT_READ, hear)
+    while True:
+        for key, _ in selector.select(1.0 if resolver.is_busy else None):
+            key.data()
+        resolver.expire()

@@ -11,17 +11,17 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pycontainer.errors import KernelError, NotSupported
-from pycontainer.network import link
-from pycontainer.network.address import Address
+from pycontainer.network import link, ways
+from pycontainer.network.address import MAIN, Address
 from pycontainer.network.apart import Apart
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import NETFILTER, ROUTE, Netlink
 from pycontainer.network.publish import Publisher
-from pycontainer.network.relaying import Relaying
+from pycontainer.network.relaying import Relaying, Reserving
 
 #: No link is called so; an address that is nobody's (RFC 5737, RFC 3849), which packets leave for by the default route.
 _NO_LINK = "pc"
@@ -31,8 +31,10 @@ _FAR = {4: "192.0.2.1", 6: "2001:db8::1"}
 class Site:
     """The place of one engine root's networks. Thread-safe; the constructor touches nothing."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, table: int = MAIN) -> None:
+        """``table`` is where default routes of this process's own are."""
         self.ledger = Ledger(root)
+        self._table = table
         self._lock = threading.Lock()
         self._users = 0
         self._apart: Apart | None = None
@@ -44,7 +46,7 @@ class Site:
         """
         with self._lock:
             if not self._users and not may_make_links():
-                self._apart = _find(self.ledger, create=create)
+                self._apart = _find(self.ledger, create, self._table)
                 if self._apart is None:
                     return False
             self._users += 1
@@ -92,18 +94,48 @@ class Site:
         if self._apart is not None:
             self._apart.need_outside()
 
+    def lead(self, addresses: Sequence[Address]) -> None:
+        """Have packets from these leave by the keeper's way, where there are several. Raises :class:`KernelError`."""
+        if self._apart is not None:
+            with self.route() as route:
+                ways.lead(route, addresses)
+
+    def forget_ways(self, addresses: Iterable[Address]) -> None:
+        """Not any more. Idempotent."""
+        if self._apart is not None:
+            with self.route() as route:
+                ways.forget(route, addresses)
+
     def publisher(self, owner: str) -> Publisher | Relaying:
         """What leads from ports of the host to containers; the caller's to close."""
-        return Publisher(owner) if self._apart is None else Relaying(self._apart.joins)
+        return Publisher(owner) if self._apart is None else self.relaying()
+
+    def kept_publisher(self, owner: str) -> Publisher | Reserving:
+        """The same for a container that outlives this process; :attr:`Publisher.owning` has to outlive it, too."""
+        return Publisher(owner, Reserving()) if self._apart is None else Reserving()
+
+    def relaying(self) -> Relaying:
+        """What leads ports that no rule leads; the caller's to close."""
+        return Relaying(() if self._apart is None else self._apart.joins)
+
+    @property
+    def way_out(self) -> int:
+        """A pidfd of the program that is the way to the host's networks; -1: there is none."""
+        return -1 if self._apart is None else self._apart.way_out
+
+    @property
+    def fds(self) -> dict[str, int]:
+        """What keeps a place that is apart there, and leads into it: the namespaces "user" and "net"."""
+        return {} if self._apart is None else self._apart.fds
 
     def host_address(self, gateway: Address) -> Address | None:
         """The address at which containers behind that gateway reach the host; ``None`` where there is none."""
         return gateway if self._apart is None else _own_address(gateway.version)
 
 
-def _find(ledger: Ledger, *, create: bool) -> Apart | None:
+def _find(ledger: Ledger, create: bool, table: int) -> Apart | None:
     try:
-        return Apart.find(ledger, create=create)
+        return Apart.find(ledger, create=create, table=table)
     except KernelError as error:
         if error.errno not in (errno.EPERM, errno.ENOSPC, errno.EACCES):
             raise

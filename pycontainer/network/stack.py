@@ -26,6 +26,7 @@ from pycontainer.network.ports import Published
 from pycontainer.network.wish import HOST_GATEWAY, Place, Wish
 
 if TYPE_CHECKING:
+    from pycontainer.network.lasting import Lasting
     from pycontainer.network.stacks import Stacks
 
 _HOST_NAME = "host.docker.internal"
@@ -45,8 +46,8 @@ class Who:
 class Stack:
     """What one container has of networks. Got from ``Stacks.open``; :meth:`close` is idempotent."""
 
-    def __init__(self, stacks: Stacks, wish: Wish, who: Who) -> None:
-        self._stacks = stacks
+    def __init__(self, stacks: Stacks | Lasting, wish: Wish, who: Who) -> None:
+        self._stacks: Stacks | Lasting = stacks
         self._site = stacks.networks.site
         self._wish = wish
         self._who = who
@@ -128,6 +129,7 @@ class Stack:
             wanted=place.addresses,
             gateway=not has_gateway,
             egress=self._wish.egress,
+            need_outside=self._stacks.need_outside,
         )
         self.endpoints.append(made)
         if self._wish.bandwidth is not None:
@@ -150,10 +152,9 @@ class Stack:
     # -- ports -----------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        if not self._wish.ports:
+        if not self._wish.ports or not self.endpoints:
             return
-        # From outside an internal network is not reached, whatever leads there.
-        ways = sorted(self.endpoints, key=lambda each: each.network.internal)
+        ways = self._ways()
         first = ways[0]
         for port in self._wish.ports if first.network.internal else ():
             if not ipaddress.ip_address(port.host).is_loopback:
@@ -169,6 +170,10 @@ class Stack:
             with self._site.route() as route:
                 route.send([link.reflect(first.link)])
 
+    def _ways(self) -> list[Endpoint]:
+        # From outside an internal network is not reached, whatever leads there.
+        return sorted(self.endpoints, key=lambda each: each.network.internal)
+
     @property
     def ports(self) -> dict[str, list[tuple[str, int]]]:
         """Of each published port (``"80/tcp"``) the host addresses and ports that lead to it."""
@@ -176,6 +181,11 @@ class Stack:
         for each in self.published:
             found.setdefault(each.port.key, []).append((each.port.host, each.host_port))
         return found
+
+    @property
+    def addresses(self) -> dict[str, list[str]]:
+        """The addresses by the names of the networks, that of IPv4 first."""
+        return {each.network.name: [str(address) for address in each.addresses] for each in self.endpoints}
 
     # -- names -----------------------------------------------------------------------------
 
@@ -234,7 +244,7 @@ class Stack:
             if not found:
                 raise StateError("the container", f"not on network {definition.name}", "disconnect")
             self.endpoints.remove(found[0])
-            endpoint.release(self._site, found[0])
+            endpoint.leave(self._site, found[0], self.namespace)
             self._reroute()
             self._changed()
 

@@ -51,6 +51,10 @@ class Stacks:
             raise
         return made
 
+    def need_outside(self) -> None:
+        """Have a way to the host's networks. Raises :class:`NotSupported` where there can be none."""
+        self.networks.site.need_outside()
+
     def close(self) -> None:
         """End the resolver and remove the table of ports; the stacks must have been closed."""
         self.naming.close()

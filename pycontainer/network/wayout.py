@@ -74,8 +74,10 @@ class WayOut:
     Not thread-safe; the constructor touches nothing.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, table: int = address.MAIN) -> None:
+        """Its default routes are in ``table``."""
         self._pid = pid
+        self._table = table
         self._program: Process | None = None
 
     def ensure(self, route: Netlink) -> None:
@@ -126,12 +128,17 @@ class WayOut:
         finally:
             os.close(null)
             os.close(said)
-        messages = [link.bring_up(made.index, tap)]
+        messages, default = [link.bring_up(made.index, tap)], address.add_default_route
         for version in sorted(versions):
             messages.append(address.add_address(made.index, ipaddress.ip_interface(_OWN[version])))
             gateway = ipaddress.ip_address(_GATEWAYS[version])
-            messages.append(address.add_default_route(made.index, gateway, metric=self._pid, on_link=True))
+            messages.append(default(made.index, gateway, metric=self._pid, on_link=True, table=self._table))
         route.send(messages)
+
+    @property
+    def pidfd(self) -> int:
+        """Readable once it has ended; -1: there is none."""
+        return -1 if self._program is None else self._program.fileno()
 
     def close(self) -> None:
         """End it. Idempotent."""

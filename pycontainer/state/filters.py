@@ -25,6 +25,8 @@ class Told(Protocol):
     @property
     def digest(self) -> str | None: ...  # noqa: D102
     @property
+    def networks(self) -> Sequence[str]: ...  # noqa: D102
+    @property
     def status(self) -> str: ...  # noqa: D102
     @property
     def exit_code(self) -> int | None: ...  # noqa: D102
@@ -51,6 +53,7 @@ _FILTERS: dict[str, Callable[[Told, str], bool]] = {
     "status": lambda container, value: container.status == value,
     "ancestor": _ancestor,
     "exited": lambda container, value: container.status == "exited" and str(container.exit_code) == value,
+    "network": lambda container, value: value in container.networks,
     "health": lambda container, value: (container.health or "none") == value,
 }
 

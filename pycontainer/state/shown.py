@@ -59,9 +59,14 @@ class Shown:
         return [str(mount.get("source") or mount["target"]) for mount, _ in self.spec["mounts"]]
 
     @property
+    def runs(self) -> bool:
+        """Is there a program of it?"""
+        return self.status in _RUNS
+
+    @property
     def networks(self) -> list[str]:
         """The names of its networks, or ``none``, ``host``, ``container``."""
-        if self.status in _RUNS and self._network:
+        if self.runs and self._network:
             return [place["name"] for place in self._network["places"]]
         wish = self.spec["network"]
         return [place["network"] for place in wish.get("places", ())] or [wish["mode"]]
@@ -70,7 +75,7 @@ class Shown:
     def ports(self) -> dict[str, list[tuple[str, int]]]:
         """Of each published port the addresses and ports of the host that lead to it, while it runs."""
         found: dict[str, list[tuple[str, int]]] = {}
-        for lead in self._network.get("leads", ()) if self.status in _RUNS else ():
+        for lead in self._network.get("leads", ()) if self.runs else ():
             key = f"{lead['number']}/{lead['protocol']}"
             found.setdefault(key, []).append((lead["host"], lead["host_port"]))
         return found

@@ -6,7 +6,7 @@ from pycontainer.errors import StateError
 
 _ALIVE = frozenset({
     "kill", "stop", "restart", "wait", "reach files", "list changes", "tell its pid", "use its terminal", "update",
-    "tell what it uses", "read its log", "attach", "change its networks", "tell of its networks",
+    "tell what it uses", "read its log", "attach", "change its networks", "tell of its networks", "share its network",
 })  # fmt: skip
 _ENDED = frozenset({"start", "stop", "restart", "wait", "list changes", "read its log", "remove", "rename"})
 

@@ -12,12 +12,14 @@ import attrs
 import pytest
 
 from pycontainer.cli.netoptions import port
+from pycontainer.cli.ports import shown
 from pycontainer.errors import InvalidArgument
 from tests.support.commandline import PROGRAM, CommandLine
 
 #: Says that it is there, and ends with its input.
 _HOLD = "import subprocess, sys; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True); print('up', flush=True); sys.stdin.read()"
 _SERVE = "import http.server as h; s = h.HTTPServer(('', 80), h.SimpleHTTPRequestHandler); print('up', flush=True); s.handle_request()"
+_FOREVER = _SERVE.replace("handle_request", "serve_forever")
 
 
 @pytest.fixture
@@ -139,16 +141,103 @@ class TestNetworks:
             process.wait()
         lab("network", "rm", "lab").good()
 
+    def test_detached_containers_on_networks(self, lab: CommandLine) -> None:
+        lab("network", "create", "--subnet", "10.77.0.0/24", "lab").good()
+        lab("network", "create", "--subnet", "10.78.0.0/24", "other").good()
+        server = ["host:", "python3", "-c", _FOREVER]
+        identity = (
+            lab(
+                "run",
+                "-d",
+                "--name",
+                "web",
+                "--network",
+                "lab",
+                "-p",
+                "8080:80",
+                "-p",
+                "9000-9001:9000-9001",
+                *server,
+            )
+            .good()
+            .out.strip()
+        )
+        try:
+            while not lab("logs", "web").good().out:
+                pass
+            assert lab("port", "web").lines == [
+                "80/tcp -> 127.0.0.1:8080",
+                "9000/tcp -> 127.0.0.1:9000",
+                "9001/tcp -> 127.0.0.1:9001",
+            ]
+            assert lab("port", "web", "80").lines == ["127.0.0.1:8080"]
+            assert "no public port 81/tcp" in lab("port", "web", "81").err
+            shown = "127.0.0.1:8080->80/tcp, 127.0.0.1:9000-9001->9000-9001/tcp"
+            assert lab("ps", "--format", "{{.Ports}} {{.Networks}}").lines == [f"{shown} lab"]
+            asking = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080').status)"
+            done = subprocess.run(
+                [*lab.program[:2], sys.executable, "-c", asking], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == "200\n"
+            by_name = "import urllib.request as u; print(u.urlopen('http://web').status)"
+            assert (
+                lab("run", "--rm", "--network", "lab", "host:", "python3", "-c", by_name).good().out
+                == "200\n"
+            )
+            assert lab("network", "connect", "--alias", "also", "other", "web").good().out == ""
+            by_alias = by_name.replace("http://web", "http://also")
+            assert (
+                lab("run", "--rm", "--network", "other", "host:", "python3", "-c", by_alias).good().out
+                == "200\n"
+            )
+            address = (
+                "{{.NetworkSettings.Networks.other.IPAddress}} {{.NetworkSettings.Networks.lab.Gateway}}"
+            )
+            assert lab("inspect", "-f", address, "web").lines == ["10.78.0.2 10.77.0.1"]
+            assert lab("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web").out.startswith(
+                '{"80/tcp":[{"HostIp":"127.0.0.1"'
+            )
+            lab("network", "disconnect", "other", "web").good()
+            assert "not on network other" in lab("network", "disconnect", "other", "web").err
+            lab("network", "disconnect", "-f", "other", "web").good()
+            assert "in use by web" in lab("network", "rm", "lab").err
+            assert lab("ps", "-aq", "--no-trunc").lines == [identity]
+            lab("stop", "-t", "0", "web").good()
+            assert lab("ps", "-a", "--format", "{{.Ports}}|{{.Networks}}").lines == ["|lab"]
+            lab("start", "web").good()
+            assert lab("port", "web", "80/tcp").lines == ["127.0.0.1:8080"]
+        finally:
+            lab("rm", "-f", "web").good()
+        lab("create", "--name", "later", "-P", "--expose", "81", "--network", "lab", "host:", "true").good()
+        assert lab("inspect", "-f", "{{json .HostConfig.PortBindings}}", "later").lines == [
+            '{"81/tcp":[{"HostIp":"127.0.0.1","HostPort":""}]}'
+        ]
+        lab("rm", "later").good()
+        lab("network", "prune", "-f").good()
+
 
 def test_what_needs_a_network_of_its_own_says_so(cli: CommandLine) -> None:
     done = cli("run", "--rm", "--network", "host", "-p", "80", "host:", "true")
     assert done.status == 125
     assert done.err.startswith("pycontainer: --publish ")
-    done = cli("run", "-d", "-p", "80", "host:", "true")
-    assert (done.status, done.err.count("run it with --rm, and without -d")) == (125, 1)
 
 
 def test_a_wrong_network_is_refused(cli: CommandLine, tmp_path: Path) -> None:
     assert "unknown key 'colour'" in cli("run", "--network", "name=x,colour=red", "host:").err
     assert "no such network" in cli("run", "--rm", "--network", "nope", "host:", "true").err
     assert "one of mtu," in cli("network", "create", "-o", "colour=red", "x").err
+
+
+@pytest.mark.parametrize(
+    ("ports", "exposed", "expected"),
+    [
+        ({}, (), ""),
+        ({"80/tcp": [("0.0.0.0", 8080), ("::", 8080)]}, ("80/tcp", "90"), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 90/tcp"),
+        ({"53/udp": [("127.0.0.1", 53)]}, ("70/tcp", "71/tcp", "${PORT}"), "127.0.0.1:53->53/udp, 70-71/tcp"),
+        ({f"{n}/tcp": [("0.0.0.0", n - 2000)] for n in (9001, 9000, 9003)}, (), "0.0.0.0:7000-7001->9000-9001/tcp, 0.0.0.0:7003->9003/tcp"),
+    ],
+)  # fmt: skip
+def test_ports_as_docker_shows_them(
+    ports: dict[str, list[tuple[str, int]]], exposed: tuple[str, ...], expected: str
+) -> None:
+    assert shown(ports, exposed) == expected

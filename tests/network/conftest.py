@@ -8,18 +8,22 @@ it is an ordinary user there, who may do nothing to that host.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pycontainer as pc
+from tests.detached.conftest import SETUP, process, until  # noqa: F401  a fixture
 from tests.network.lab import Lab
+from tests.network.lasting import keepers
 from tests.network.surroundings import Surroundings
 
 #: Set in the child: the identity of the network namespace that it must not be in.
@@ -95,3 +99,32 @@ def ordinary() -> Iterator[Surroundings | None]:
     engine.networks.prune()
     assert not engine.networks.list()
     engine.networks.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Callable[..., Any]]:
+    """Run a script in a process of its own, which says something in JSON and then waits to be killed."""
+    started = []
+
+    def run(script: str, *words: object) -> Any:
+        code = SETUP + script + "\ntime.sleep(1000)"
+        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, words)]
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(running)
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        assert line, "it failed"
+        running.kill()
+        running.wait()
+        running.stdout.close()
+        return json.loads(line)
+
+    yield run
+    for each in pc.default_engine().containers.list(all=True):
+        each.remove(force=True)
+    until(lambda: not keepers())
+    failed = Path(os.environ["PYCONTAINER_ROOT"], "keeper", "failed")
+    assert not failed.exists(), failed.read_text()
+    for each in started:
+        each.kill()
+        each.wait()

@@ -164,8 +164,15 @@ class Lab:
 
     def serve(self, port: int, kind: str = "tcp", address: str = "0.0.0.0", *, world: bool = False) -> None:
         """Start a server on the host or in the world, until the end."""
+        self._begin(serve(port, kind, address), world=world)
+
+    def run_outside(self, command: list[str]) -> None:
+        """Start a program in the world, until the end; it says "ready" first."""
+        self._begin(command, world=True)
+
+    def _begin(self, command: list[str], *, world: bool) -> None:
         enter = ["nsenter", f"--net=/proc/{self.world}/ns/net"] if world else []
-        process = subprocess.Popen([*enter, *serve(port, kind, address)], stdout=subprocess.PIPE)
+        process = subprocess.Popen([*enter, *command], stdout=subprocess.PIPE)
         self._processes.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

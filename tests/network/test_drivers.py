@@ -35,6 +35,8 @@ def test_macvlan(lab: Lab) -> None:
     with started(serve(81), network="wire", ip="192.0.2.77") as container:
         assert asked(container, WORLD, 80) == "192.0.2.77"
         assert lab.ask_from_world("192.0.2.77", 81) == WORLD
+        container.disconnect("wire")
+        assert lab.ask_from_world("192.0.2.77", 81, "tcp", 2) != WORLD
 
 
 def test_ipvlan_or_what_the_kernel_lacks(lab: Lab) -> None:

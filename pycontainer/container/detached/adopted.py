@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, identify
 from pycontainer.kernel.cgroup import Cgroup, Limits
+from pycontainer.kernel.ended import has_ended
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.idmap import IdMap
 from pycontainer.kernel.monitorclient import Client
@@ -74,11 +74,8 @@ class Main(Process):
             pidfd.close()
 
 
-def has_ended(pidfd: int) -> bool:
-    """Has the process of a pidfd ended?"""
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(0))
+def _wanted(spec: Spec) -> Wanted:
+    return Wanted.of(spec.security.userns, spec.security.user_namespaces)
 
 
 def is_ending(pid: int) -> bool:
@@ -142,7 +139,7 @@ class Adopted(Running):
             spec=spec,
             hostname=told["hostname"],
             identity=identify(spec.user, told["lowers"], spec.groups),
-            lease=None if map_ is None else Lease(-1, map_, Wanted(), None),
+            lease=None if map_ is None else Lease(-1, map_, _wanted(spec), None),
             lowers=tuple(told["lowers"]),
             layer=Layer(upper=f"{folder}/files", mounts=mounts),
             received={},

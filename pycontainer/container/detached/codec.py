@@ -23,15 +23,18 @@ from pycontainer.image.images import Images
 from pycontainer.kernel.cgroup import DeviceRule, IoLimit, Limits
 from pycontainer.kernel.idmap import Extent, IdMap
 from pycontainer.kernel.seccomp import profile
-from pycontainer.network.wish import Wish
+from pycontainer.network.wish import Place, Port, Wish
 
 _CLASSES = {
     each.__name__: each
     for each in (
-        Bind, Bounds, Device, DeviceRule, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Spec,
-        Stack, Tmpfs, Tree, VolumeMount, profile.Action, profile.Condition, profile.Profile, profile.Rule,
+        Bind, Bounds, Device, DeviceRule, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Place, Port,
+        Security, Spec, Stack, Tmpfs, Tree, VolumeMount, Wish, profile.Action, profile.Condition, profile.Profile,
+        profile.Rule,
     )
 }  # fmt: skip
+#: Those that few containers have: loaded when needed.
+_RARE = frozenset({"Bandwidth", "Egress"})
 #: Fields that are what a process has open, or found: they are looked up again.
 _NOT_WRITTEN = {"Image": {"stored", "holder"}}
 
@@ -42,8 +45,6 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [encode(each) for each in value]
-    if isinstance(value, Wish):
-        return {"$": "Wish", "mode": value.mode}
     if isinstance(value, frozenset):
         return {"$": "set", "of": sorted(encode(each) for each in value)}
     if isinstance(value, dict):
@@ -51,7 +52,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, profile.Profile) and value == _usual_profile():
         return {"$": "the usual profile"}
     name = type(value).__name__
-    if _CLASSES.get(name) is not type(value):
+    if _class(name) is not type(value):
         raise InvalidArgument(
             "detach", value, "this is something of this process, which the container outlives"
         )
@@ -69,17 +70,23 @@ def decode(value: Any, images: Images | None = None) -> Any:
         return frozenset(decode(each, images) for each in value["of"])
     if kind == "dict":
         return {decode(key, images): decode(each, images) for key, each in value["of"]}
-    if kind == "Wish":
-        return Wish(mode=value["mode"])
     if kind == "the usual profile":
         return _usual_profile()
-    names = {each.name: each.alias for each in _fields(_CLASSES[kind])}
-    made = _CLASSES[kind](
-        **{alias: decode(value[name], images) for name, alias in names.items() if name in value}
-    )
+    class_ = _class(kind)
+    names = {each.name: each.alias for each in _fields(class_)}
+    made = class_(**{alias: decode(value[name], images) for name, alias in names.items() if name in value})
     if isinstance(made, Image) and made.digest and images is not None:
         return attrs.evolve(images.get(made.digest), name=made.name)
     return made
+
+
+def _class(name: str) -> Any:
+    if name in _RARE:
+        from pycontainer.network.bandwidth import Bandwidth
+        from pycontainer.network.egress import Egress
+
+        return {"Bandwidth": Bandwidth, "Egress": Egress}[name]
+    return _CLASSES.get(name)
 
 
 def _fields(kind: type) -> list[Any]:

@@ -14,7 +14,7 @@ from pycontainer.container.arguments import flag
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
-from pycontainer.container.detached.life import DetachedLife
+from pycontainer.container.detached.networking import DetachedNetworking
 from pycontainer.container.launch import without_places
 from pycontainer.container.logs import News
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
@@ -38,7 +38,7 @@ _PAUSE = 0.01
 _LARGEST_WINDOW = 0xFFFF
 
 
-class Detached(DetachedLife):
+class Detached(DetachedNetworking):
     """A container that goes on without this process. All methods may be called from any process, and any thread.
 
     ``with`` lets go of it at the end, and does not end it.
@@ -96,8 +96,7 @@ class Detached(DetachedLife):
     def update(self, **limits: Unpack[LimitOptions]) -> None:
         """Change limits, which hold from now on, also after further starts; see :meth:`Container.update`."""
         self.allow("update")
-        self._record = self._records.find(self.id)
-        self._spec = None
+        self._read_again()
         self._let_go()
         running = self.alive("update")
         with self._as_long_as(running, "update"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from pycontainer.container.detached.settings import host_config, network_settings
 from pycontainer.container.logreader import log_numbers
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 
@@ -51,7 +52,7 @@ def inspect(container: Detached) -> dict[str, Any]:
             "Healthcheck": _healthcheck(container),
         },
         "HostConfig": {
-            "NetworkMode": spec.network.mode,
+            **host_config(spec.network),
             "RestartPolicy": {"Name": keeping.restart.policy, "MaximumRetryCount": keeping.restart.retries},
             "AutoRemove": keeping.auto_remove,
             "ReadonlyRootfs": spec.read_only,
@@ -66,6 +67,7 @@ def inspect(container: Detached) -> dict[str, Any]:
             },
             **_limits(container),
         },
+        "NetworkSettings": network_settings(container),
         "Mounts": [_mount(mount) for mount, _ in spec.mounts],
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,15 +24,19 @@ from pycontainer.kernel.monitorclient import deadline_of, left_of
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.signals import signal_number
+from pycontainer.network import owner
 from pycontainer.state.notes import remove_cgroups
 from pycontainer.state.table import allow
+
+if TYPE_CHECKING:
+    from pycontainer.network.networks import Networks
 
 #: How long a killed container's end is waited for, in seconds.
 _DEATH = 30.0
 
 
 class DetachedLife(DetachedState):
-    """The verbs of a detached container; base of ``Detached``."""
+    """The verbs of a detached container; base of ``DetachedNetworking``."""
 
     def start(self, **streams: Any) -> None:
         """Start the container's program; when this returns it runs, whatever becomes of this process.
@@ -49,11 +53,13 @@ class DetachedLife(DetachedState):
                 raise StateError(f"container {self.name}", "removed", "start")
             self.allow("start")
             self._let_go()
+            self._read_again()
             with self._places.alive(self.id) as alive:
                 order = Order(
                     workspace=self._workspace,
                     home=self._home,
                     id=self.id,
+                    name=self.name,
                     spec=self.spec,
                     keeping=self.keeping,
                     mounts=self._mounts,
@@ -164,10 +170,21 @@ class DetachedLife(DetachedState):
 
         The files first: the row cannot be deleted while the disk is full.
         """
+        networks = self._networks_of_it()
+        if networks is not None:
+            networks.give_back(owner.of_container(self.id))
         remove_cgroups(self._home.folder)  # of a start whose maker was killed in the midst of it
         with Fd(os.open(self._places.path, OPEN_DIRECTORY)) as above:
             self._workspace.reach.remove(above.fileno(), self._places.put_away(self.id))
         self._event("destroy")
+
+    def _networks_of_it(self) -> Networks | None:
+        """The engine's networks, if it has been on one."""
+        if not os.path.exists(f"{self._home.folder}/network"):
+            return None
+        from pycontainer.network.networks import networks_at
+
+        return networks_at(self._workspace.root)
 
     def rename(self, name: str) -> None:
         """Give it another name. Raises :class:`InvalidArgument` when it is taken."""
@@ -175,6 +192,9 @@ class DetachedLife(DetachedState):
         before = self.name
         self._records.rename(self.id, name)
         self.name = name
+        networks = self._networks_of_it()
+        if networks is not None:
+            networks.rename(owner.of_container(self.id), before, name)
         self._event("rename", old=before)
 
     def set_restart(self, policy: str) -> None:

@@ -36,8 +36,6 @@ def make(
         raise InvalidArgument(
             "extra_fds", spec.extra_fds, "a detached container cannot have what this process has open"
         )
-    if spec.network.mode not in {"none", "host"}:
-        raise NotSupported("networks of a detached container", "say network='none' or 'host'")
     if spec.oom_score_adj is not None:
         raise NotSupported("oom_score_adj= of a detached container", "set the caller's own: it is inherited")
     if spec.size is not None:

@@ -12,6 +12,7 @@ import attrs
 from pycontainer.container import entry, slots
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.detached.home import Home
+from pycontainer.container.detached.joining import Joined
 from pycontainer.container.detached.options import Keeping
 from pycontainer.container.launch import Layer
 from pycontainer.container.logreader import log_numbers
@@ -30,7 +31,6 @@ from pycontainer.kernel.native import lib
 from pycontainer.kernel.operation import with_window
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import Spawn
-from pycontainer.kernel.userns import Lease
 
 _POLICIES = {
     "no": lib.PC_RESTART_NO,
@@ -52,6 +52,7 @@ class Order:
     workspace: Workspace
     home: Home
     id: str
+    name: str
     spec: Spec
     keeping: Keeping
     mounts: Mounts
@@ -77,8 +78,9 @@ def cgroup_name(root: str, id_: str) -> str:
 class Preparation:
     """What the monitor is given: programs, and fds by the numbers that they have there."""
 
-    def __init__(self, order: Order, lease: Lease | None, cgroup: Cgroup | None, seat: Seat) -> None:
-        spec = order.spec
+    def __init__(self, order: Order, joined: Joined, cgroup: Cgroup | None, seat: Seat) -> None:
+        spec, lease = order.spec, joined.lease
+        self.joined = joined
         self._order, self._lease, self._seat = order, lease, seat
         self.cgroup = cgroup
         self.map = None if lease is None else lease.map
@@ -101,10 +103,12 @@ class Preparation:
             self.lowers,
             layer,
             seat=self._seat.shape,
-            folder=None,
+            folder=self.joined.folder,
             leashed=False,
         )
         fds = {} if self._lease is None else {slots.USERNS: self._lease.fd}
+        if self.joined.netns is not None:
+            fds[slots.NETNS] = self.joined.netns
         program = self._program(recipe, fds, hostname=order.hostname, export=slots.EXPORT, target=-1)
         return program, recipe.template.request
 
@@ -180,6 +184,7 @@ class Preparation:
                 log_size=keeping.log_size,
                 log_files=keeping.log_files,
                 log_number=max(log_numbers(order.home.folder), default=1),
+                fd_count=len(self.fds.fds),
             )
 
     def run_file(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Starting a detached container: everything is prepared here, and done by the monitor.
 
 All that has to last as long as the container runs is an fd that the monitor holds: the user namespace, the claim of
-its ids, the cgroup.  So it is given back by the kernel, however the monitor ends.
+its ids, the cgroup, the network.  So it is given back by the kernel, however the monitor ends.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 from pycontainer.container.accounting import COUNTED
 from pycontainer.container.bounds import Bounds
+from pycontainer.container.detached.joining import join
 from pycontainer.container.detached.preparation import Order, Preparation, cgroup_name
 from pycontainer.container.start import Seat
 from pycontainer.errors import CommandNotExecutable, CommandNotFound, KernelError, NotSupported
@@ -22,7 +23,6 @@ from pycontainer.kernel.monitorclient import listen
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import exec_failure, failure
-from pycontainer.kernel.userns import Lease, Wanted
 from pycontainer.state.notes import remove_cgroups
 
 
@@ -42,19 +42,10 @@ def start(order: Order) -> None:
                 # Version 2 counts and limits only those that are in a leaf (cgroups(7)).
                 seat_group = cgroup.child("main")
                 ours.callback(seat_group.leave)
-        lease = _take_lease(order)
-        if lease is not None:
-            # The monitor has fds of its own.
-            ours.callback(order.workspace.leases.give_back, lease, reusable=False)
-        _run(order, Preparation(order, lease, cgroup, Seat.of(seat_group)))
+        joined = join(order, ours, failed)
+        _run(order, Preparation(order, joined, cgroup, Seat.of(seat_group)))
         failed.pop_all()
-
-
-def _take_lease(order: Order) -> Lease | None:
-    security = order.spec.security
-    if not security.own_users:
-        return None
-    return order.workspace.leases.take(Wanted.of(security.userns, security.user_namespaces))
+        joined.over_to_keeper()
 
 
 def _make_cgroup(order: Order) -> Cgroup | None:
@@ -87,6 +78,7 @@ def _note_cgroups(order: Order, places: list[str]) -> None:
 def _run(order: Order, prepared: Preparation) -> None:
     folder = order.home.folder
     program, request = prepared.main()
+    prepared.joined.note(folder, prepared.fds)
     with ExitStack() as stack:
         plan = stack.enter_context(prepared.plan(program))
         _write(f"{folder}/run", json.dumps(prepared.run_file()).encode()).close()

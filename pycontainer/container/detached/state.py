@@ -14,7 +14,7 @@ from typing import Any
 
 from pycontainer.container import container
 from pycontainer.container.detached import codec
-from pycontainer.container.detached.adopted import Adopted, has_ended
+from pycontainer.container.detached.adopted import Adopted
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import Keeping
 from pycontainer.container.running import Running
@@ -23,6 +23,7 @@ from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
 from pycontainer.errors import KernelError, StateError
+from pycontainer.kernel.ended import has_ended
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.state import events
 from pycontainer.state.records import Record, Records
@@ -68,6 +69,13 @@ class DetachedState(container.Container):
     @spec.setter
     def spec(self, value: Spec) -> None:
         self._spec = value
+
+    def _read_again(self) -> None:
+        """Another process may have changed what it is."""
+        before, self._record = self._record, self._records.find(self.id)
+        self.name = self._record.name
+        if before.spec != self._record.spec:
+            self._spec = None
 
     @property
     def _stack(self) -> Stack:  # type: ignore[override]
@@ -127,6 +135,10 @@ class DetachedState(container.Container):
                 return adopted
             self.allow(verb)
             self._let_go()
+            if self.spec.network.mode == "networks":
+                from pycontainer.network import keeping
+
+                keeping.revive(self._workspace.root)
             with self._client(verb) as client:
                 try:
                     self._adopted = Adopted(
