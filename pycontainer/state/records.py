@@ -205,5 +205,17 @@ class Records:
         connection.execute("COMMIT")
 
 
+def container_of(root: str, folder: str) -> str:
+    """What to call who has a folder below an engine root: ``containers/<id>`` is that of a container."""
+    kind, _, id_ = folder.partition("/")
+    if kind != "containers":
+        return folder
+    try:
+        name = Records(Places(root)).find(id_).name
+    except (InvalidArgument, KernelError):
+        return f"container {id_[:12]}"
+    return f"container {id_[:12]}" if name == id_[:12] else f"container {name} ({id_[:12]})"
+
+
 def _taken(name: str) -> InvalidArgument:
     return InvalidArgument("name", name, "a container has this name: remove it, or choose another")

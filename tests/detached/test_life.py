@@ -212,7 +212,7 @@ def test_only_the_caller_can_get_at_it(box):
     for path in (
         os.path.dirname(place),
         place,
-        *(f"{place}/{name}" for name in ("monitor", "log", "status", "plan", "run")),
+        *(f"{place}/{name}" for name in ("monitor", "log.1", "status", "plan", "run")),
     ):
         assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0, path
 
