@@ -24,7 +24,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pycontainer.errors import KernelError, WaitTimeout
@@ -148,27 +148,37 @@ class Places:
             os.unlink(path)
         return True
 
-    def abandoned(self, known: frozenset[str]) -> list[str]:
-        """The folders of containers that are not ``known``, and that nobody is at work with."""
-        found: list[str] = []
+    def abandoned(self, known: Callable[[], frozenset[str]], is_known: Callable[[str], bool]) -> Iterator[str]:
+        """The folders of containers that are not known, and that nobody is at work with; locked while they are told."""
         with contextlib.suppress(FileNotFoundError):
-            found = [
-                name
-                for name in os.listdir(self.path)
-                if name not in known and os.path.isdir(f"{self.path}/{name}") and self._is_abandoned(name)
-            ]
-        return found
+            names = os.listdir(self.path)
+            ids = known()  # after: most of what is there has its row by now
+            for name in names:
+                if name not in ids and os.path.isdir(f"{self.path}/{name}"):
+                    lock = self._lock_abandoned(name)
+                    if lock is not None:
+                        with lock:
+                            # Who had it locked may have come to the end of his work meanwhile.
+                            if not is_known(name):
+                                yield name
 
-    def _is_abandoned(self, name: str) -> bool:
+    def _lock_abandoned(self, name: str) -> Fd | None:
         path = f"{self.path}/{name}"
         try:
             if name.startswith(_NEW):
-                return time.time() - os.stat(path).st_mtime > _ABANDONED
-            with Fd(os.open(f"{path}/verb", _LOCK, 0o600)) as lock:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return os.fstat(lock.fileno()).st_nlink > 0
-        except (BlockingIOError, FileNotFoundError):
-            return False
+                old = time.time() - os.stat(path).st_mtime > _ABANDONED
+                return Fd(os.open(path, os.O_PATH | os.O_CLOEXEC)) if old else None
+            lock = Fd(os.open(f"{path}/verb", _LOCK, 0o600))
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_nlink > 0:
+                return lock
+        except BlockingIOError:
+            pass
+        lock.close()
+        return None
 
 
 def _lock(path: str, patience: float) -> Fd | None:

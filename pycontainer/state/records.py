@@ -73,6 +73,14 @@ class Records:
         """All of them, oldest first."""
         return self._select("ORDER BY created, id")
 
+    def ids(self) -> frozenset[str]:
+        """The ids of all."""
+        return frozenset(id_ for (id_,) in self._query("SELECT id FROM containers"))
+
+    def has(self, id_: str) -> bool:
+        """Is there a container of this id now?"""
+        return bool(self._query("SELECT id FROM containers WHERE id = ?", id_))
+
     def find(self, name: str) -> Record:
         """The container of this name, id, or unique start of an id. Raises :class:`InvalidArgument`."""
         found = self._select("WHERE name = ? OR id = ?", name, name)
@@ -113,10 +121,7 @@ class Records:
                 connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
 
     def _select(self, rest: str, *values: str) -> list[Record]:
-        if not os.path.exists(self._path):
-            return []
-        query = f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}"
-        rows = self._read(query, values)
+        rows = self._query(f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}", *values)
         return [
             Record(
                 id=id_,
@@ -130,7 +135,9 @@ class Records:
             for id_, name, created, image, spec, options, labels in rows
         ]
 
-    def _read(self, query: str, values: tuple[str, ...]) -> list[Any]:
+    def _query(self, query: str, *values: str) -> list[Any]:
+        if not os.path.exists(self._path):
+            return []
         try:
             with self._open() as connection:
                 return connection.execute(query, values).fetchall()

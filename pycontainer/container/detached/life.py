@@ -150,6 +150,10 @@ class DetachedLife(DetachedState):
             raise NotSupported("no cgroup can be made to pause the container in", CGROUP_FIX)
         with self._as_long_as(running, "pause"):
             running.cgroup.freeze()
+            if self.run_state.pid != running.main.pid:
+                # It was the next run, or none, that was met.
+                running.cgroup.thaw()
+                raise StateError(f"container {self.name}", self.status, "pause")
         self._event("pause")
 
     def unpause(self) -> None:
