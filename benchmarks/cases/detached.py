@@ -26,7 +26,7 @@ from benchmarks.bundle import make_bundle
 from benchmarks.material import Material, material
 from benchmarks.samples import Table
 
-COUNT = int(os.environ.get("BENCH_COUNT", "1000"))
+COUNT = 1000
 #: How many of the monitors are looked at.
 _LOOKED_AT = 50
 _LISTS = 20
@@ -95,9 +95,21 @@ def _shim(made: Material) -> Iterator[int]:
     bundle = make_bundle(made, "shim", ["sleep", "1000"], network="none", userns="auto")
     os.mkfifo(f"{bundle}/log")
     name = f"bench-{os.getpid()}"
-    words = [program, "-namespace", name, "-id", name, "-address", f"{bundle}/none", "-publish-binary", "/bin/true"]
+    words = [
+        program,
+        "-namespace",
+        name,
+        "-id",
+        name,
+        "-address",
+        f"{bundle}/none",
+        "-publish-binary",
+        "/bin/true",
+    ]
     with open(os.open(f"{bundle}/log", os.O_RDWR), "rb"):
-        told = subprocess.run([*words, "start"], cwd=bundle, check=True, capture_output=True, text=True, timeout=60)
+        told = subprocess.run(
+            [*words, "start"], cwd=bundle, check=True, capture_output=True, text=True, timeout=60
+        )
         pid = _await(lambda: _process_with(name), f"{bundle}/log")
         time.sleep(0.5)
         try:
@@ -128,7 +140,10 @@ def _await(condition: Callable[[], Any], errors: str) -> Any:
 
 
 #: What another monitor is called, and how one comes to be.
-_OTHERS = {"conmon, with a container of runc": _conmon, "containerd-shim-runc-v2, before its first container": _shim}
+_OTHERS = {
+    "conmon, with a container of runc": _conmon,
+    "containerd-shim-runc-v2, before its first container": _shim,
+}
 
 
 def _others() -> dict[str, int]:
@@ -148,7 +163,9 @@ def _ps(root: str) -> float:
     """Seconds that the command ``pycontainer ps -q`` takes."""
     began = time.monotonic()
     command = [sys.executable, "-m", "pycontainer", "ps", "-q"]
-    done = subprocess.run(command, env={**os.environ, "PYCONTAINER_ROOT": root}, check=True, capture_output=True)
+    done = subprocess.run(
+        command, env={**os.environ, "PYCONTAINER_ROOT": root}, check=True, capture_output=True
+    )
     if len(done.stdout.split()) != COUNT:
         raise BenchmarkError("the command does not list all")
     return time.monotonic() - began
@@ -203,7 +220,9 @@ def _with_all() -> _Figures:
         left = engine.containers.list(all=True)
         if left:
             raise BenchmarkError(f"{len(left)} are left")
-        _await(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in monitors), "the monitors, which live")
+        _await(
+            lambda: not any(os.path.exists(f"/proc/{pid}") for pid in monitors), "the monitors, which live"
+        )
     return _Figures(
         start=statistics.median(alone), starts=rate, removals=removals, own=own, whole=whole,
         lists=statistics.median(lists), command=command,
@@ -234,7 +253,7 @@ def _measure(_: Settings) -> Outcome:
             Target(text=f"monitor beside {name.split(',')[0]}", value=figures.own / size, bound=1.0)
             for name, size in others.items()
         ],
-        data={**{name: value for name, value in attrs.asdict(figures).items()}, "others": others},
+        data={**attrs.asdict(figures), "others": others},
     )  # fmt: skip
 
 

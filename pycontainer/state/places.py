@@ -148,7 +148,9 @@ class Places:
             os.unlink(path)
         return True
 
-    def abandoned(self, known: Callable[[], frozenset[str]], is_known: Callable[[str], bool]) -> Iterator[str]:
+    def abandoned(
+        self, known: Callable[[], frozenset[str]], is_known: Callable[[str], bool]
+    ) -> Iterator[str]:
         """The folders of containers that are not known, and that nobody is at work with; locked while they are told."""
         with contextlib.suppress(FileNotFoundError):
             names = os.listdir(self.path)

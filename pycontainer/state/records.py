@@ -121,7 +121,9 @@ class Records:
                 connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
 
     def _select(self, rest: str, *values: str) -> list[Record]:
-        rows = self._query(f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}", *values)
+        rows = self._query(
+            f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}", *values
+        )
         return [
             Record(
                 id=id_,

@@ -22,9 +22,7 @@ def image():
 def layers() -> set[str]:
     """The trees of layers that are on disk, and the blobs."""
     store = Path(os.environ["PYCONTAINER_ROOT"])
-    return {
-        str(path) for kind in ("layers", "blobs/sha256") for path in store.glob(f"images/{kind}/*")
-    }
+    return {str(path) for kind in ("layers", "blobs/sha256") for path in store.glob(f"images/{kind}/*")}
 
 
 def gone() -> bool:
@@ -45,7 +43,9 @@ def test_it_stays_until_the_container_goes(box, image, other, started):
         "engine.images.remove('held:v1', force=True)",
         "engine.images.remove(engine.images.list()[0].digest)",
     ):
-        words = other(f"try:\n    {verb}\n    say('removed')\nexcept pc.StateError as error:\n    say(str(error))")
+        words = other(
+            f"try:\n    {verb}\n    say('removed')\nexcept pc.StateError as error:\n    say(str(error))"
+        )
         assert "holder" in words
     other("engine.images.prune(all=True); say(1)")
     images.prune(all=True)

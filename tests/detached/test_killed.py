@@ -187,7 +187,10 @@ with c._standing_still():
 
 #: By name: what a client does, and how the container is before.
 VERBS = {
-    "create": ("running", 'pc.Container.create(image, ["sleep", sleep], detach=True, labels={"sleep": sleep})'),
+    "create": (
+        "running",
+        'pc.Container.create(image, ["sleep", sleep], detach=True, labels={"sleep": sleep})',
+    ),
     "run": ("running", 'pc.run(image, ["sleep", sleep], detach=True, labels={"sleep": sleep})'),
     "start": ("created", "c.start()"),
     "stop": ("running", "c.stop(0)"),
@@ -231,7 +234,8 @@ def image():
 @pytest.mark.needs("cgroup")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
-    ("who", "rounds"), [("client", 3), ("monitor", 2), *(pytest.param(who, 40, marks=pytest.mark.exhaustive) for who in WHO)]
+    ("who", "rounds"),
+    [("client", 3), ("monitor", 2), *(pytest.param(who, 40, marks=pytest.mark.exhaustive) for who in WHO)],
 )
 def test_in_the_midst_of_a_verb(box, process, image, verb, who, rounds):
     """At different moments: whatever was done is whole, or is undone by who comes next."""
@@ -241,7 +245,11 @@ def test_in_the_midst_of_a_verb(box, process, image, verb, who, rounds):
     for number in range(rounds):
         sleep = [f"1000.{mark}{2 * number + each:010d}" for each in range(2)]
         container = box(
-            ("sleep", sleep[0]), start=before != "created", image=image, stdin_open=True, labels={"sleep": sleep[0]}
+            ("sleep", sleep[0]),
+            start=before != "created",
+            image=image,
+            stdin_open=True,
+            labels={"sleep": sleep[0]},
         )
         if before == "paused":
             container.pause()

@@ -187,7 +187,6 @@ def _disturb(chance: random.Random, clients: list[Any], again: Callable[[int], A
 def _storm(process: Any, seconds: float, *, count: int, killed: int) -> None:
     """Let processes use the same containers at random, kill some, and look at what is there then."""
     seed = random.randrange(1 << 30)
-    print("seed", seed)
     chance = random.Random(seed)
     root = os.environ["PYCONTAINER_ROOT"]
     deadline = time.monotonic() + seconds
@@ -222,7 +221,9 @@ def _remove_all(root: str) -> None:
     storm.forget_half_made(root)
     containers.prune()
     assert storm.settled(lambda: storm.cgroups(root)) == []
-    assert [name for name in os.listdir(f"{root}/containers") if os.path.isdir(f"{root}/containers/{name}")] == []
+    assert [
+        name for name in os.listdir(f"{root}/containers") if os.path.isdir(f"{root}/containers/{name}")
+    ] == []
 
 
 @pytest.mark.needs("cgroup")

@@ -257,10 +257,11 @@ class _News:
         if self._over or (self._until is not None and time.time() > self._until):
             return False
         try:
-            if self._ask(newest):
+            client, asked = self._ask(newest)
+            if asked:
                 return True  # what was logged meanwhile is no news any more
             left = _LOOK if self._until is None else min(_LOOK, max(0.0, self._until - time.time() + 0.001))
-            answer = self._client.news(left)
+            answer = client.news(left)
             self._over = answer is not None and answer.phase in {"exited", "dead"}
         except StateError:
             self.close()
@@ -275,8 +276,8 @@ class _News:
         with suppress(StateError):
             self._ask(newest)
 
-    def _ask(self, newest: int) -> bool:
-        """Say what is wanted, if that is not said yet."""
+    def _ask(self, newest: int) -> tuple[Client, bool]:
+        """Say what is wanted, if that is not said yet; whether it was."""
         asked = False
         if self._client is None:
             self._client = Client(f"{self._container._home.folder}/monitor")
@@ -285,7 +286,7 @@ class _News:
         if self._hold and newest > self._held:
             self._client.ask(lib.PC_MONITOR_HOLD, newest)
             self._held, asked = newest, True
-        return asked
+        return self._client, asked
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""
