@@ -53,7 +53,7 @@ COMMON = ["-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-r
 MODULE = [*COMMON, "-fPIC", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]
 #: What runs between clone and execve.
 CHILD = ["-fsanitize-undefined-trap-on-error", "-D_Noreturn=", "-fno-ipa-pure-const"]
-CHILD_SOURCES = {"spawn.c", "child.c", "operations.c", "monitor_start.c"}
+CHILD_SOURCES = {"spawn.c", "child.c", "operations.c", "monitor.c", "monitor_start.c"}
 TRAPS = [
     "-fsanitize=undefined,bounds-strict",
     "-fsanitize-undefined-trap-on-error",

@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pycontainer.errors import KernelError, WaitTimeout
+from pycontainer.errors import KernelError, StateError, WaitTimeout
 from pycontainer.home import make_private
 from pycontainer.kernel.fd import Fd
 
@@ -111,10 +111,13 @@ class Places:
 
     @contextmanager
     def alive(self, id_: str) -> Iterator[int]:
-        """The lock that says that there is a monitor; it goes on with who else has the fd. Waits for the last one's end."""
+        """The lock that says that there is a monitor; it goes on with who else has the fd. Waits for the last one's end.
+
+        Raises :class:`StateError` when the container goes with that.
+        """
         lock = _lock(f"{self.folder(id_)}/alive", _PATIENCE)
         if lock is None:
-            raise KernelError(2, f"lock {self.folder(id_)}/alive")
+            raise StateError(f"container {id_[:12]}", "removed", "start")
         with lock:
             yield lock.fileno()
 
@@ -193,7 +196,7 @@ def _lock(path: str, patience: float) -> Fd | None:
             return None
         try:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock.fileno()).st_nlink > 0:
+            if _is_at(path, lock):  # and not removed, nor its folder put away, while we waited
                 return lock
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -204,6 +207,13 @@ def _lock(path: str, patience: float) -> Fd | None:
             raise
         lock.close()
         time.sleep(_PAUSE)
+
+
+def _is_at(path: str, file: Fd) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def is_locked(path: str) -> bool:

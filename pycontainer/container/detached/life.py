@@ -175,7 +175,7 @@ class DetachedLife(DetachedState):
                     self.wait(_DEATH)
                 self.allow("remove")
                 self._let_go()
-                with suppress(KernelError), self._places.alive(self.id):
+                with suppress(StateError), self._places.alive(self.id):  # else it went with its end
                     self._remove()
         self._let_go()  # also when another one has removed it
         self._records.remove(self.id)
