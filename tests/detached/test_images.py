@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pycontainer as pc
-from tests.detached.conftest import until
+from tests.detached.conftest import prune_images, until
 from tests.support import imagery
 
 
@@ -16,7 +16,7 @@ from tests.support import imagery
 def image():
     made = imagery.make_image(pc.default_engine().images, "held:v1", imagery.base())
     yield made
-    pc.default_engine().images.prune(all=True)
+    prune_images()
 
 
 def layers() -> set[str]:
@@ -26,7 +26,7 @@ def layers() -> set[str]:
 
 
 def gone() -> bool:
-    pc.default_engine().images.prune(all=True)
+    prune_images()
     return not pc.default_engine().images.list()
 
 
