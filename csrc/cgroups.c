@@ -182,6 +182,16 @@ void pc_cgroup_kill(int parent, const char *name)
     pc_close((int)group);
 }
 
+void pc_cgroup_thaw(int parent, const char *name)
+{
+    long group = pc_open_directory(parent, name, O_RDONLY);
+    if (group >= 0) {
+        write_file((int)group, "cgroup.freeze", "0", 1);
+        write_file((int)group, "freezer.state", "THAWED", 6);
+        pc_close((int)group);
+    }
+}
+
 /* Removes the groups directly in this one. An fd of the first that cannot be, or -ENOENT when none is left. */
 static long remove_children(int group, bool *progress)
 {

@@ -15,6 +15,9 @@
  */
 void pc_cgroup_kill(int parent, const char *name);
 
+/* Has the group `name` in `parent` go on, if it is frozen; an absent group is no error. */
+void pc_cgroup_thaw(int parent, const char *name);
+
 /*
  * Removes the group `name` in `parent` and all below it, killing what is still in there; waits for what dies
  * until nothing happened for two seconds.  0 when it is gone, or -errno: -EBUSY when something does not die.

@@ -45,6 +45,7 @@ enum {
     LONG_RUN = 10000,        /* who ran that long is restarted at once again */
     LATER = 20,
     PIPE_MODE = 0666,
+    STUCK = 200,             /* a start that takes longer may be frozen    */
     FIXED = 10,              /* entries in the list for ppoll(2) before the clients */
 };
 
@@ -74,6 +75,14 @@ void kill_cgroups(const struct monitor *monitor)
 {
     for (uint32_t i = 0; i < monitor->plan.cgroup_count; i++) {
         pc_cgroup_kill(monitor->plan.cgroups[i], monitor->plan.cgroup);
+    }
+}
+
+/* A pause is of a run, and what is about to begin is none: it would never come to be one. */
+static void thaw_cgroups(const struct monitor *monitor)
+{
+    for (uint32_t i = 0; i < monitor->plan.cgroup_count; i++) {
+        pc_cgroup_thaw(monitor->plan.cgroups[i], monitor->plan.cgroup);
     }
 }
 
@@ -334,6 +343,7 @@ static void start(struct monitor *monitor)
     int stdio[3];
     monitor->phase = PC_PHASE_STARTING;
     looks_stop(monitor);
+    thaw_cgroups(monitor);
     monitor->killed = false;
     monitor->oom_before = read_oom_kills(monitor->plan.oom);
     long ret = make_streams(monitor, stdio);
@@ -494,6 +504,9 @@ static int64_t next_time(const struct monitor *monitor)
     if (monitor->phase == PC_PHASE_RESTARTING && monitor->due < next) {
         next = monitor->due;
     }
+    if (monitor->launch.running && pc_now() + STUCK < next) {
+        next = pc_now() + STUCK;
+    }
     if (monitor->phase == PC_PHASE_RUNNING && monitor->look < next) {
         next = monitor->look;
     }
@@ -552,6 +565,8 @@ static void serve(struct monitor *monitor)
     }
     if (polls[6].revents != 0) {
         check_launch(monitor);
+    } else if (monitor->launch.running && pc_now() - monitor->launch.since > STUCK) {
+        thaw_cgroups(monitor); /* by somebody who thought that it ran */
     }
     for (int i = 0; i < STREAM_COUNT; i++) {
         if (polls[4 + i].revents != 0 && monitor->output[i] >= 0) {

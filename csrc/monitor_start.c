@@ -24,6 +24,10 @@
 #include <linux/wait.h>
 #include <sys/socket.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 enum { STACK_BYTES = 65536, PAGE = 4096, LARGEST = 1 << 24 };
 
 /* A pointer that is an offset still. NULL when it is none, or leads out of the description: then *good is false. */
@@ -304,6 +308,10 @@ void launch_close(struct launch *launch)
         drop(&launch->theirs[i]);
     }
     if (launch->stacks != NULL) {
+#ifdef __SANITIZE_ADDRESS__
+        /* Who executes or exits does not return through its frames: the sanitizer takes them for there still. */
+        __asan_unpoison_memory_region(launch->stacks, 2 * STACK_BYTES);
+#endif
         pc_raw2(__NR_munmap, pc_pointer(launch->stacks), 2 * STACK_BYTES);
         launch->stacks = NULL;
     }

@@ -134,6 +134,8 @@ class _Lib:
     PC_MONITOR_POLICY: int
     PC_MONITOR_NEWS: int
     PC_MONITOR_FD: int
+    PC_MONITOR_HOLD: int
+    PC_MONITOR_NO_ROOM: int
     CLONE_NEWCGROUP: int
     CLONE_NEWIPC: int
     CLONE_NEWNET: int

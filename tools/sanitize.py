@@ -53,7 +53,7 @@ COMMON = ["-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-r
 MODULE = [*COMMON, "-fPIC", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]
 #: What runs between clone and execve.
 CHILD = ["-fsanitize-undefined-trap-on-error", "-D_Noreturn=", "-fno-ipa-pure-const"]
-CHILD_SOURCES = {"spawn.c", "child.c", "operations.c"}
+CHILD_SOURCES = {"spawn.c", "child.c", "operations.c", "monitor.c", "monitor_start.c"}
 TRAPS = [
     "-fsanitize=undefined,bounds-strict",
     "-fsanitize-undefined-trap-on-error",
@@ -234,7 +234,8 @@ def compile_hosted(arguments: list[str]) -> int:
     objects = []
     for source in (*sources, HERE / "hosted.c"):
         objects.append(f"{target}.{source.stem}.o")
-        _run(["gcc", "-c", *flags, *include, str(source), "-o", objects[-1]])
+        more = CHILD if source.name in CHILD_SOURCES else []
+        _run(["gcc", "-c", *flags, *more, *include, str(source), "-o", objects[-1]])
         if source.name == "freestanding.c":
             renames = [
                 word

@@ -84,7 +84,8 @@ def log_numbers(folder: str) -> list[int]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return sorted(int(name[4:]) for name in names if name.startswith("log.") and name[4:].isdigit())
+    ends = [name[4:] for name in names if name.startswith("log.")]
+    return sorted(int(end) for end in ends if end.isascii() and end.isdigit())
 
 
 @attrs.frozen
@@ -121,11 +122,12 @@ class LogReader:
         tail: int | None = None,
         follow: bool = False,
     ) -> None:
+        self._files: list[LogFile] = []
+        self._current: LogFile | None = None
         self._folder = folder
         self._since, self._until = since, until
         self._follow = follow
         self._files = LogFile.open(folder)
-        self._current: LogFile | None = None
         #: How many files were removed before they were read.
         self.missed = 0
         if tail is not None:
@@ -195,7 +197,10 @@ def _entries(file: IO[bytes], since: float | None, until: float | None) -> Itera
         if since is None and until is None:
             yield entry
             continue
-        when = entry.time
+        try:
+            when = entry.time
+        except ValueError:  # no time, so no entry
+            continue
         if (since is None or when >= since) and (until is None or when <= until):
             yield entry
 

@@ -54,8 +54,7 @@ class DetachedContainers:
         return DetachedContainer(self._engine.workspace, self._records, record)
 
     def _sweep(self) -> None:
-        known = frozenset(record.id for record in self._records.all())
-        sweep(self._places, self._engine.workspace.reach, known)
+        sweep(self._records, self._engine.workspace.reach)
 
     def get(self, name: str) -> DetachedContainer | None:
         """The container of that name, id or unique start of an id; ``None``: there is none.

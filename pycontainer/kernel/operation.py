@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import attrs
-
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.script import Operation, Script
+from pycontainer.kernel.script import Operation
 
 #: As ``at``: the current directory of the process that executes the operation.
 HERE = -1
@@ -260,15 +258,6 @@ def open_socket(
 def terminal_peer(master: int, *, out: int) -> Operation:
     """Unlock a pty and open its other side by ioctl, never by name."""
     return Operation(text="open the terminal", kind=lib.PC_OP_TERMINAL, fd=master, out=out)
-
-
-def with_window(script: Script, rows: int, cols: int) -> Script:
-    """The same, but for the size of the terminal that it opens: what the program finds when it begins."""
-    inner = [
-        attrs.evolve(each, arg=rows, arg2=cols) if each.kind == lib.PC_OP_TERMINAL else each
-        for each in script.inner
-    ]
-    return Script.of(outer=script.outer, inner=inner)
 
 
 def verify(fd: int, *, magic: int = 0, device: int = 0, purpose: str) -> Operation:

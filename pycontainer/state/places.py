@@ -24,10 +24,10 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pycontainer.errors import KernelError, WaitTimeout
+from pycontainer.errors import KernelError, StateError, WaitTimeout
 from pycontainer.home import make_private
 from pycontainer.kernel.fd import Fd
 
@@ -111,10 +111,13 @@ class Places:
 
     @contextmanager
     def alive(self, id_: str) -> Iterator[int]:
-        """The lock that says that there is a monitor; it goes on with who else has the fd. Waits for the last one's end."""
+        """The lock that says that there is a monitor; it goes on with who else has the fd. Waits for the last one's end.
+
+        Raises :class:`StateError` when the container goes with that.
+        """
         lock = _lock(f"{self.folder(id_)}/alive", _PATIENCE)
         if lock is None:
-            raise KernelError(2, f"lock {self.folder(id_)}/alive")
+            raise StateError(f"container {id_[:12]}", "removed", "start")
         with lock:
             yield lock.fileno()
 
@@ -148,27 +151,39 @@ class Places:
             os.unlink(path)
         return True
 
-    def abandoned(self, known: frozenset[str]) -> list[str]:
-        """The folders of containers that are not ``known``, and that nobody is at work with."""
-        found: list[str] = []
+    def abandoned(
+        self, known: Callable[[], frozenset[str]], is_known: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """The folders of containers that are not known, and that nobody is at work with; locked while they are told."""
         with contextlib.suppress(FileNotFoundError):
-            found = [
-                name
-                for name in os.listdir(self.path)
-                if name not in known and os.path.isdir(f"{self.path}/{name}") and self._is_abandoned(name)
-            ]
-        return found
+            names = os.listdir(self.path)
+            ids = known()  # after: most of what is there has its row by now
+            for name in names:
+                if name not in ids and os.path.isdir(f"{self.path}/{name}"):
+                    lock = self._lock_abandoned(name)
+                    if lock is not None:
+                        with lock:
+                            # Who had it locked may have come to the end of his work meanwhile.
+                            if not is_known(name):
+                                yield name
 
-    def _is_abandoned(self, name: str) -> bool:
+    def _lock_abandoned(self, name: str) -> Fd | None:
         path = f"{self.path}/{name}"
         try:
             if name.startswith(_NEW):
-                return time.time() - os.stat(path).st_mtime > _ABANDONED
-            with Fd(os.open(f"{path}/verb", _LOCK, 0o600)) as lock:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return os.fstat(lock.fileno()).st_nlink > 0
-        except (BlockingIOError, FileNotFoundError):
-            return False
+                old = time.time() - os.stat(path).st_mtime > _ABANDONED
+                return Fd(os.open(path, os.O_PATH | os.O_CLOEXEC)) if old else None
+            lock = Fd(os.open(f"{path}/verb", _LOCK, 0o600))
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_nlink > 0:
+                return lock
+        except BlockingIOError:
+            pass
+        lock.close()
+        return None
 
 
 def _lock(path: str, patience: float) -> Fd | None:
@@ -181,7 +196,7 @@ def _lock(path: str, patience: float) -> Fd | None:
             return None
         try:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock.fileno()).st_nlink > 0:
+            if _is_at(path, lock):  # and not removed, nor its folder put away, while we waited
                 return lock
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -192,6 +207,13 @@ def _lock(path: str, patience: float) -> Fd | None:
             raise
         lock.close()
         time.sleep(_PAUSE)
+
+
+def _is_at(path: str, file: Fd) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def is_locked(path: str) -> bool:

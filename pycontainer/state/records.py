@@ -73,6 +73,14 @@ class Records:
         """All of them, oldest first."""
         return self._select("ORDER BY created, id")
 
+    def ids(self) -> frozenset[str]:
+        """The ids of all."""
+        return frozenset(id_ for (id_,) in self._query("SELECT id FROM containers"))
+
+    def has(self, id_: str) -> bool:
+        """Is there a container of this id now?"""
+        return bool(self._query("SELECT id FROM containers WHERE id = ?", id_))
+
     def find(self, name: str) -> Record:
         """The container of this name, id, or unique start of an id. Raises :class:`InvalidArgument`."""
         found = self._select("WHERE name = ? OR id = ?", name, name)
@@ -113,10 +121,9 @@ class Records:
                 connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
 
     def _select(self, rest: str, *values: str) -> list[Record]:
-        if not os.path.exists(self._path):
-            return []
-        query = f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}"
-        rows = self._read(query, values)
+        rows = self._query(
+            f"SELECT id, name, created, image, spec, options, labels FROM containers {rest}", *values
+        )
         return [
             Record(
                 id=id_,
@@ -130,7 +137,9 @@ class Records:
             for id_, name, created, image, spec, options, labels in rows
         ]
 
-    def _read(self, query: str, values: tuple[str, ...]) -> list[Any]:
+    def _query(self, query: str, *values: str) -> list[Any]:
+        if not os.path.exists(self._path):
+            return []
         try:
             with self._open() as connection:
                 return connection.execute(query, values).fetchall()
@@ -203,6 +212,18 @@ class Records:
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version={_VERSION}")
         connection.execute("COMMIT")
+
+
+def container_of(root: str, folder: str) -> str:
+    """What to call who has a folder below an engine root: ``containers/<id>`` is that of a container."""
+    kind, _, id_ = folder.partition("/")
+    if kind != "containers":
+        return folder
+    try:
+        name = Records(Places(root)).find(id_).name
+    except (InvalidArgument, KernelError):
+        return f"container {id_[:12]}"
+    return f"container {id_[:12]}" if name == id_[:12] else f"container {name} ({id_[:12]})"
 
 
 def _taken(name: str) -> InvalidArgument:

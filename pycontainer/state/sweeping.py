@@ -15,6 +15,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.state import events
 from pycontainer.state.notes import remove_cgroups
 from pycontainer.state.places import Places
+from pycontainer.state.records import Records
 from pycontainer.state.runs import Run, read_run, write_dead
 
 _PATIENCE = 10.0
@@ -71,9 +72,10 @@ def _end_process(run: Run) -> None:
             signal.pidfd_send_signal(pidfd.fileno(), signal.SIGKILL)
 
 
-def sweep(places: Places, reach: Reach, known: frozenset[str]) -> None:
+def sweep(records: Records, reach: Reach) -> None:
     """Remove the folders of containers that were not completely made, or not completely removed."""
-    for name in places.abandoned(known):
+    places = records.places
+    for name in places.abandoned(records.ids, records.has):
         remove_cgroups(places.folder(name))
         with Fd(os.open(places.path, OPEN_DIRECTORY)) as above, suppress(FileNotFoundError):
             reach.remove(above.fileno(), name)

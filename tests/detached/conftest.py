@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -90,6 +91,14 @@ def until(condition: Callable[[], Any], timeout: float = 20) -> Any:
             return found
         assert time.monotonic() < deadline, "it did not come to hold"
         time.sleep(0.01)
+
+
+def prune_images() -> None:
+    """Remove all images that no container has, and wait until they are gone."""
+    pc.default_engine().images.prune(all=True)
+    for thread in threading.enumerate():
+        if thread.name == "pycontainer-sweep":
+            thread.join(60)
 
 
 def gone(pid: int) -> bool:

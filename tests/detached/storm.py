@@ -71,8 +71,8 @@ def short(call, *words):
     with contextlib.suppress(pc.WaitTimeout):
         call(*words, 0.2)
 
-def paused(call):
-    with contextlib.suppress(pc.NotSupported):  # there is no cgroup
+def paused(call):  # what needs a cgroup
+    with contextlib.suppress(pc.NotSupported):
         call()
 
 def commit(c):
@@ -101,8 +101,8 @@ VERBS = {
     "changes": lambda c: c.changes(),
     "leave": leave,
     "inspect": lambda c: c.inspect(),
-    "stats": lambda c: c.stats(),
-    "export": lambda c: c.export("/dev/null"),
+    "stats": lambda c: paused(c.stats),
+    "export": lambda c: paused(lambda: c.export("/dev/null")),
     "policy": lambda c: c.set_restart(chance.choice(["no", "always", "on-failure:2"])),
     "health": lambda c: (c.health, c.health_log()),
     "close_input": lambda c: c.close_input(),

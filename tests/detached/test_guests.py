@@ -66,8 +66,10 @@ def test_of_one_that_is_killed(box, guest, name):
 
 def test_one_that_says_nothing_any_more(box, guest):
     """Its output is closed long before its end."""
-    container = box(["sh", "-c", "exec >/dev/null 2>&1; sleep 2; exit 5"])
+    container = box(["sh", "-c", "exec >/dev/null 2>&1; read x; exit 5"], stdin_open=True)
     guest(container)
+    with container.attach() as streams:
+        streams.write(b"go\n")
     assert container.wait(20) == 5
 
 

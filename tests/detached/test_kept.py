@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import pytest
@@ -104,3 +105,12 @@ def test_committing(box):
     until(lambda: any(each.path == "/root/x" for each in container.changes()))
     with pytest.raises(pc.NotSupported):
         container.snapshot()
+
+
+def test_who_sweeps_leaves_what_is_made_at_the_same_time(box):
+    """A folder whose row was not there yet when the rows were read is not taken for one of nobody."""
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: box(start=False), range(160)))
+        assert {each.status for each in made} == {"created"}
+        assert len(pc.default_engine().containers.list(all=True)) == 160
+        list(threads.map(lambda each: each.remove(), made))

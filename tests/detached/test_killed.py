@@ -13,7 +13,7 @@ import pytest
 
 import pycontainer as pc
 from tests.detached import storm
-from tests.detached.conftest import folder, gone, until
+from tests.detached.conftest import folder, gone, prune_images, until
 from tests.support import imagery
 
 WHO = ("client", "monitor", "guard", "both")
@@ -213,6 +213,8 @@ VERBS = {
     "policy": ("running", 'c.set_restart("always")'),
     "events": ("running", "list(engine.containers.events(since=0))"),
 }
+#: A cgroup is needed.
+FREEZING = {"pause", "unpause", "update", "commit"}
 SLOW = {"create", "run", "start", "restart", "commit"}
 IN_THE_MIDST = """
 c = engine.containers.get(sys.argv[1])
@@ -228,11 +230,13 @@ def image():
     """A stored one, which can be committed."""
     images = pc.default_engine().images
     yield imagery.make_image(images, "killed:v1", imagery.base()).name
-    images.prune(all=True)
+    prune_images()
 
 
-@pytest.mark.needs("cgroup")
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb",
+    [pytest.param(verb, marks=pytest.mark.needs("cgroup")) if verb in FREEZING else verb for verb in VERBS],
+)
 @pytest.mark.parametrize(
     ("who", "rounds"),
     [("client", 3), ("monitor", 2), *(pytest.param(who, 40, marks=pytest.mark.exhaustive) for who in WHO)],

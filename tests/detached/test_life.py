@@ -295,3 +295,28 @@ def test_out_of_memory_is_told(box):
     assert container.wait(60) in {1, 137}
     assert container.run_state.oom_killed
     assert container.inspect()["State"]["OOMKilled"]
+
+
+def test_who_starts_one_that_goes_with_its_end(box, process):
+    """It is removed by its monitor while the start waits for that."""
+    for _ in range(10):
+        container = box(("sleep", "1000"), auto_remove=True)
+        client = process(
+            """
+c = engine.containers.get(sys.argv[1])
+engine.workspace
+say(0)
+while True:
+    try:
+        c.restart(0)
+        say("restarted")
+    except pc.StateError as error:
+        say(str(error))
+        break
+""",
+            container.id,
+        )
+        assert client.stdout.readline() == "0\n"
+        lines = client.communicate(timeout=60)[0].splitlines()
+        assert client.returncode == 0
+        assert "removed" in lines[-1]

@@ -16,6 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 import pycontainer as pc
 from tests.detached import storm
+from tests.detached.conftest import prune_images
 from tests.support import imagery
 
 #: In the names of this process's storms.
@@ -159,7 +160,7 @@ def _image() -> Iterator[str]:
     made = imagery.make_image(images, "storm:v1", imagery.base())
     yield made.name
     images.remove("storm:v1")
-    images.prune(all=True)
+    prune_images()
 
 
 def _disturb(chance: random.Random, clients: list[Any], again: Callable[[int], Any]) -> None:
@@ -187,7 +188,6 @@ def _disturb(chance: random.Random, clients: list[Any], again: Callable[[int], A
 def _storm(process: Any, seconds: float, *, count: int, killed: int) -> None:
     """Let processes use the same containers at random, kill some, and look at what is there then."""
     seed = random.randrange(1 << 30)
-    print("seed", seed)
     chance = random.Random(seed)
     root = os.environ["PYCONTAINER_ROOT"]
     deadline = time.monotonic() + seconds
@@ -227,12 +227,10 @@ def _remove_all(root: str) -> None:
     ] == []
 
 
-@pytest.mark.needs("cgroup")
 def test_many_processes_at_once(process):
     _storm(process, 6, count=3, killed=6)
 
 
 @pytest.mark.exhaustive
-@pytest.mark.needs("cgroup")
 def test_eight_processes_for_a_minute(process):
     _storm(process, 60, count=8, killed=60)

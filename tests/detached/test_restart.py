@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import signal
 import time
 
 import pytest
 
-from tests.detached.conftest import gone, until
+from pycontainer.kernel.cgroup import Cgroup
+from tests.detached.conftest import folder, gone, until
 
 
 def started(container) -> list[float]:
@@ -119,3 +123,27 @@ def test_limits_hold_after_a_restart(box):
     assert container.wait(60) != 0
     assert len(started(container)) == 3
     assert container.run_state.oom_killed
+
+
+@pytest.mark.needs("cgroup", "cgroup2_tree", "root")
+def test_one_that_was_paused_begins_anew_and_not_frozen(box):
+    container = box(restart="always")
+    container.pause()
+    os.kill(container.pid, signal.SIGKILL)
+    until(lambda: container.run_state.restarts == 1)
+    until(lambda: container.status == "running")
+    assert container.exec(["true"]).exit_code == 0
+
+
+@pytest.mark.needs("cgroup")
+def test_a_start_that_is_frozen_goes_on(box):
+    """By somebody who looked before the last run had ended."""
+    container = box(["false"], restart="always")
+    until(lambda: container.run_state.restarts >= 3 and container.status == "restarting")
+    with open(f"{folder(container)}/run", "rb") as file:
+        found = Cgroup.adopt(json.load(file)["cgroup"])
+    found.freeze()
+    found.leave()
+    before = container.run_state.restarts
+    until(lambda: container.run_state.restarts > before)
+    container.remove(force=True)

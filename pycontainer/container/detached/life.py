@@ -18,7 +18,7 @@ from pycontainer.container.detached.preparation import Order, policy_number
 from pycontainer.container.detached.starting import start
 from pycontainer.container.detached.state import GONE, DetachedState
 from pycontainer.container.running import Running
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
+from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.monitorclient import deadline_of, left_of
 from pycontainer.kernel.native import lib
@@ -139,6 +139,10 @@ class DetachedLife(DetachedState):
             raise NotSupported("no cgroup can be made to pause the container in", CGROUP_FIX)
         with self._as_long_as(running, "pause"):
             running.cgroup.freeze()
+            if self.run_state.pid != running.main.pid:
+                # It was the next run, or none, that was met.
+                running.cgroup.thaw()
+                raise StateError(f"container {self.name}", self.status, "pause")
         self._event("pause")
 
     def unpause(self) -> None:
@@ -160,7 +164,7 @@ class DetachedLife(DetachedState):
                     self.wait(_DEATH)
                 self.allow("remove")
                 self._let_go()
-                with suppress(KernelError), self._places.alive(self.id):
+                with suppress(StateError), self._places.alive(self.id):  # else it went with its end
                     self._remove()
         self._let_go()  # also when another one has removed it
         self._records.remove(self.id)

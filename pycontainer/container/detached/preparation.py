@@ -28,8 +28,8 @@ from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places as Slots
 from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.operation import with_window
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
+from pycontainer.kernel.script import Script
 from pycontainer.kernel.spawn import Spawn
 
 _POLICIES = {
@@ -143,7 +143,7 @@ class Preparation:
         numbers = tuple(self.fds.add(fd) if fd >= 0 else -1 for fd in table)
         request = attrs.evolve(recipe.template.request, fds=numbers)
         if export >= 0 and self._order.window != (0, 0):
-            request = attrs.evolve(request, script=with_window(request.script, *self._order.window))
+            request = attrs.evolve(request, script=_with_window(request.script, *self._order.window))
         if hostname is not None:
             name = os.fsencode(hostname)
             env = () if recipe.names_host else (b"HOSTNAME=" + name,)
@@ -198,6 +198,15 @@ class Preparation:
             "hostname": self._order.hostname,
             "cgroup": None if self.cgroup is None else _adoptable(self.cgroup),
         }
+
+
+def _with_window(script: Script, rows: int, cols: int) -> Script:
+    """The same, but for the size of the terminal that it opens: what the program finds when it begins."""
+    inner = [
+        attrs.evolve(each, arg=rows, arg2=cols) if each.kind == lib.PC_OP_TERMINAL else each
+        for each in script.inner
+    ]
+    return Script.of(outer=script.outer, inner=inner)
 
 
 def _adoptable(cgroup: Cgroup) -> dict[str, str]:

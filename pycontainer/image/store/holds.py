@@ -22,6 +22,7 @@ from pycontainer.image.store.pins import pinned
 from pycontainer.image.store.places import USE, Places
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import named
+from pycontainer.state.records import container_of
 
 #: How long someone who removes is waited for, in seconds: it takes milliseconds.
 _PATIENCE = 10.0
@@ -91,7 +92,8 @@ def hold_alone(places: Places, digest: str, *, patience: float = _MOMENT) -> Fd:
         raise
     if users:
         file.close()
-        raise StateError(f"the image {digest}", f"in use by {', '.join(users)}", "remove it")
+        names = ", ".join(container_of(places.root, each) for each in users)
+        raise StateError(f"the image {digest}", f"in use by {names}", "remove it")
     return file
 
 
