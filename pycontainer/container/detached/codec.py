@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from pycontainer.container.bounds import Bounds
+from pycontainer.container.detached.options import HealthCheck
 from pycontainer.container.devices import Device
 from pycontainer.container.found import Stack, Tree
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
@@ -23,12 +24,13 @@ from pycontainer.image.images import Images
 from pycontainer.kernel.cgroup import DeviceRule, IoLimit, Limits
 from pycontainer.kernel.idmap import Extent, IdMap
 from pycontainer.kernel.seccomp import profile
+from pycontainer.network.bandwidth import Bandwidth
 from pycontainer.network.wish import Wish
 
 _CLASSES = {
     each.__name__: each
     for each in (
-        Bind, Bounds, Device, DeviceRule, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Spec,
+        Bandwidth, Bind, Bounds, Device, DeviceRule, Extent, HealthCheck, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Spec,
         Stack, Tmpfs, Tree, VolumeMount, profile.Action, profile.Condition, profile.Profile, profile.Rule,
     )
 }  # fmt: skip
@@ -74,6 +76,10 @@ def decode(value: Any, images: Images | None = None) -> Any:
     if kind == "the usual profile":
         return _usual_profile()
     names = {each.name: each.alias for each in _fields(_CLASSES[kind])}
+    if not value.keys() <= {"$", *names}:
+        raise InvalidArgument(
+            kind, sorted(value.keys() - {"$", *names})[0], "a newer pycontainer wrote this: upgrade"
+        )
     made = _CLASSES[kind](
         **{alias: decode(value[name], images) for name, alias in names.items() if name in value}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import LimitOptions
+    from pycontainer.image.progress import Listener
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
@@ -148,6 +149,35 @@ class Detached(DetachedLife):
                 )
             reach = self._workspace.reach
             return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
+
+    def save(self, target: str | os.PathLike[str] | IO[bytes], *, progress: Listener | None = None) -> None:
+        """Write the container as one archive, from which :meth:`Containers.load` makes it in another engine.
+
+        It has the image with all layers, what the container has written, its own volumes, its name and all that it
+        was made from; the log and volumes with names stay here.  It must not run (:class:`StateError`): stop it
+        first.  ``target`` is a path, replaced when all is on disk, or a file open for writing bytes.
+
+        Raises :class:`NotSupported` for an image of a directory, :class:`InvalidArgument`, :class:`KernelError`, with
+        nothing left behind.  What a layer of an image cannot say is lost: fractions of seconds, sockets, devices.
+
+        >>> db.save("db.tar")                                               # doctest: +SKIP
+        """
+        from pycontainer.container.detached.moving import Moved, save
+
+        with self._places.verb(self.id) as verb:
+            if verb is None:
+                raise StateError(f"container {self.name}", "removed", "save")
+            self.allow("save")
+            moved = Moved(
+                id=self.id,
+                name=self.name,
+                spec=self.spec,
+                keeping=self.keeping,
+                mounts=self._mounts,
+                folder=self._home.folder,
+                marks=self._marks(),
+            )
+            save(self._workspace, moved, target, progress=progress)
 
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""
