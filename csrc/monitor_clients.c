@@ -83,6 +83,16 @@ static void hello(struct monitor *monitor, uint32_t which)
     }
 }
 
+static void stream(struct monitor *monitor, uint32_t which, int32_t number)
+{
+    const int streams[] = {monitor->input, monitor->output[0], monitor->output[1]};
+    bool there = number >= 0 && number < 3 && !(monitor->plan.flags & PC_MONITOR_TTY) && streams[number] >= 0;
+    struct pc_monitor_reply reply = reply_of(monitor, PC_MONITOR_STREAM, there ? 0 : -EBADF);
+    if (send_reply(monitor->clients[which], &reply, &streams[there ? number : 0], there) < 0) {
+        drop(monitor, which);
+    }
+}
+
 static long resize(const struct monitor *monitor, int32_t rows, int32_t columns)
 {
     bool good = rows >= 0 && columns >= 0 && rows <= UINT16_MAX && columns <= UINT16_MAX;
@@ -143,6 +153,10 @@ void clients_serve(struct monitor *monitor, uint32_t which)
     }
     if (request.type == PC_MONITOR_HELLO) {
         hello(monitor, which);
+        return;
+    }
+    if (request.type == PC_MONITOR_STREAM) {
+        stream(monitor, which, request.value);
         return;
     }
     struct pc_monitor_reply reply = reply_of(monitor, request.type, 0);

@@ -82,7 +82,7 @@ struct pc_monitor_plan {
     int64_t start_period;
     int64_t start_interval;
     uint32_t failures; /* so many in turn: unhealthy */
-    uint32_t reserved;
+    uint32_t restore; /* offset of the struct pc_flat of what restores it at the first start, or 0 */
     char cgroup[128];
     char id[72];
     char boot[40];
@@ -104,6 +104,7 @@ enum pc_monitor_request_type {
     PC_MONITOR_CLOSE_INPUT,
     PC_MONITOR_POLICY,      /* enum pc_monitor_restart, retries                                         */
     PC_MONITOR_NEWS,        /* the type of what a watcher gets                                          */
+    PC_MONITOR_STREAM,      /* its end of a pipe: 0 where input goes, 1 and 2 where output comes from   */
 };
 
 struct pc_monitor_request {

@@ -127,6 +127,7 @@ class _Lib:
     PC_MONITOR_CLOSE_INPUT: int
     PC_MONITOR_POLICY: int
     PC_MONITOR_NEWS: int
+    PC_MONITOR_STREAM: int
     CLONE_NEWCGROUP: int
     CLONE_NEWIPC: int
     CLONE_NEWNET: int

@@ -25,6 +25,7 @@ PROGRAMS = {
         "monitor_health.c",
         "monitor_log.c",
         "monitor_record.c",
+        "monitor_restore.c",
         "monitor_start.c",
         "child.c",
         "operations.c",

@@ -8,12 +8,14 @@ _ALIVE = frozenset({
     "kill", "stop", "restart", "wait", "reach files", "list changes", "tell its pid", "use its terminal", "update",
     "tell what it uses", "attach", "change its networks", "tell of its networks",
 })  # fmt: skip
-_ENDED = frozenset({"start", "stop", "restart", "wait", "list changes", "remove", "rename", "save"})
+_ENDED = frozenset(
+    {"start", "stop", "restart", "wait", "list changes", "remove", "rename", "save", "restore"}
+)
 
 #: The verbs that each state of a container allows; every other one is a StateError.
 VERBS = {
-    "created": frozenset({"start", "stop", "restart", "list changes", "remove", "rename", "save"}),
-    "running": _ALIVE | {"exec", "pause", "rename"},
+    "created": frozenset({"start", "stop", "restart", "list changes", "remove", "rename", "save", "restore"}),
+    "running": _ALIVE | {"exec", "pause", "rename", "checkpoint"},
     "paused": _ALIVE | {"unpause", "rename"},
     # Detached ones only: the monitor starts it again, after a while.
     "restarting": frozenset({"kill", "stop", "restart", "wait", "list changes", "update", "rename"}),

@@ -127,6 +127,47 @@ class Detached(DetachedLife):
         """All there is to tell, as a plain dictionary in the manner of ``docker inspect``."""
         return inspect(self)
 
+    # -- checkpoints -----------------------------------------------------------------------
+
+    def checkpoint(self, name: str = "latest", *, leave_running: bool = False) -> None:
+        """Write down all its processes with their memory, by CRIU, and end them; :meth:`restore` has them go on.
+
+        With ``leave_running`` they go on now, too, and the files are kept as they were.  A checkpoint is part of the
+        container, and goes with it.  For a root caller, on a kernel that the installed CRIU knows.
+
+        Raises :class:`NotSupported` with the reason, and then the container goes on as it was: without CRIU, for a
+        terminal, networks, Landlock, programs of ``exec``, and what CRIU finds that it cannot write down; and
+        :class:`StateError`, :class:`InvalidArgument`.
+
+        >>> db.checkpoint(); db.restore()                                   # doctest: +SKIP
+        """
+        from pycontainer.container.detached.checkpointing import checkpoint
+
+        checkpoint(self, name, leave_running=flag("leave_running", leave_running))
+
+    def restore(self, name: str = "latest") -> None:
+        """Start it with the processes of a checkpoint, which go on where they were; the checkpoint stays.
+
+        One of a container that went on brings its files along: what was written since is gone.  Any other needs
+        those that there were, so a start in between is refused.  Raises :class:`StateError`, :class:`NotSupported`,
+        :class:`InvalidArgument`, and :class:`KernelError` with what CRIU says; the container is as before then.
+        """
+        from pycontainer.container.detached.restoring import restore
+
+        restore(self, name)
+
+    def checkpoints(self) -> list[str]:
+        """The names of its checkpoints, oldest first."""
+        from pycontainer.container.detached.checkpointing import names
+
+        return names(self._home.folder)
+
+    def remove_checkpoint(self, name: str) -> None:
+        """Remove a checkpoint. Raises :class:`InvalidArgument`."""
+        from pycontainer.container.detached.checkpointing import remove
+
+        remove(self, name)
+
     # -- files -----------------------------------------------------------------------------
 
     def changes(self) -> list[Change]:

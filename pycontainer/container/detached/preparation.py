@@ -73,6 +73,9 @@ def cgroup_name(root: str, id_: str) -> str:
 class Preparation:
     """What the monitor is given: programs, and fds by the numbers that they have there."""
 
+    #: Are processes made from a checkpoint at the first start?
+    restores = False
+
     def __init__(self, order: Order, lease: Lease | None, cgroup: Cgroup | None, seat: Seat) -> None:
         spec = order.spec
         self._order, self._lease, self._seat = order, lease, seat
@@ -111,7 +114,15 @@ class Preparation:
             return None
         env = {"HOSTNAME": self._order.hostname, **full_environment(spec, self.identity)}
         recipe = entry.entry_recipe(
-            spec, self.map, check.test, self.identity, env, spec.workdir, tty=False, seat=self._seat.shape
+            spec,
+            self.map,
+            check.test,
+            self.identity,
+            env,
+            spec.workdir,
+            tty=False,
+            seat=self._seat.shape,
+            restored=self.restores,
         )
         return monitor.Check(
             program=self._program(recipe, {}, hostname=None, export=-1, target=entry.TARGET),
@@ -184,6 +195,7 @@ class Preparation:
             else [[attrs.astuple(each) for each in extents] for extents in (map_.uids, map_.gids)],
             "lowers": list(self.lowers),
             "hostname": self._order.hostname,
+            "restored": self.restores,
             "cgroup": None if self.cgroup is None else _adoptable(self.cgroup),
         }
 

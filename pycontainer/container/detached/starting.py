@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from pycontainer.container.accounting import COUNTED
@@ -26,8 +27,8 @@ from pycontainer.kernel.spawn import exec_failure, failure
 from pycontainer.kernel.userns import Lease, Wanted
 
 
-def start(order: Order) -> None:
-    """Start the container; when this returns its program runs.
+def start(order: Order, prepare: Callable[..., Preparation] = Preparation) -> None:
+    """Start the container; when this returns its program runs.  ``prepare`` makes what its monitor is given.
 
     Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`NotSupported`, :class:`KernelError`, with
     nothing left behind.
@@ -46,7 +47,7 @@ def start(order: Order) -> None:
         if lease is not None:
             # The monitor has fds of its own.
             ours.callback(order.workspace.leases.give_back, lease, reusable=False)
-        _run(order, Preparation(order, lease, cgroup, Seat.of(seat_group)))
+        _run(order, prepare(order, lease, cgroup, Seat.of(seat_group)))
         failed.pop_all()
 
 
