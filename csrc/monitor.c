@@ -381,7 +381,7 @@ static void started(struct monitor *monitor)
     bool first = monitor->first;
     monitor->restarts += !first;
     health_reset(monitor);
-    record_event(monitor, first ? "start" : "restart");
+    record_event(monitor, !first ? "restart" : monitor->plan.restore != 0 ? "restore" : "start");
     record_status(monitor, true);
     monitor->first = false; /* before anybody knows that there is something to be ended */
     if (first) {

@@ -60,12 +60,12 @@ class DetachedContainers:
         progress: Listener | None,
     ) -> DetachedContainer:
         """Make the one that an archive has."""
-        from pycontainer.container.detached import moving
+        from pycontainer.container.detached import arriving
 
         self._sweep()
         workspace = self._engine.workspace
         return self._open(
-            moving.load(workspace, self._records, source, name=name, trusted=trusted, progress=progress)
+            arriving.load(workspace, self._records, source, name=name, trusted=trusted, progress=progress)
         )
 
     def _open(self, record: Record) -> DetachedContainer:

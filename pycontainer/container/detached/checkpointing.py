@@ -1,12 +1,4 @@
-"""Checkpoints of a detached container: its processes, written down by CRIU while they stand still.
-
-::
-
-    <folder>/checkpoints/<name>/
-        images/     CRIU's
-        told        what a restore has to know (JSON)
-        upper/      the writable layer as it was, of a container that went on
-"""
+"""Making checkpoints: a container's processes, written down by CRIU while they stand still."""
 
 from __future__ import annotations
 
@@ -14,28 +6,23 @@ import json
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING
 
 from pycontainer.container.arguments import container_name
 from pycontainer.container.detached import hooks
 from pycontainer.container.detached.anew import EMPTY, ROOT
+from pycontainer.container.detached.checkpoints import PARTIAL, Told, remove_partial
 from pycontainer.container.spec import Spec
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
+from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel import criu
 from pycontainer.kernel.fd import Fd
-from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.mountinfo import read_lines, split_mountinfo
 from pycontainer.kernel.native import lib
-from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.container.detached.container import Detached
 
-_VERSION = 1
-_PARTIAL = ".new-"
 #: What CRIU makes itself, with all that is in it.
 _MADE_ANEW = frozenset({"proc", "sysfs", "devpts", "mqueue"})
 #: How both calls of it are to go about things.
@@ -43,40 +30,6 @@ USUAL = ("--manage-cgroups=ignore", "--file-locks", "-v2")
 #: How large a file that was removed and is open may be.
 _GHOSTS = "64M"
 _DEATH = 30.0
-
-
-@attrs.frozen(kw_only=True)
-class Told:
-    """What a restore has to know of a checkpoint.
-
-    ``externals`` are CRIU's names of mounts, and where a restore finds them; ``files`` its names of what the monitor had
-    opened for the program; ``streams`` those of the three pipes.  ``started`` is the start that it was of.
-    """
-
-    externals: tuple[tuple[str, str], ...]
-    files: tuple[str, ...]
-    streams: tuple[str | None, str | None, str | None]
-    map: Any
-    started: int
-    created: int
-
-    def write(self, path: str) -> None:
-        """Write it to a file."""
-        with open(path, "x") as file:
-            json.dump({"version": _VERSION, **attrs.asdict(self)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-
-    @classmethod
-    def read(cls, path: str) -> Told:
-        """Read it from a file. Raises :class:`NotSupported` for one of a newer version."""
-        with open(path) as file:
-            found = json.load(file)
-        if found.pop("version") != _VERSION:
-            raise NotSupported("a checkpoint of a newer pycontainer", "upgrade pycontainer")
-        for name in ("externals", "files", "streams"):
-            found[name] = tuple(tuple(each) if isinstance(each, list) else each for each in found[name])
-        return cls(**found)
 
 
 def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
@@ -101,14 +54,14 @@ def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
             )
         main = container.alive("checkpoint").main.pid
         processes = _processes(main)
-        place = f"{folder}/checkpoints/{_PARTIAL}{os.urandom(4).hex()}"
+        place = f"{folder}/checkpoints/{PARTIAL}{os.urandom(4).hex()}"
         os.makedirs(f"{place}/images", 0o700)
         try:
             told = _look(container, main, processes)
             told.write(f"{place}/told")
             _dump(container, program, main, place, name, told, leave_running=leave_running)
         finally:
-            _remove(container, os.path.basename(place))
+            remove_partial(container, os.path.basename(place))
         container._event("checkpoint", name=name)
         if not leave_running:
             container._let_go()
@@ -242,46 +195,3 @@ def _dump(
             f"the checkpoint of this container; CRIU says: {reason}",
             "it goes on as it was; look what its programs have open",
         )
-
-
-# -- those that there are ----------------------------------------------------------------------
-
-
-def names(folder: str) -> list[str]:
-    """The checkpoints of a container, oldest first."""
-    place = f"{folder}/checkpoints"
-    found = []
-    with suppress(FileNotFoundError):
-        found = [
-            (os.stat(f"{place}/{name}/told").st_mtime_ns, name)
-            for name in os.listdir(place)
-            if not name.startswith(".") and os.path.exists(f"{place}/{name}/told")
-        ]
-    return [name for _, name in sorted(found)]
-
-
-def place_of(container: Detached, name: str) -> str:
-    """Where a checkpoint is. Raises :class:`InvalidArgument` when there is none of this name."""
-    if container_name(name) not in names(container._home.folder):
-        raise InvalidArgument("name", name, "the container has no such checkpoint")
-    return f"{container._home.folder}/checkpoints/{name}"
-
-
-def remove(container: Detached, name: str) -> None:
-    """Remove a checkpoint: at once it is not there any more."""
-    place = place_of(container, name)
-    gone = f"{_PARTIAL}{os.urandom(4).hex()}"
-    try:
-        os.rename(place, f"{os.path.dirname(place)}/{gone}")
-    except FileNotFoundError:
-        raise InvalidArgument("name", name, "the container has no such checkpoint") from None
-    _remove(container, gone)
-
-
-def _remove(container: Detached, name: str) -> None:
-    with (
-        suppress(FileNotFoundError, KernelError),
-        Fd(os.open(f"{container._home.folder}/checkpoints", OPEN_DIRECTORY)) as above,
-    ):
-        if status_of(above.fileno(), name) is not None:
-            container._workspace.reach.remove(above.fileno(), name)

@@ -158,13 +158,13 @@ class Detached(DetachedLife):
 
     def checkpoints(self) -> list[str]:
         """The names of its checkpoints, oldest first."""
-        from pycontainer.container.detached.checkpointing import names
+        from pycontainer.container.detached.checkpoints import names
 
         return names(self._home.folder)
 
     def remove_checkpoint(self, name: str) -> None:
         """Remove a checkpoint. Raises :class:`InvalidArgument`."""
-        from pycontainer.container.detached.checkpointing import remove
+        from pycontainer.container.detached.checkpoints import remove
 
         remove(self, name)
 
@@ -191,34 +191,28 @@ class Detached(DetachedLife):
             reach = self._workspace.reach
             return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
 
-    def save(self, target: str | os.PathLike[str] | IO[bytes], *, progress: Listener | None = None) -> None:
+    def save(
+        self,
+        target: str | os.PathLike[str] | IO[bytes],
+        *,
+        checkpoint: str | None = None,
+        progress: Listener | None = None,
+    ) -> None:
         """Write the container as one archive, from which :meth:`Containers.load` makes it in another engine.
 
         It has the image with all layers, what the container has written, its own volumes, its name and all that it
         was made from; the log and volumes with names stay here.  It must not run (:class:`StateError`): stop it
-        first.  ``target`` is a path, replaced when all is on disk, or a file open for writing bytes.
+        first.  ``target`` is a path, replaced when all is on disk, or a file open for writing bytes.  With the name of
+        a ``checkpoint`` its processes go along, and the files that those need.
 
         Raises :class:`NotSupported` for an image of a directory, :class:`InvalidArgument`, :class:`KernelError`, with
         nothing left behind.  What a layer of an image cannot say is lost: fractions of seconds, sockets, devices.
 
         >>> db.save("db.tar")                                               # doctest: +SKIP
         """
-        from pycontainer.container.detached.moving import Moved, save
+        from pycontainer.container.detached.moving import save
 
-        with self._places.verb(self.id) as verb:
-            if verb is None:
-                raise StateError(f"container {self.name}", "removed", "save")
-            self.allow("save")
-            moved = Moved(
-                id=self.id,
-                name=self.name,
-                spec=self.spec,
-                keeping=self.keeping,
-                mounts=self._mounts,
-                folder=self._home.folder,
-                marks=self._marks(),
-            )
-            save(self._workspace, moved, target, progress=progress)
+        save(self, target, checkpoint, progress)
 
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""

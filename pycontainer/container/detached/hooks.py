@@ -46,6 +46,8 @@ class Dumped:
 
         if self.upper is not None:
             copy_layer(self.upper, f"{self.partial}/upper", self.marks, Reach())
+        for name in ("hook", "hook.sh"):
+            os.unlink(f"{self.partial}/{name}")  # read by now
         os.rename(self.partial, self.final)
         if self.upper is None:
             # Its processes are killed next, and are not to be started again.

@@ -17,7 +17,8 @@ import attrs
 
 from pycontainer.container.detached import hooks
 from pycontainer.container.detached.anew import ROOT
-from pycontainer.container.detached.checkpointing import USUAL, Told, place_of, refuse
+from pycontainer.container.detached.checkpointing import USUAL, refuse
+from pycontainer.container.detached.checkpoints import Told, check_files, place_of
 from pycontainer.container.detached.preparation import Order, Preparation
 from pycontainer.container.detached.starting import start
 from pycontainer.container.launch import Layer
@@ -53,7 +54,7 @@ def restore(container: Detached, name: str) -> None:
         place = place_of(container, name)
         refuse(container.spec)
         told = Told.read(f"{place}/told")
-        _put_files(container, place, told)
+        _put_files(container, place)
         container._let_go()
         with container._places.alive(container.id) as alive:
             order = Order(
@@ -83,8 +84,9 @@ def _clear(container: Detached) -> None:
         container._workspace.reach.remove(above.fileno(), FOLDER)
 
 
-def _put_files(container: Detached, place: str, told: Told) -> None:
+def _put_files(container: Detached, place: str) -> None:
     """Have the writable layer as it was, where the checkpoint has it; else it must not have changed since."""
+    check_files(container, place, "restore")
     if os.path.isdir(f"{place}/upper"):
         from pycontainer.image.commit import copy_layer
 
@@ -93,8 +95,6 @@ def _put_files(container: Detached, place: str, told: Told) -> None:
             copy_layer(f"{place}/upper", f"{container._folder}/{new}", container._marks(), reach)
             reach.remove(files.fileno(), "upper")
             os.rename(new, "upper", src_dir_fd=files.fileno(), dst_dir_fd=files.fileno())
-    elif container.run_state.started not in {0, told.started}:
-        raise StateError(f"container {container.name}", "changed by a start since the checkpoint", "restore")
 
 
 class Restoration(Preparation):
