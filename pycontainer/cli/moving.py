@@ -13,6 +13,7 @@ from pycontainer.errors import InvalidArgument
 
 
 def _save_options(parser: Parser) -> None:
+    parser.value("--checkpoint", help="Have the processes of this checkpoint go along")
     parser.value("--output", "-o", help="Write to a file, instead of STDOUT")
     parser.flag("--quiet", "-q", help="Suppress the bars")
 
@@ -24,7 +25,8 @@ def _save(call: Call) -> None:
     container = call.container(call.words[0])
     with ExitStack() as stack:
         listener = None if call.given.quiet else bars(stack)
-        container.save(sys.stdout.buffer if output is None else output, progress=listener)
+        target = sys.stdout.buffer if output is None else output
+        container.save(target, checkpoint=call.given.checkpoint, progress=listener)
 
 
 SAVE = Command("[OPTIONS] CONTAINER", _save, _save_options, least=1, most=1, completes=("container",))

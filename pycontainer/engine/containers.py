@@ -183,7 +183,7 @@ class Containers:
     def events(
         self, *, since: float | None = None, until: float | None = None, follow: bool = True
     ) -> Iterator[Event]:
-        """What happens to detached containers, in whatever process, as it happens: create, start, die, restart,
+        """What happens to detached containers, in whatever process, as it happens: create, start, die, restart, checkpoint, restore,
         oom, health_status, pause, unpause, rename, dead, destroy.
 
         From ``since`` (seconds since 1970; ``None``: from the first reading on) to ``until``; without ``follow``

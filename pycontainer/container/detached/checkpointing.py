@@ -62,7 +62,6 @@ def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
             _dump(container, program, main, place, name, told, leave_running=leave_running)
         finally:
             remove_partial(container, os.path.basename(place))
-        container._event("checkpoint", name=name)
         if not leave_running:
             container._let_go()
             container.wait(_DEATH)

@@ -16,6 +16,7 @@ from pycontainer.container.devices import Device
 from pycontainer.container.found import Stack, Tree
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 from pycontainer.container.security import Security
+from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
@@ -30,7 +31,7 @@ from pycontainer.network.wish import Wish
 _CLASSES = {
     each.__name__: each
     for each in (
-        Bandwidth, Bind, Bounds, Device, DeviceRule, Extent, HealthCheck, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Spec,
+        Bandwidth, Bind, Bounds, Device, DeviceRule, Extent, HealthCheck, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Security, Shape, Spec,
         Stack, Tmpfs, Tree, VolumeMount, profile.Action, profile.Condition, profile.Profile, profile.Rule,
     )
 }  # fmt: skip

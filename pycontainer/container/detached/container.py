@@ -177,10 +177,13 @@ class Detached(DetachedLife):
         self.allow("list changes")
         try:
             upper = Fd(os.open(f"{self._folder}/upper", _DIRECTORY))
-            with open(f"{self._home.folder}/run", "rb") as file:
-                lowers = tuple(json.load(file)["lowers"])
         except FileNotFoundError:
             return []
+        try:
+            with open(f"{self._home.folder}/run", "rb") as file:
+                lowers = tuple(json.load(file)["lowers"])
+        except FileNotFoundError:  # not started here yet
+            lowers = self._lowers()
         shift = 0
         with upper:
             if not self.spec.image.layers:

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from pycontainer.container.detached import codec
 from pycontainer.container.shape import Shape
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Namespace
@@ -43,12 +44,15 @@ class Dumped:
         from pycontainer.image.commit import copy_layer
         from pycontainer.kernel.monitorclient import Client
         from pycontainer.kernel.reach import Reach
+        from pycontainer.state import events
 
         if self.upper is not None:
             copy_layer(self.upper, f"{self.partial}/upper", self.marks, Reach())
         for name in ("hook", "hook.sh"):
             os.unlink(f"{self.partial}/{name}")  # read by now
         os.rename(self.partial, self.final)
+        above, id_ = os.path.split(self.folder)
+        events.append(above, id_, "checkpoint", name=os.path.basename(self.final))
         if self.upper is None:
             # Its processes are killed next, and are not to be started again.
             with Client(f"{self.folder}/monitor") as client:
@@ -91,15 +95,16 @@ class Made:
 
 
 #: When each of them is called, by CRIU's name.
-_WHEN: dict[type, str] = {Dumped: "post-dump", Made: "setup-namespaces"}
+_WHEN: dict[type[Any], str] = {Dumped: "post-dump", Made: "setup-namespaces"}
 
 
 def write(folder: str, what: Dumped | Made) -> list[str]:
     """Write files that tell what to do, into ``folder``; CRIU's arguments for it."""
     import shlex
 
-    with open(f"{folder}/hook", "xb") as file:
-        pickle.dump(what, file)
+    fields = {each.name: codec.encode(getattr(what, each.name)) for each in attrs.fields(type(what))}
+    with open(f"{folder}/hook", "x") as file:
+        json.dump([type(what).__name__, fields], file)
     words = [sys.executable, "-I", "-S", "-c", _PROGRAM, f"{folder}/hook", *module_path()]
     script = f"{folder}/hook.sh"
     lines = (
@@ -115,9 +120,10 @@ def write(folder: str, what: Dumped | Made) -> list[str]:
 
 def main(path: str) -> None:
     """Do what the file tells; a failure is CRIU's, too."""
-    with open(path, "rb") as file:
-        what: Any = pickle.load(file)  # noqa: S301  written by the process that started CRIU, for it alone
-    what.run(os.environ)
+    with open(path) as file:
+        name, fields = json.load(file)
+    kind = {each.__name__: each for each in _WHEN}[name]
+    kind(**{field: codec.decode(value) for field, value in fields.items()}).run(os.environ)
 
 
 def said(folder: str) -> str:
