@@ -50,10 +50,7 @@ _WHY = {
     "logs": {"--details": "the log has no more than the output"},
     "ps": {"--size": "see 'pycontainer diff'", "-s": "see 'pycontainer diff'"},
     "rm": {"--link": "there are no links", "-l": "there are no links"},
-    **dict.fromkeys(
-        ("checkpoint create", "checkpoint ls", "checkpoint rm"),
-        {"--checkpoint-dir": "checkpoints are kept with their container: 'pycontainer container save' moves both"},
-    ),
+    "checkpoint create": {"--checkpoint-dir": "checkpoints are kept with their container: 'pycontainer container save' moves both"},
     "start": {"--checkpoint-dir": "checkpoints are kept with their container: 'pycontainer container save' moves both"},
     "stop": {"--signal": "it is told when the container is made; see 'pycontainer kill --signal'", "-s": "see 'pycontainer kill --signal'"},
     "restart": {"--signal": "it is told when the container is made", "-s": "it is told when the container is made"},

@@ -77,19 +77,22 @@ def version() -> str:
     return words[1] if len(words) > 1 else ""
 
 
-def call(words: Sequence[str]) -> tuple[int, str]:
+def call(words: Sequence[str], *, lock: int | None = None) -> tuple[int, str]:
     """Run it to its end, whatever becomes of this process: its exit status, and what it said.
 
-    It must not be ended in the midst of its work: there is code of it in other processes then.
+    It must not be ended in the midst of its work: there is code of it in other processes then.  ``lock`` is a locked
+    file, which stays so for as long as it works.
     """
     output = os.memfd_create("criu", os.MFD_CLOEXEC)
     with Fd(output), Fd(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)) as null:
+        # As its input: that it does not close.
+        given = null.fileno() if lock is None else lock
         _, pidfd = spawn(
             Spawn(
                 argv=tuple(os.fsencode(word) for word in words),
                 candidates=(os.fsencode(words[0]),),
                 env=(b"PATH=" + _PLACES.encode(),),
-                fds=(null.fileno(), output),
+                fds=(given, output),
                 stdio=((0, 0), (1, 1), (1, 2)),
             )
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pycontainer.container.arguments import container_name
 from pycontainer.container.detached import hooks
 from pycontainer.container.detached.anew import EMPTY, ROOT
-from pycontainer.container.detached.checkpoints import PARTIAL, Told, remove_partial
+from pycontainer.container.detached.checkpoints import PARTIAL, Told, remove_partial, remove_partials
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument, NotSupported, StateError
 from pycontainer.kernel import criu
@@ -54,12 +54,14 @@ def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
             )
         main = container.alive("checkpoint").main.pid
         processes = _processes(main)
+        _check_privileges(container.spec, processes)
+        remove_partials(container)
         place = f"{folder}/checkpoints/{PARTIAL}{os.urandom(4).hex()}"
         os.makedirs(f"{place}/images", 0o700)
         try:
             told = _look(container, main, processes)
             told.write(f"{place}/told")
-            _dump(container, program, main, place, name, told, leave_running=leave_running)
+            _dump(container, program, main, place, name, told, verb, leave_running=leave_running)
         finally:
             remove_partial(container, os.path.basename(place))
         if not leave_running:
@@ -99,6 +101,19 @@ def _processes(main: int) -> list[int]:
                 "wait for its end, or end it",
             )
     return list(parents)
+
+
+def _check_privileges(spec: Spec, processes: list[int]) -> None:
+    """Raise :class:`NotSupported` for what CRIU 3.17 forgets: that a program has given its further privileges up."""
+    if spec.security.no_new_privs:  # then all have, and so has who restores them
+        return
+    for pid in processes:
+        with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/status") as file:
+            if "\nNoNewPrivs:\t1\n" in file.read():
+                raise NotSupported(
+                    f"a checkpoint of a process with no_new_privs ({pid}) in a container without it",
+                    "say security=Security.default()",
+                )
 
 
 def _look(container: Detached, main: int, processes: list[int]) -> Told:
@@ -162,7 +177,15 @@ def _streams(container: Detached) -> tuple[str | None, str | None, str | None]:
 
 
 def _dump(
-    container: Detached, program: str, main: int, place: str, name: str, told: Told, *, leave_running: bool
+    container: Detached,
+    program: str,
+    main: int,
+    place: str,
+    name: str,
+    told: Told,
+    verb: int,
+    *,
+    leave_running: bool,
 ) -> None:
     folder, images = container._home.folder, f"{place}/images"
     final = f"{folder}/checkpoints/{name}"
@@ -187,7 +210,7 @@ def _dump(
         words += ["--external", f"mnt[{at}]:m{number}"]
     for each in told.files:
         words += ["--external", each]
-    status, said = criu.call(words)
+    status, said = criu.call(words, lock=verb)
     if status != 0:
         reason = hooks.said(place) or criu.errors_in(f"{images}/dump.log", said)
         raise NotSupported(

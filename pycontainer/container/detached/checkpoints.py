@@ -126,3 +126,11 @@ def remove_partial(container: Detached, name: str) -> None:
     ):
         if status_of(above.fileno(), name) is not None:
             container._workspace.reach.remove(above.fileno(), name)
+
+
+def remove_partials(container: Detached) -> None:
+    """Remove what who was killed has left; call it with the lock of who starts or removes the container."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(f"{container._home.folder}/checkpoints"):
+            if name.startswith(PARTIAL):
+                remove_partial(container, name)

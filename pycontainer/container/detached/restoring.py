@@ -25,11 +25,12 @@ from pycontainer.container.launch import Layer
 from pycontainer.container.recipe import shape_of
 from pycontainer.container.start import Seat
 from pycontainer.errors import KernelError, NotSupported, StateError
-from pycontainer.kernel import criu, monitor
+from pycontainer.kernel import criu, monitor, native
 from pycontainer.kernel.cgroup import Cgroup
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places
 from pycontainer.kernel.idmap import IdMap
+from pycontainer.kernel.native import lib
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
 from pycontainer.kernel.spawn import Spawn
 from pycontainer.kernel.userns import Lease
@@ -54,9 +55,8 @@ def restore(container: Detached, name: str) -> None:
         place = place_of(container, name)
         refuse(container.spec)
         told = Told.read(f"{place}/told")
-        _put_files(container, place)
         container._let_go()
-        with container._places.alive(container.id) as alive:
+        with _files_of(container, place), container._places.alive(container.id) as alive:
             order = Order(
                 workspace=container._workspace,
                 home=container._home,
@@ -84,17 +84,33 @@ def _clear(container: Detached) -> None:
         container._workspace.reach.remove(above.fileno(), FOLDER)
 
 
-def _put_files(container: Detached, place: str) -> None:
-    """Have the writable layer as it was, where the checkpoint has it; else it must not have changed since."""
+@contextmanager
+def _files_of(container: Detached, place: str) -> Iterator[None]:
+    """Have the writable layer as it was, where the checkpoint has it, if the body succeeds; else it must not have changed."""
     check_files(container, place, "restore")
-    if os.path.isdir(f"{place}/upper"):
-        from pycontainer.image.commit import copy_layer
+    if not os.path.isdir(f"{place}/upper"):
+        yield
+        return
+    from pycontainer.image.commit import copy_layer
 
-        reach, new = container._workspace.reach, f"upper.{os.urandom(4).hex()}"
-        with Fd(os.open(container._folder, OPEN_DIRECTORY)) as files:
-            copy_layer(f"{place}/upper", f"{container._folder}/{new}", container._marks(), reach)
-            reach.remove(files.fileno(), "upper")
-            os.rename(new, "upper", src_dir_fd=files.fileno(), dst_dir_fd=files.fileno())
+    reach, other = container._workspace.reach, f"upper.{os.urandom(4).hex()}"
+    os.makedirs(f"{container._folder}/upper", 0o755, exist_ok=True)
+    with Fd(os.open(container._folder, OPEN_DIRECTORY)) as files:
+        fd = files.fileno()
+
+        def exchange() -> None:
+            native.renameat2(fd, other.encode(), fd, b"upper", lib.RENAME_EXCHANGE)
+
+        try:
+            copy_layer(f"{place}/upper", f"{container._folder}/{other}", container._marks(), reach)
+            exchange()
+            try:
+                yield
+            except BaseException:
+                exchange()
+                raise
+        finally:
+            reach.remove(fd, other)
 
 
 class Restoration(Preparation):
