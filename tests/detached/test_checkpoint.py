@@ -245,14 +245,16 @@ VARIANTS: list[dict[str, Any]] = [
         "best_effort": True,
     },
     {"privileged": True},
-    {"mounts": ["/data", "/usr/share/doc:/bound:ro"], "hostname": "there", "workdir": "/srv", "umask": 0o027},
+    {"mounts": ["/data", "HERE:/bound:ro"], "hostname": "there", "workdir": "/srv", "umask": 0o027},
     {"user": "1000:100", "group_add": [5]},
 ]
 
 
 @pytest.mark.needs("criu")
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda each: ",".join(each))
-def test_containers_of_all_kinds(options, box):
+def test_containers_of_all_kinds(options, box, tmp_path):
+    if "mounts" in options:
+        options = {**options, "mounts": [each.replace("HERE", str(tmp_path)) for each in options["mounts"]]}
     container = box(COMMAND, **options)
     counted(container)
     was = walls(container.pid)

@@ -30,6 +30,9 @@ USUAL = ("--manage-cgroups=ignore", "--file-locks", "-v2")
 #: How large a file that was removed and is open may be.
 _GHOSTS = "64M"
 _DEATH = 30.0
+#: How long a health check's end is waited for, in seconds.
+_CHECKS = 5.0
+_PAUSE = 0.02
 
 
 def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
@@ -53,7 +56,7 @@ def checkpoint(container: Detached, name: str, *, leave_running: bool) -> None:
                 "name", name, "there is a checkpoint of this name: remove it, or choose another"
             )
         main = container.alive("checkpoint").main.pid
-        processes = _processes(main)
+        processes = _processes_alone(main, _CHECKS if container.keeping.health is not None else 0.0)
         _check_privileges(container.spec, processes)
         remove_partials(container)
         place = f"{folder}/checkpoints/{PARTIAL}{os.urandom(4).hex()}"
@@ -80,6 +83,18 @@ def refuse(spec: Spec) -> None:
             "a checkpoint of a container with Landlock: CRIU does not write the rules down, it would go on without",
             "say security=Security.strict().evolve(landlock=False)",
         )
+
+
+def _processes_alone(main: int, patience: float) -> list[int]:
+    """The same as :func:`_processes`, at a moment when nobody else is in it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _processes(main)
+        except NotSupported:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _processes(main: int) -> list[int]:
