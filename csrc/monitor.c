@@ -348,7 +348,9 @@ static void start(struct monitor *monitor)
     monitor->oom_before = read_oom_kills(monitor->plan.oom);
     long ret = make_streams(monitor, stdio);
     if (ret == 0) {
-        ret = launch_begin(&monitor->launch, monitor->plan.start, monitor->plan.size, stdio, -1);
+        monitor->restoring = monitor->first && monitor->plan.restore != 0;
+        uint32_t program = monitor->restoring ? monitor->plan.restore : monitor->plan.start;
+        ret = launch_begin(&monitor->launch, program, monitor->plan.size, stdio, -1);
     } else {
         for (int i = 0; i < 3; i++) {
             drop(&stdio[i]);
@@ -386,7 +388,7 @@ static void started(struct monitor *monitor)
     bool first = monitor->first;
     monitor->restarts += !first;
     health_reset(monitor);
-    record_event(monitor, first ? "start" : "restart");
+    record_event(monitor, !first ? "restart" : monitor->plan.restore != 0 ? "restore" : "start");
     record_status(monitor, true);
     monitor->first = false; /* before anybody knows that there is something to be ended */
     if (first) {
@@ -415,6 +417,10 @@ static void check_launch(struct monitor *monitor)
         return;
     }
     int error = launch_outcome(launch);
+    if (error == 0 && monitor->restoring) {
+        launch_close(launch); /* its end tells what came of it: see check_end */
+        return;
+    }
     if (error == 0) {
         started(monitor);
         return;
@@ -425,6 +431,22 @@ static void check_launch(struct monitor *monitor)
     }
     monitor->pid = 0;
     drop(&monitor->pidfd);
+    start_failed(monitor, PC_STEP_NONE, error, -1);
+}
+
+/* What restores the container's processes has ended; they are our children now, or nothing is. */
+static void restored(struct monitor *monitor, int32_t status)
+{
+    int error = restore_outcome(monitor, status);
+    monitor->restoring = false;
+    if (error == 0) {
+        started(monitor);
+        return;
+    }
+    kill_cgroups(monitor);
+    drop(&monitor->pidfd);
+    drop(&monitor->root);
+    monitor->pid = 0;
     start_failed(monitor, PC_STEP_NONE, error, -1);
 }
 
@@ -450,8 +472,13 @@ static void check_end(struct monitor *monitor)
 {
     int status = 0;
     /* It can have ended before the start is known to have succeeded: that first. */
-    if (!monitor->launch.running &&
-        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) == monitor->pid) {
+    if (monitor->launch.running ||
+        pc_raw4(__NR_wait4, monitor->pid, pc_pointer(&status), WNOHANG | __WALL, 0) != monitor->pid) {
+        return;
+    }
+    if (monitor->restoring) {
+        restored(monitor, status);
+    } else {
         ended(monitor, status);
     }
 }

@@ -47,6 +47,7 @@ struct monitor {
     bool last;          /* no restart follows */
     volatile bool first; /* the first start is not over yet */
     bool paused_input;
+    bool restoring;      /* `pid` is what restores the container's processes */
     struct launch launch;
     struct log log;
     uint64_t noted; /* of the bytes that could not be logged, as the status tells */
@@ -128,6 +129,9 @@ void health_reset(struct monitor *monitor);
 int64_t health_next(const struct monitor *monitor);
 void health_step(struct monitor *monitor, int64_t now);
 void health_stop(struct monitor *monitor);
+
+/* monitor_restore.c: after the end of what restores. 0: `pid`, `pidfd` and `root` are the container's; or an errno. */
+int restore_outcome(struct monitor *monitor, int32_t status);
 
 /* monitor_clients.c */
 void clients_accept(struct monitor *monitor);

@@ -85,6 +85,16 @@ static void hello(struct monitor *monitor, uint32_t which)
     }
 }
 
+static void stream(struct monitor *monitor, uint32_t which, int32_t number)
+{
+    const int streams[] = {monitor->input, monitor->output[0], monitor->output[1]};
+    bool there = number >= 0 && number < 3 && !(monitor->plan.flags & PC_MONITOR_TTY) && streams[number] >= 0;
+    struct pc_monitor_reply reply = reply_of(monitor, PC_MONITOR_STREAM, there ? 0 : -EBADF);
+    if (send_reply(monitor->clients[which], &reply, &streams[there ? number : 0], there) < 0) {
+        drop(monitor, which);
+    }
+}
+
 /* What it keeps for the container, and others have no other way to: its network. */
 static void hand_out(struct monitor *monitor, uint32_t which, int fd)
 {
@@ -185,6 +195,10 @@ void clients_serve(struct monitor *monitor, uint32_t which)
     }
     if (request.type == PC_MONITOR_FD) {
         hand_out(monitor, which, request.value);
+        return;
+    }
+    if (request.type == PC_MONITOR_STREAM) {
+        stream(monitor, which, request.value);
         return;
     }
     struct pc_monitor_reply reply = reply_of(monitor, request.type, 0);

@@ -85,6 +85,7 @@ struct pc_monitor_plan {
     int64_t start_interval;
     uint32_t failures; /* so many in turn: unhealthy */
     uint32_t fd_count; /* from FIRST on so many fds are given; clients may have them */
+    uint32_t restore; /* offset of the struct pc_flat of what restores it at the first start, or 0 */
     char cgroup[128];
     char id[72];
     char boot[40];
@@ -111,6 +112,7 @@ enum pc_monitor_request_type {
     PC_MONITOR_HOLD,        /* no file of the log newer than `value` is removed before the client says so;
                                when there is no room then, the container waits                          */
     PC_MONITOR_FD,          /* one of the fds that the monitor was given: its number there              */
+    PC_MONITOR_STREAM,      /* its end of a pipe: 0 where input goes, 1 and 2 where output comes from   */
 };
 
 struct pc_monitor_request {

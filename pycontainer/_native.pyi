@@ -136,6 +136,7 @@ class _Lib:
     PC_MONITOR_FD: int
     PC_MONITOR_HOLD: int
     PC_MONITOR_NO_ROOM: int
+    PC_MONITOR_STREAM: int
     CLONE_NEWCGROUP: int
     CLONE_NEWIPC: int
     CLONE_NEWNET: int

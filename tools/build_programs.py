@@ -26,6 +26,7 @@ PROGRAMS = {
         "monitor_end.c",
         "monitor_health.c",
         "monitor_record.c",
+        "monitor_restore.c",
         "monitor_start.c",
         "child.c",
         "operations.c",

@@ -94,13 +94,13 @@ MISSING = {
     # No login manager has delegated a cgroup to a user that root has just switched to.
     "user": ["root", "cgroup", "cgroup1", "cgroup2", "cgroup2_tree", "user_scope"],
     # The emulated machine has one layout of cgroups, no KVM inside, and depending on its kernel no PSI.
-    "vm-root": ["user", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr"],
-    "vm-user": ["root", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota"],
+    "vm-root": ["user", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr", "criu"],
+    "vm-user": ["root", "user_scope", "cgroup1", "kvm", "psi", "tmpfs_xattr", "prjquota", "criu"],
 }
 
 
 def missing_here() -> list[str]:
-    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas, systemd, udev.
+    """What this machine may lack without being worse for it: one layout of cgroups, KVM, Linux 6.6, quotas, systemd, udev, CRIU that knows its kernel.
 
     And podman and dockerd, engines that nobody wants to be installed by a test.
     """
@@ -114,6 +114,7 @@ def missing_here() -> list[str]:
         "busctl",
         "dbus_session",
         "tun",
+        "criu",
     ]
     return lacking + [engine for engine in ("podman", "dockerd") if not shutil.which(engine)]
 

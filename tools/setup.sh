@@ -16,7 +16,7 @@ level=${1:?run, dev, docs, sanitize, fuzz or native}
 venv=.venv
 run_packages=(gcc libc6-dev libcap-dev uidmap)
 sanitize_packages=(clang)
-dev_packages=(busybox-static fish iproute2 iptables libseccomp-dev openssl passt runc skopeo slirp4netns strace tmux umoci util-linux zsh)
+dev_packages=(busybox-static criu fish iproute2 iptables libseccomp-dev openssl passt runc skopeo slirp4netns strace tmux umoci util-linux zsh)
 
 say() { printf '%s\n' "setup: $*" >&2; }
 die() { say "$*"; exit 1; }

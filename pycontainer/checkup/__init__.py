@@ -33,7 +33,7 @@ def doctor(root: str | os.PathLike[str] | None = None) -> HostFeatures:
 
 def probes() -> Iterator[Probe]:
     """Every probe, in the order of the report."""
-    from pycontainer.checkup import calls, cgroups, namespaces, network, storage
+    from pycontainer.checkup import calls, cgroups, checkpoints, namespaces, network, storage
 
-    for module in (namespaces, calls, storage, cgroups, network):
+    for module in (namespaces, calls, storage, cgroups, network, checkpoints):
         yield from module.PROBES

@@ -66,10 +66,19 @@ COMMANDS = {
     "wait": Entry(
         "lifecycle", "WAIT", "Block until one or more containers stop, then print their exit codes"
     ),
+    "checkpoint create": Entry("checkpoints", "CREATE", "Create a checkpoint from a running container"),
+    "checkpoint ls": Entry("checkpoints", "LIST", "List checkpoints for a container"),
+    "checkpoint rm": Entry("checkpoints", "REMOVE", "Remove a checkpoint"),
     "container inspect": Entry(
         "inspect", "INSPECT_CONTAINER", "Display detailed information on one or more containers"
     ),
+    "container load": Entry(
+        "moving", "LOAD", "Load a container from an archive of 'container save' or STDIN"
+    ),
     "container prune": Entry("lifecycle", "PRUNE", "Remove all stopped containers"),
+    "container save": Entry(
+        "moving", "SAVE", "Save a stopped container with its image and changes to an archive"
+    ),
     "image inspect": Entry("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images"),
     "image prune": Entry("images", "PRUNE", "Remove unused images"),
     "network connect": Entry("connecting", "CONNECT", "Connect a container to a network"),
@@ -94,6 +103,8 @@ COMMANDS = {
 
 #: Further names, as Docker has them.
 ALIASES = {
+    "checkpoint list": "checkpoint ls",
+    "checkpoint remove": "checkpoint rm",
     "container attach": "attach",
     "container commit": "commit",
     "container cp": "cp",
@@ -140,6 +151,7 @@ ALIASES = {
 }
 
 GROUPS = {
+    "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
@@ -163,7 +175,6 @@ REFUSED = {
     "config": "there is one host; give a file by --mount",
     "trust": "an image is told by its digest: name@sha256:...",
     "manifest": "images are pulled for one platform: --platform",
-    "checkpoint": "the processes of a container cannot be kept",
 }
 
 

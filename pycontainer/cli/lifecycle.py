@@ -69,12 +69,19 @@ def _signal(text: str) -> int | str:
 
 def _start_options(parser: Parser) -> None:
     parser.flag("--attach", "-a", help="Attach STDOUT/STDERR and forward signals")
+    parser.value("--checkpoint", help="Restore from this checkpoint")
     parser.value("--detach-keys", help="Keys that leave the container to itself", default=DEFAULT)
     parser.flag("--interactive", "-i", help="Attach container's STDIN")
 
 
 def _start(call: Call) -> int:
     given = call.given
+    if given.checkpoint is not None:
+        if given.attach or given.interactive:
+            raise InvalidArgument(
+                "checkpoint", given.checkpoint, "restore it, then attach: 'pycontainer attach'"
+            )
+        return _each(lambda _, container: container.restore(given.checkpoint))(call)
     if not given.attach and not given.interactive:
         return _each(lambda _, container: container.start())(call)
     if len(call.words) > 1:

@@ -87,3 +87,12 @@ def environment(argument: str, env: Mapping[str, str] | Sequence[str] | None) ->
             raise InvalidArgument(argument, name, "a variable's name is not empty and has no '='")
         text(f"{argument}[{name!r}]", value)
     return dict(env)
+
+
+def container_name(name: Any) -> str:
+    """What is the name of a container by Docker's rule."""
+    import re
+
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", text("name", name)):
+        raise InvalidArgument("name", name, "letters, digits, '_', '.' and '-' are needed, two at least")
+    return str(name)

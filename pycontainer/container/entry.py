@@ -135,10 +135,30 @@ def enter(
     """
     spec, tty = running.spec, stdio is None
     recipes = running.workspace.recipes
-    key = (id(spec), running.map, argv, identity, tuple(env.items()), workdir, tty, seat.shape)
+    key = (
+        id(spec),
+        running.map,
+        argv,
+        identity,
+        tuple(env.items()),
+        workdir,
+        tty,
+        seat.shape,
+        running.restored,
+    )
     recipe = recipes.get(key, spec)
     if recipe is None:
-        recipe = entry_recipe(spec, running.map, argv, identity, env, workdir, tty=tty, seat=seat.shape)
+        recipe = entry_recipe(
+            spec,
+            running.map,
+            argv,
+            identity,
+            env,
+            workdir,
+            tty=tty,
+            seat=seat.shape,
+            restored=running.restored,
+        )
         recipes.put(key, spec, recipe)
     fds = {TARGET: target}
     if not tty:
@@ -158,16 +178,22 @@ def entry_recipe(
     *,
     tty: bool,
     seat: tuple[bool, int],
+    restored: bool = False,
 ) -> Recipe:
-    """How a further program is started: in the slot ``TARGET`` is a pidfd of the container's first process."""
+    """How a further program is started: in the slot ``TARGET`` is a pidfd of the container's first process.
+
+    The cgroup namespace of one that is ``restored`` belongs to the host's root, who alone may enter it: the program
+    gets another, of its own.
+    """
     types = NAMESPACES
     types |= 0 if spec.network.mode == "host" else lib.CLONE_NEWNET
     types |= 0 if map_ is None else lib.CLONE_NEWUSER
-    script, used = _setup(spec, tty=tty)
+    script, used = _setup(spec, tty=tty, restored=restored)
     fields = confinement(spec, identity, map_)
     fields.update(
         script=script,
         joins=((TARGET, types),),
+        cgroup_namespace=restored,
         terminal=_TERMINAL if tty else -1,
         landlock=_RULESET if spec.security.landlock and landlock.version() else -1,
         ns_root=map_ is not None,
@@ -180,7 +206,7 @@ def entry_recipe(
 
 
 @lru_cache(maxsize=256)
-def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
+def _setup(spec: Spec, *, tty: bool, restored: bool) -> tuple[Script, int]:
     """The cgroup namespace, entered only when the process is in its cgroup: who is inside the namespace may
     not be placed from outside of it (cgroups(7), nsdelegate).  A pty on the container's devpts, which
     its programs may have replaced by something else: verified.  Then what the container's own program has, too.
@@ -188,7 +214,7 @@ def _setup(spec: Spec, *, tty: bool) -> tuple[Script, int]:
     Also how many slots that takes.
     """
     slot = itertools.count(_SLOTS)
-    ops = [op.join(TARGET, lib.CLONE_NEWCGROUP)]
+    ops = [] if restored else [op.join(TARGET, lib.CLONE_NEWCGROUP)]
     if tty:
         flags = os.O_RDWR | os.O_NOCTTY
         ops += [

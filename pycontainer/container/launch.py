@@ -63,6 +63,8 @@ class Launch:
     received: dict[int, int]
     workspace: Workspace
     stack: Stack | None = None
+    #: Were its processes made by CRIU, from a checkpoint?
+    restored: bool = False
 
     def take(self, tag: int) -> int | None:
         """An fd that the container sent (``plan.SENT_*``), now the caller's to close."""

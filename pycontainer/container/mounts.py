@@ -272,6 +272,11 @@ def is_magic(source: str) -> bool:
     return source.startswith("/proc/")
 
 
+def is_name_service(mount: Bind) -> bool:
+    """Is it one of those that :func:`check_mounts` adds?"""
+    return mount.target in _NAME_SERVICE and mount.read_only and not mount.idmap
+
+
 def _name_service(taken: list[str]) -> list[Bind]:
     places = [(path, os.path.realpath(path)) for path in _NAME_SERVICE if path not in taken]
     # The host's own ids: the file systems below /etc and /run need not know id maps, and all may read these.

@@ -69,10 +69,12 @@ class Plan:
 @lru_cache(maxsize=512)
 def plan(shape: Shape) -> Plan:
     """The operations for a shape; pure."""
-    return _Planner(shape).plan()
+    return Planner(shape).plan()
 
 
-class _Planner:
+class Planner:
+    """Collects the operations, in the order that is told above."""
+
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.outer: list[Operation] = []
@@ -84,6 +86,7 @@ class _Planner:
         self.sources = self.outer if shape.idmapped else self.inner
 
     def plan(self) -> Plan:
+        """All of them; to be called once."""
         self.inner.append(op.open_path("/", out=TARGET, flags=os.O_PATH | os.O_DIRECTORY))
         self.inner.append(
             op.set_attributes(TARGET, propagation=lib.MS_PRIVATE, recursive=True, purpose="the host's mounts")

@@ -41,7 +41,7 @@ def recipe_of(
     One that ``waits`` is told later what its program is.  The end of one that is not ``leashed`` is the care of another
     one than this process's reaper.
     """
-    plan = plans.plan(_shape(spec, map_, lowers, layer, folder))
+    plan = plans.plan(shape_of(spec, map_, lowers, layer, folder))
     fields = confinement(spec, identity, map_)
     fields.update(
         script=plan.script,
@@ -81,9 +81,10 @@ def _root_of(map_: IdMap | None) -> tuple[int, int]:
     return map_.host_uid(0) or 0, map_.host_gid(0) or 0
 
 
-def _shape(
+def shape_of(
     spec: Spec, map_: IdMap | None, lowers: tuple[str, ...], layer: Layer, folder: str | None
 ) -> Shape:
+    """The shape of a container's file system; ``folder`` has the files that tell it of its networks, if it is on any."""
     is_root = rules_host()
     idmapped = is_root and map_ is not None
     binds = spec.image.binds

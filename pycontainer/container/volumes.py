@@ -98,7 +98,7 @@ class _Attaching:
             raise InvalidArgument(
                 "image", image.name, "programs of the host are no layers: Bind what is wanted of them"
             )
-        hold = image.hold()
+        hold = self._workspace.hold_image(image)
         if hold is not None:
             self._stack.callback(hold.close)
         directory = mount.subpath is None or _is_directory_in(image, mount.subpath)

@@ -41,6 +41,7 @@ from pycontainer.state.notes import end_noted, remove_cgroups
 
 if TYPE_CHECKING:
     from pycontainer.container.launch import Launch
+    from pycontainer.image.image import Hold, Image
     from pycontainer.image.images import Images
     from pycontainer.network.stacks import Stacks
 
@@ -120,6 +121,10 @@ class Workspace:
         found = [each for _, (called, each) in every if called == name]
         found = found or [each for key, (_, each) in every if key.startswith(name[:12])]
         return found[0] if len(found) == 1 else None
+
+    def hold_image(self, image: Image) -> Hold | None:
+        """Keep an image until the hold is closed; ``None``: nobody can, or need."""
+        return image.hold()
 
     def skeleton(self, owner: tuple[int, int]) -> str:
         """The directory of the host image's own tree for this owner, built when first asked for."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pycontainer.container import container
-from pycontainer.container.arguments import flag, text
+from pycontainer.container.arguments import container_name, flag, text
 from pycontainer.container.options import CONTAINER, refuse_unknown
 from pycontainer.container.spec import spec_of
 from pycontainer.errors import InvalidArgument
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import CreateOptions
-    from pycontainer.engine.detached import DetachedContainers
+    from pycontainer.engine.detached import DetachedContainer, DetachedContainers
     from pycontainer.engine.engine import Engine
+    from pycontainer.image.progress import Listener
     from pycontainer.state.events import Event
 
 
@@ -109,7 +111,7 @@ class Containers:
         refuse_unknown("create", given)
         name = given.pop("name", None)
         if name is not None:
-            check_name(name)
+            container_name(name)
         if flag("detach", given.pop("detach", False)):
             return self._detached.create(self._engine.resolve(image), command, given, name)
         for each in given.keys() - CONTAINER:
@@ -171,6 +173,34 @@ class Containers:
             self._forget_removed()
             return builtins.list(self._known.values())
 
+    def load(
+        self,
+        source: str | os.PathLike[str] | IO[bytes],
+        *,
+        name: str | None = None,
+        trusted: bool = False,
+        progress: Listener | None = None,
+    ) -> DetachedContainer:
+        """Make the detached container that an archive of its ``save`` has; it is not started.
+
+        It is a new one, by ``name``, or the name that it had, with an id of its own; its images come with it, and have
+        their names where no other image has.  What it binds of the host and volumes with names must be there.
+        ``source`` is a path, or a file open for reading bytes, a pipe as well.
+
+        An archive is a stranger's word: one whose container has more of the host than a plain one (paths, devices,
+        its network, capabilities) is refused unless it is ``trusted``; the message tells what it wants.
+
+        All is verified, and all is there or nothing (layers of images stay for the next attempt).  Raises
+        :class:`ImageNotFound` for an archive without a container, :class:`ImageError`, :class:`UnsafeArchive`,
+        :class:`InvalidArgument`, :class:`NotSupported`, :class:`KernelError`.
+
+        >>> engine.containers.load("db.tar", name="db2").start()            # doctest: +SKIP
+        """
+        if name is not None:
+            container_name(name)
+        flag("trusted", trusted)
+        return self._detached.load(source, name, trusted=trusted, progress=progress)
+
     def prune(self, *, until: float | None = None) -> builtins.list[str]:
         """Remove the detached containers that do not run; their ids. ``until``: only those made before (seconds since 1970)."""
         return self._detached.prune(until)
@@ -178,7 +208,7 @@ class Containers:
     def events(
         self, *, since: float | None = None, until: float | None = None, follow: bool = True
     ) -> Iterator[Event]:
-        """What happens to detached containers, in whatever process, as it happens: create, start, die, restart,
+        """What happens to detached containers, in whatever process, as it happens: create, start, die, restart, checkpoint, restore,
         oom, health_status, pause, unpause, rename, dead, destroy.
 
         From ``since`` (seconds since 1970; ``None``: from the first reading on) to ``until``; without ``follow``
@@ -196,11 +226,3 @@ class Containers:
     def _forget_removed(self) -> None:
         for key in [key for key, each in self._known.items() if each.status == "removed"]:
             del self._known[key]
-
-
-def check_name(name: str) -> None:
-    """Refuse what is no name of a container by Docker's rule."""
-    import re
-
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", text("name", name)):
-        raise InvalidArgument("name", name, "letters, digits, '_', '.' and '-' are needed, two at least")

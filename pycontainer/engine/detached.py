@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pycontainer.container.detached.container import Detached
 from pycontainer.container.detached.making import make
@@ -21,6 +21,7 @@ from pycontainer.state.sweeping import sweep
 if TYPE_CHECKING:
     from pycontainer.engine.engine import Engine
     from pycontainer.image.image import Image
+    from pycontainer.image.progress import Listener
 
 
 class DetachedContainer(Detached, Container):
@@ -49,6 +50,23 @@ class DetachedContainers:
         spec = spec_of(image, command, given)
         self._sweep()
         return self._open(make(self._engine.workspace, self._records, spec, keeping, name))
+
+    def load(
+        self,
+        source: str | os.PathLike[str] | IO[bytes],
+        name: str | None,
+        *,
+        trusted: bool,
+        progress: Listener | None,
+    ) -> DetachedContainer:
+        """Make the one that an archive has."""
+        from pycontainer.container.detached import arriving
+
+        self._sweep()
+        workspace = self._engine.workspace
+        return self._open(
+            arriving.load(workspace, self._records, source, name=name, trusted=trusted, progress=progress)
+        )
 
     def _open(self, record: Record) -> DetachedContainer:
         return DetachedContainer(self._engine.workspace, self._records, record)

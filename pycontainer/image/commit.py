@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from pycontainer.errors import InvalidArgument
+from pycontainer.image.archive.artifact import nameless
 from pycontainer.image.compressor import compressed
 from pycontainer.image.config import ImageConfig
 from pycontainer.image.descriptor import Descriptor
@@ -69,7 +70,7 @@ def _pack(store: Store, path: str, blob: BlobWriter, marks: Namespace) -> str:
     epoch = _epoch()
     with Fd(os.open(path, _DIRECTORY)) as upper, store.new_layer(settled=False) as tree:
         if has_range():
-            with _nameless(store.path) as file:
+            with nameless(store.path) as file:
                 fds = (upper.fileno(), tree.fd, file.fileno())
                 made = store.steward().call(duplicate_file, fds, namespace=marks, epoch=epoch)
                 for piece in _content(file.fileno()):
@@ -96,11 +97,6 @@ def copy_layer(source: str, target: str, marks: Namespace, reach: Reach) -> None
 def _ids() -> IdMap | None:
     """Whose numbers an upper directory has: root's the container's own already."""
     return None if rules_host() else user_map()
-
-
-def _nameless(directory: str) -> Fd:
-    """A new file on the disk of a directory, that nobody else sees."""
-    return Fd(os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
 
 
 def _content(file: int) -> Iterator[bytes]:

@@ -78,6 +78,8 @@ class Plan:
     log_files: int
     log_number: int
     fd_count: int
+    #: What makes the container's processes at the first start, in the place of ``start``.
+    restore: Program | None = None
 
     def encode(self) -> bytes:
         """The file that the monitor reads."""
@@ -107,6 +109,10 @@ class Plan:
             native.interval, native.timeout = check.interval, check.timeout
             native.start_period, native.start_interval = check.start_period, check.start_interval
             native.failures = check.failures
+        if self.restore is not None:
+            pieces[-1] += b"\0" * (-len(pieces[-1]) % 8)
+            native.restore = head + sum(map(len, pieces))
+            pieces.append(flatten(self.restore.request, self.restore.places))
         native.size = head + sum(map(len, pieces))
         return bytes(ffi.buffer(native)) + b"".join(pieces)
 

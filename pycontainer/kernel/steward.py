@@ -129,7 +129,7 @@ class Steward:
         pid, pidfd = spawn_leashed(
             Spawn(
                 argv=tuple(
-                    os.fsencode(word) for word in (sys.executable, "-I", "-S", "-c", _PROGRAM, *_path())
+                    os.fsencode(word) for word in (sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path())
                 ),
                 candidates=(os.fsencode(sys.executable),),
                 env=_environment(),
@@ -204,7 +204,7 @@ def _absolute(path: PathLike) -> bytes:
     return os.path.join(os.getcwdb(), encode("path", path))
 
 
-def _path() -> list[str]:
+def module_path() -> list[str]:
     """Where this process finds its modules, and its own package at the latest in the end."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return [*(place for place in sys.path if os.path.isabs(place)), package]

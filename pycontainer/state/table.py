@@ -8,12 +8,26 @@ _ALIVE = frozenset({
     "kill", "stop", "restart", "wait", "reach files", "list changes", "tell its pid", "use its terminal", "update",
     "tell what it uses", "read its log", "attach", "change its networks", "tell of its networks", "share its network",
 })  # fmt: skip
-_ENDED = frozenset({"start", "stop", "restart", "wait", "list changes", "read its log", "remove", "rename"})
+_ENDED = frozenset({
+    "start", "stop", "restart", "wait", "list changes", "read its log", "remove", "rename", "save", "restore",
+})  # fmt: skip
 
 #: The verbs that each state of a container allows; every other one is a StateError.
 VERBS = {
-    "created": frozenset({"start", "stop", "restart", "list changes", "read its log", "remove", "rename"}),
-    "running": _ALIVE | {"exec", "pause", "rename"},
+    "created": frozenset(
+        {
+            "start",
+            "stop",
+            "restart",
+            "list changes",
+            "read its log",
+            "remove",
+            "rename",
+            "save",
+            "restore",
+        }
+    ),
+    "running": _ALIVE | {"exec", "pause", "rename", "checkpoint"},
     "paused": _ALIVE | {"unpause", "rename"},
     # Detached ones only: the monitor starts it again, after a while.
     "restarting": frozenset(

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from pycontainer.cli.netoptions import port
-from pycontainer.cli.ports import shown
+from pycontainer.cli.ports import published
 from pycontainer.errors import InvalidArgument
 from tests.support.commandline import PROGRAM, CommandLine
 
@@ -240,4 +240,4 @@ def test_a_wrong_network_is_refused(cli: CommandLine, tmp_path: Path) -> None:
 def test_ports_as_docker_shows_them(
     ports: dict[str, list[tuple[str, int]]], exposed: tuple[str, ...], expected: str
 ) -> None:
-    assert shown(ports, exposed) == expected
+    assert published(ports, exposed) == expected

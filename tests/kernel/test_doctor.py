@@ -20,7 +20,7 @@ from pycontainer.checkup.host import Host
 from pycontainer.cli import main
 from pycontainer.cli.doctor import table
 from pycontainer.home import default_root
-from pycontainer.kernel import features
+from pycontainer.kernel import criu, features
 from tests.support.refuse import refusing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +70,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int]] = {
     "tun": (("openat",), errno.EACCES),
     "pasta": (("execve",), errno.EACCES),
     "slirp4netns": (("execve",), errno.EACCES),
+    "checkpoints": (("execve",), errno.EACCES),
 }  # fmt: skip
 #: Where version 2 has controllers that nobody has enabled, these look without making anything.
 LOOK_ONLY = {name for name in REFUSALS if name.startswith("cgroup-")}
@@ -83,7 +84,9 @@ def host() -> HostFeatures:
 @pytest.fixture
 def afresh() -> None:
     """What was found out once is asked again."""
-    for each in (features.overlay_takes_layers, features.tmpfs_keeps_user_xattrs, features._can_idmap):
+    for each in (
+        features.overlay_takes_layers, features.tmpfs_keeps_user_xattrs, features._can_idmap, criu._refusal
+    ):  # fmt: skip
         each.cache_clear()
 
 

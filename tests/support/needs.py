@@ -187,6 +187,12 @@ def _overlay() -> None:
         _attempt(*unshare, "sh", "-ec", script, "sh", place, "" if as_root else "userxattr,")
 
 
+def _criu() -> None:
+    """CRIU that can work: as root, on a kernel that it knows."""
+    _root()
+    _attempt("criu", "check")
+
+
 def _netns() -> None:
     options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     _attempt("unshare", *options, "--net", "true")
@@ -278,6 +284,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "cgroup2": _cgroup2,
     "cgroup2_tree": _cgroup2_tree,
     "overlay": _overlay,
+    "criu": _criu,
     "netns": _netns,
     "bridge_network": _bridge_network,
     "kvm": _kvm,

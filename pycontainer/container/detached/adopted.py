@@ -144,6 +144,7 @@ class Adopted(Running):
             layer=Layer(upper=f"{folder}/files", mounts=mounts),
             received={},
             workspace=workspace,
+            restored=told.get("restored", False),
         )
         self.accounts = Accounts()
         self.terminal = None

@@ -11,10 +11,12 @@ from typing import Any
 import attrs
 
 from pycontainer.container.bounds import Bounds
+from pycontainer.container.detached.options import HealthCheck
 from pycontainer.container.devices import Device
 from pycontainer.container.found import Stack, Tree
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
 from pycontainer.container.security import Security
+from pycontainer.container.shape import Shape
 from pycontainer.container.spec import Spec
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.config import ImageConfig
@@ -28,9 +30,9 @@ from pycontainer.network.wish import Place, Port, Wish
 _CLASSES = {
     each.__name__: each
     for each in (
-        Bind, Bounds, Device, DeviceRule, Extent, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Place, Port,
-        Security, Spec, Stack, Tmpfs, Tree, VolumeMount, Wish, profile.Action, profile.Condition, profile.Profile,
-        profile.Rule,
+        Bind, Bounds, Device, DeviceRule, Extent, HealthCheck, IdMap, Image, ImageConfig, ImageMount, IoLimit, Limits, Place,
+        Port, Security, Shape, Spec, Stack, Tmpfs, Tree, VolumeMount, Wish, profile.Action, profile.Condition,
+        profile.Profile, profile.Rule,
     )
 }  # fmt: skip
 #: Those that few containers have: loaded when needed.
@@ -74,6 +76,10 @@ def decode(value: Any, images: Images | None = None) -> Any:
         return _usual_profile()
     class_ = _class(kind)
     names = {each.name: each.alias for each in _fields(class_)}
+    if not value.keys() <= {"$", *names}:
+        raise InvalidArgument(
+            kind, sorted(value.keys() - {"$", *names})[0], "a newer pycontainer wrote this: upgrade"
+        )
     made = class_(**{alias: decode(value[name], images) for name, alias in names.items() if name in value})
     if isinstance(made, Image) and made.digest and images is not None:
         return attrs.evolve(images.get(made.digest), name=made.name)

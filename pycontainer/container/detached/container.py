@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pycontainer.container.options import LimitOptions
+    from pycontainer.image.progress import Listener
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How long somebody who follows waits for news before he looks himself, in seconds.
@@ -116,6 +117,47 @@ class Detached(DetachedNetworking):
         """All there is to tell, as a plain dictionary in the manner of ``docker inspect``."""
         return inspect(self)
 
+    # -- checkpoints -----------------------------------------------------------------------
+
+    def checkpoint(self, name: str = "latest", *, leave_running: bool = False) -> None:
+        """Write down all its processes with their memory, by CRIU, and end them; :meth:`restore` has them go on.
+
+        With ``leave_running`` they go on now, too, and the files are kept as they were.  A checkpoint is part of the
+        container, and goes with it.  For a root caller, on a kernel that the installed CRIU knows.
+
+        Raises :class:`NotSupported` with the reason, and then the container goes on as it was: without CRIU, for a
+        terminal, networks, Landlock, programs of ``exec``, and what CRIU finds that it cannot write down; and
+        :class:`StateError`, :class:`InvalidArgument`.
+
+        >>> db.checkpoint(); db.restore()                                   # doctest: +SKIP
+        """
+        from pycontainer.container.detached.checkpointing import checkpoint
+
+        checkpoint(self, name, leave_running=flag("leave_running", leave_running))
+
+    def restore(self, name: str = "latest") -> None:
+        """Start it with the processes of a checkpoint, which go on where they were; the checkpoint stays.
+
+        One of a container that went on brings its files along: what was written since is gone.  Any other needs
+        those that there were, so a start in between is refused.  Raises :class:`StateError`, :class:`NotSupported`,
+        :class:`InvalidArgument`, and :class:`KernelError` with what CRIU says; the container is as before then.
+        """
+        from pycontainer.container.detached.restoring import restore
+
+        restore(self, name)
+
+    def checkpoints(self) -> list[str]:
+        """The names of its checkpoints, oldest first."""
+        from pycontainer.container.detached.checkpoints import names
+
+        return names(self._home.folder)
+
+    def remove_checkpoint(self, name: str) -> None:
+        """Remove a checkpoint. Raises :class:`InvalidArgument`."""
+        from pycontainer.container.detached.checkpoints import remove
+
+        remove(self, name)
+
     # -- files -----------------------------------------------------------------------------
 
     def changes(self) -> list[Change]:
@@ -125,10 +167,13 @@ class Detached(DetachedNetworking):
         self.allow("list changes")
         try:
             upper = Fd(os.open(f"{self._folder}/upper", _DIRECTORY))
-            with open(f"{self._home.folder}/run", "rb") as file:
-                lowers = tuple(json.load(file)["lowers"])
         except FileNotFoundError:
             return []
+        try:
+            with open(f"{self._home.folder}/run", "rb") as file:
+                lowers = tuple(json.load(file)["lowers"])
+        except FileNotFoundError:  # not started here yet
+            lowers = self._lowers()
         shift = 0
         with upper:
             if not self.spec.image.layers:
@@ -155,6 +200,29 @@ class Detached(DetachedNetworking):
     def _go_on(self) -> None:
         with suppress(StateError):  # it was ended, or somebody wanted it to go on
             self.unpause()
+
+    def save(
+        self,
+        target: str | os.PathLike[str] | IO[bytes],
+        *,
+        checkpoint: str | None = None,
+        progress: Listener | None = None,
+    ) -> None:
+        """Write the container as one archive, from which :meth:`Containers.load` makes it in another engine.
+
+        It has the image with all layers, what the container has written, its own volumes, its name and all that it
+        was made from; the log and volumes with names stay here.  It must not run (:class:`StateError`): stop it
+        first.  ``target`` is a path, replaced when all is on disk, or a file open for writing bytes.  With the name of
+        a ``checkpoint`` its processes go along, and the files that those need.
+
+        Raises :class:`NotSupported` for an image of a directory, :class:`InvalidArgument`, :class:`KernelError`, with
+        nothing left behind.  What a layer of an image cannot say is lost: fractions of seconds, sockets, devices.
+
+        >>> db.save("db.tar")                                               # doctest: +SKIP
+        """
+        from pycontainer.container.detached.moving import save
+
+        save(self, target, checkpoint, progress)
 
     def snapshot(self) -> NoReturn:
         """Not of a detached container: a snapshot goes with the process that made it."""

@@ -12,6 +12,7 @@ from pycontainer.kernel.rooted import OPEN_DIRECTORY
 
 if TYPE_CHECKING:
     from pycontainer.container.workspace import Workspace
+    from pycontainer.image.image import Image
     from pycontainer.image.images import Images
 
 
@@ -38,6 +39,11 @@ class Home:
         del name
         with Fd(os.open(self.folder, OPEN_DIRECTORY)) as folder:
             self.reach.remove(folder.fileno(), "volumes")
+
+    def hold_image(self, image: Image) -> None:
+        """Keep an image for as long as the container is there, whoever made it."""
+        if image.stored is not None:
+            image.stored.images.store.pin(image.digest, self.alive)
 
     def skeleton(self, owner: tuple[int, int]) -> str:
         """The directory of the host image's own tree for this owner."""

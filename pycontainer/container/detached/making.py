@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.home import Home
 from pycontainer.container.detached.options import parse_keeping
 from pycontainer.container.spec import Spec
-from pycontainer.container.volumes import attach
+from pycontainer.container.volumes import Mounts, attach
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 
 def make(
-    workspace: Workspace, records: Records, spec: Spec, given: Mapping[str, Any], name: str | None
+    workspace: Workspace,
+    records: Records,
+    spec: Spec,
+    given: Mapping[str, Any],
+    name: str | None,
+    fill: Callable[[str, Mounts], None] | None = None,
 ) -> Record:
     """Make a detached container, not yet started; ``given`` are arguments of :data:`NAMES`.
+
+    ``fill`` puts something into its folder and its volumes before anybody can find it.
 
     Raises :class:`PyContainerError` with nothing left behind; who is killed meanwhile leaves a folder that the next
     one removes.
@@ -55,6 +62,8 @@ def make(
             found = attach(cast("Workspace", home), spec, name=id_[:12], who=f"container {name or id_[:12]}")
             if spec.image.stored is not None:
                 spec.image.stored.images.store.pin(spec.image.digest, home.alive)
+            if fill is not None:
+                fill(folder, found.mounts)
             record = Record(
                 id=id_,
                 name=name or id_[:12],

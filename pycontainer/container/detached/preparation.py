@@ -78,6 +78,9 @@ def cgroup_name(root: str, id_: str) -> str:
 class Preparation:
     """What the monitor is given: programs, and fds by the numbers that they have there."""
 
+    #: Are processes made from a checkpoint at the first start?
+    restores = False
+
     def __init__(self, order: Order, joined: Joined, cgroup: Cgroup | None, seat: Seat) -> None:
         spec, lease = order.spec, joined.lease
         self.joined = joined
@@ -119,7 +122,15 @@ class Preparation:
             return None
         env = {"HOSTNAME": self._order.hostname, **full_environment(spec, self.identity)}
         recipe = entry.entry_recipe(
-            spec, self.map, check.test, self.identity, env, spec.workdir, tty=False, seat=self._seat.shape
+            spec,
+            self.map,
+            check.test,
+            self.identity,
+            env,
+            spec.workdir,
+            tty=False,
+            seat=self._seat.shape,
+            restored=self.restores,
         )
         return monitor.Check(
             program=self._program(recipe, {}, hostname=None, export=-1, target=entry.TARGET),
@@ -196,6 +207,7 @@ class Preparation:
             else [[attrs.astuple(each) for each in extents] for extents in (map_.uids, map_.gids)],
             "lowers": list(self.lowers),
             "hostname": self._order.hostname,
+            "restored": self.restores,
             "cgroup": None if self.cgroup is None else _adoptable(self.cgroup),
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from pycontainer.container.accounting import COUNTED
@@ -26,8 +27,8 @@ from pycontainer.kernel.spawn import exec_failure, failure
 from pycontainer.state.notes import remove_cgroups
 
 
-def start(order: Order) -> None:
-    """Start the container; when this returns its program runs.
+def start(order: Order, prepare: Callable[..., Preparation] = Preparation) -> None:
+    """Start the container; when this returns its program runs.  ``prepare`` makes what its monitor is given.
 
     Raises :class:`CommandNotFound`, :class:`CommandNotExecutable`, :class:`NotSupported`, :class:`KernelError`, with
     nothing left behind.
@@ -43,7 +44,7 @@ def start(order: Order) -> None:
                 seat_group = cgroup.child("main")
                 ours.callback(seat_group.leave)
         joined = join(order, ours, failed)
-        _run(order, Preparation(order, joined, cgroup, Seat.of(seat_group)))
+        _run(order, prepare(order, joined, cgroup, Seat.of(seat_group)))
         failed.pop_all()
         joined.over_to_keeper()
 

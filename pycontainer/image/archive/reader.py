@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from typing import IO, TYPE_CHECKING, Literal
 
 import attrs
@@ -27,7 +28,7 @@ Kind = Literal["oci", "docker"]
 
 
 @attrs.frozen
-class _Taken:
+class Taken:
     """An image whose content is in the store, and the names it is to have."""
 
     digest: str
@@ -58,7 +59,7 @@ def load(
     """
     chosen = None if platform is None else Platform.parse(platform)
     store, tell = images.store, Teller(progress)
-    with store.lease(), opened(path, _scratch(store)) as contents:
+    with store.lease(), opened(path, scratch(store)) as contents:
         taken = []
         for offer in offers(contents):
             found = offer.read(chosen)
@@ -93,7 +94,7 @@ def load_one(
     """
     chosen = None if platform is None else Platform.parse(platform)
     store = images.store
-    with store.lease(), opened(path, _scratch(store)) as contents:
+    with store.lease(), opened(path, scratch(store)) as contents:
         offer = wanted(offers(contents, kind), label)
         found = offer.read(chosen)
         if found is None:
@@ -117,11 +118,41 @@ def offers(contents: Contents, kind: Kind | None = None) -> list[Offer]:
     raise ImageError(f"it is no archive of images: it has no {wanted_files[kind]}")
 
 
-def _scratch(store: Store) -> str:
+def take_images(
+    images: Images, contents: Contents, digests: Collection[str], progress: Listener | None = None
+) -> list[Taken]:
+    """Take those images of a layout with these digests into the store, without names; call it under a lease.
+
+    Raises what :func:`load` does, and :class:`ImageError` for one that is not there.
+    """
+    taken: list[Taken] = []
+    tell = Teller(progress)
+    for offer in layout.offers(contents) if digests else []:
+        found = offer.read(None)
+        if found is not None and found.manifest.digest in digests:
+            taken.append(_take_in(images.store, found, offer.references, tell))
+            images.store.note_image(taken[-1].digest, taken[-1].blobs, taken[-1].diff_ids)
+    missing = set(digests) - {each.digest for each in taken}
+    if missing:
+        raise ImageError(f"the image {sorted(missing)[0]} is not in it")
+    return taken
+
+
+def name_images(images: Images, taken: Sequence[Taken]) -> None:
+    """Give them those of their names that no other image has."""
+    names = images.store.names()
+    for each in taken:
+        for reference in each.references:
+            if str(reference) not in names:
+                images.store.tag(str(reference), each.digest)
+
+
+def scratch(store: Store) -> str:
+    """Where archives are decompressed that are compressed as a whole; there while somebody has a lease."""
     return f"{store.path}/ingest"
 
 
-def _take_in(store: Store, found: Found, references: tuple[Reference, ...], tell: Teller) -> _Taken:
+def _take_in(store: Store, found: Found, references: tuple[Reference, ...], tell: Teller) -> Taken:
     manifest, document = found.manifest, found.document
 
     def source(blob: Descriptor, offset: int) -> Piece:
@@ -135,4 +166,4 @@ def _take_in(store: Store, found: Found, references: tuple[Reference, ...], tell
         store.add_blob(manifest.raw),
         *(layer.digest for layer in manifest.layers),
     }
-    return _Taken(manifest.digest, frozenset(blobs), frozenset(document.diff_ids), references)
+    return Taken(manifest.digest, frozenset(blobs), frozenset(document.diff_ids), references)

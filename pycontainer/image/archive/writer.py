@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Literal, get_args
 
 from pycontainer.errors import ImageError, InvalidArgument
 from pycontainer.image.archive import dockersave, layout
+from pycontainer.image.archive.artifact import Artifact
 from pycontainer.image.archive.output import Folder, Output
 from pycontainer.image.archive.tape import Stream, Tar
 from pycontainer.image.descriptor import Descriptor
@@ -20,7 +21,7 @@ from pycontainer.image.jsontext import write_list, write_object
 from pycontainer.image.manifest import Manifest, make_index
 from pycontainer.image.progress import Listener, Teller
 from pycontainer.image.reference import Reference
-from pycontainer.image.store import Store
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import named
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def save(
     format: Format = "oci",  # noqa: A002  (as other programs call it)
     *,
     progress: Listener | None = None,
+    artifact: Artifact | None = None,
 ) -> None:
     """Write images with their names to an archive: an OCI layout in a tar archive.
 
@@ -46,6 +48,7 @@ def save(
     bytes, such as ``sys.stdout.buffer``, which stays open.  Layers are written as they are stored,
     compressed or not; their digests are verified on the way.  Equal images make equal bytes.
 
+    An ``artifact`` beside the images is for who knows its type; others see the images alone.
     The archive has its name when all of it is on disk; after a failure nothing is left.  Raises
     :class:`InvalidArgument`, :class:`ImageError` for a damaged blob, :class:`KernelError`.
 
@@ -53,7 +56,7 @@ def save(
     """
     if format not in get_args(Format):
         raise InvalidArgument("format", format, f"one of {', '.join(get_args(Format))} is needed")
-    if not found:
+    if not found and artifact is None:
         raise InvalidArgument("images", found, "at least one is needed")
     tell = Teller(progress)
     with ExitStack() as stack:
@@ -66,13 +69,16 @@ def save(
             if hold is not None:
                 stack.enter_context(closing(hold))
         output: Output = stack.enter_context(_output(path, format))
-        for name, document in _documents(found, docker=format == "docker"):
+        for name, document in _documents(found, artifact, docker=format == "docker"):
             output.add(name, document)
-        for name, content in sorted(_blobs(found).items()):
+        files = {} if artifact is None else artifact.files
+        for name, content in sorted({**_blobs(found), **_blobs_beside(artifact)}.items()):
             if isinstance(content, bytes):
                 output.add(name, content)
+            elif content.digest in files:
+                _copy(files[content.digest].dup(), name, content, output, tell)
             else:
-                _copy(images.store, name, content, output, tell)
+                _copy(images.store.open_blob(content.digest), name, content, output, tell)
         output.commit()
 
 
@@ -84,7 +90,9 @@ def _output(path: str | os.PathLike[str] | IO[bytes], kind: Format) -> Output:
     return Stream(path)
 
 
-def _documents(found: Sequence[Image], *, docker: bool) -> Iterable[tuple[str, bytes]]:
+def _documents(
+    found: Sequence[Image], artifact: Artifact | None, *, docker: bool
+) -> Iterable[tuple[str, bytes]]:
     yield layout.LAYOUT, write_object({"imageLayoutVersion": layout.VERSION})
     entries: dict[Descriptor, None] = {}
     tags: dict[str, tuple[Manifest, dict[str, None]]] = {}
@@ -103,7 +111,7 @@ def _documents(found: Sequence[Image], *, docker: bool) -> Iterable[tuple[str, b
         names = tags.setdefault(manifest.digest, (manifest, {}))[1]
         # In full: podman takes what has no registry for one of "localhost".
         names.update({} if name is None else {str(name): None})
-    yield layout.INDEX, make_index(list(entries)).raw
+    yield layout.INDEX, make_index([*entries, *([] if artifact is None else [artifact.entry])]).raw
     if docker:
         yield dockersave.MANIFEST, write_list([
             {
@@ -127,13 +135,23 @@ def _blobs(found: Iterable[Image]) -> dict[str, bytes | Descriptor]:
     return blobs
 
 
-def _copy(store: Store, name: str, blob: Descriptor, output: Output, tell: Teller) -> None:
+def _blobs_beside(artifact: Artifact | None) -> dict[str, bytes | Descriptor]:
+    if artifact is None:
+        return {}
+    manifest = artifact.manifest
+    blobs: dict[str, bytes | Descriptor] = {layout.blob_name(each): each for each in manifest.layers}
+    blobs[layout.blob_name(manifest.config)] = artifact.document
+    blobs[layout.blob_name(artifact.entry)] = manifest.raw
+    return blobs
+
+
+def _copy(source: Fd, name: str, blob: Descriptor, output: Output, tell: Teller) -> None:
     found, done = hashlib.sha256(), 0
-    with store.open_blob(blob.digest) as file:
+    with source as file:
         output.begin(name, blob.size)
         while done <= blob.size:
             with named(f"read the blob {blob.digest}"):
-                part = os.read(file.fileno(), _CHUNK)
+                part = os.pread(file.fileno(), _CHUNK, done)
             if not part:
                 break
             found.update(part)
@@ -142,7 +160,7 @@ def _copy(store: Store, name: str, blob: Descriptor, output: Output, tell: Telle
                 output.write(part)
                 tell("upload", blob.digest, done, blob.size)
     if done != blob.size or f"sha256:{found.hexdigest()}" != blob.digest:
-        raise ImageError(f"the blob {blob.digest} in the store is damaged: pull or load its image again")
+        raise ImageError(f"the blob {blob.digest} is damaged: pull or load its image again")
     output.end()
     tell("done", blob.digest, done, blob.size)
 
