@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
 from pycontainer.cli.parser import Parser
-from pycontainer.errors import InvalidArgument
+from pycontainer.errors import InvalidArgument, NotSupported
 
-#: The network of those who ask for something that needs one, and name none; Docker's default.
+#: The network of those who name none: Docker's default.
 _DEFAULT = "bridge"
+#: Names another one.
+VARIABLE = "PYCONTAINER_NETWORK"
 #: Keys of ``--network name=lab,alias=db,ip=10.9.0.5`` -> ours.
 _KEYS = {"alias": "aliases", "ip": "ip", "ip6": "ip6"}
 
@@ -27,7 +31,7 @@ def add(parser: Parser) -> None:
     parser.each(
         "--network",
         metavar="network",
-        help="Connect the container to a network: 'none' (the default), 'host', 'bridge', a name, or name=lab,alias=db",
+        help="Connect the container to a network: 'bridge' (the default), 'none', 'host', a name, or name=lab,alias=db",
     )
     parser.each("--network-alias", help="Add network-scoped alias for the container")
     parser.each(
@@ -52,11 +56,24 @@ def arguments(given: Namespace, exposed: Sequence[str]) -> dict[str, Any]:
     }
     found = {name: value for name, value in found.items() if value}
     network = _networks(given.network)
-    if network is not None:
-        found["network"] = network
-    elif found:
-        found["network"] = _DEFAULT
+    found["network"] = _default(needed=bool(found)) if network is None else network
     return found
+
+
+def _default(*, needed: bool) -> str:
+    """The network of a container for which none is named; an ordinary user may have no way to have one, and is told."""
+    named = os.environ.get(VARIABLE)
+    if named and not needed:
+        return named
+    if os.geteuid() != 0 and not needed:
+        from pycontainer.network import wayout
+
+        try:
+            wayout.find()
+        except NotSupported as error:
+            print(f"pycontainer: no network: {error} (--network none: without this word)", file=sys.stderr)
+            return "none"
+    return _DEFAULT
 
 
 def _networks(texts: Sequence[str]) -> Any:

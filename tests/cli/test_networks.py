@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,17 @@ class TestNetworks:
             assert process.wait(30) == 0
         lab("network", "prune", "-f").good()
 
+    def test_the_default_network_is_dockers(self, lab: CommandLine, app: str) -> None:
+        shown = ["run", "--rm", app, "cat", "/proc/net/dev"]
+        assert "eth0:" not in lab(*shown).good().out
+        assert "eth0:" in lab(*shown, env={"PYCONTAINER_NETWORK": ""}).good().out
+        named = lab(
+            "run", "-d", "--name", "web", app, "sleep", "1000", env={"PYCONTAINER_NETWORK": ""}
+        ).good()
+        assert named.err == ""
+        assert lab("ps", "--format", "{{.Networks}}").out == "bridge\n"
+        assert "eth0:" not in lab(*shown[:2], "--network", "none", *shown[2:]).good().out
+
     def test_members_are_told_and_keep_their_network(self, lab: CommandLine, app: str) -> None:
         lab("network", "create", "lab").good()
         command = ("run", "--rm", "-i", "--name", "web", "--network", "lab", app, "sh", "-c", "echo up; cat")
@@ -214,6 +226,18 @@ class TestNetworks:
         ]
         lab("rm", "later").good()
         lab("network", "prune", "-f").good()
+
+
+@pytest.mark.needs("user")
+def test_who_can_have_no_network_is_told(cli: CommandLine, app: str, tmp_path: Path) -> None:
+    env = {"PYCONTAINER_NETWORK": "", "PATH": str(tmp_path)}
+    done = cli("run", "--rm", app, "cat", "/proc/net/dev", env=env).good()
+    assert "eth0:" not in done.out
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        assert done.err.startswith(
+            "pycontainer: no network: containers of an ordinary user reach the outside by "
+        )
+        assert cli("run", "--rm", "--network", "none", app, "true", env=env).good().err == ""
 
 
 def test_what_needs_a_network_of_its_own_says_so(cli: CommandLine) -> None:

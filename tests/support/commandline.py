@@ -59,6 +59,7 @@ class CommandLine:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "PYCONTAINER_ROOT": str(self.engine),
+            "PYCONTAINER_NETWORK": "none",  # the default one is the host's business
             "HOME": str(self.home),
             "PYTHONUTF8": "1",
             "TERM": "xterm-256color",
