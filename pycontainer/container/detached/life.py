@@ -19,7 +19,7 @@ from pycontainer.container.detached.starting import start
 from pycontainer.container.detached.state import GONE, DetachedState
 from pycontainer.container.notes import remove_cgroups
 from pycontainer.container.running import Running
-from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
+from pycontainer.errors import InvalidArgument, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.monitorclient import Client, deadline_of, left_of
 from pycontainer.kernel.native import lib
