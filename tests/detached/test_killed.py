@@ -241,7 +241,7 @@ def image():
     ("who", "rounds"),
     [("client", 3), ("monitor", 2), *(pytest.param(who, 40, marks=pytest.mark.exhaustive) for who in WHO)],
 )
-def test_in_the_midst_of_a_verb(box, process, image, verb, who, rounds):
+def test_in_the_midst_of_a_verb(cleared, box, process, image, verb, who, rounds):
     """At different moments: whatever was done is whole, or is undone by who comes next."""
     root, mark = os.environ["PYCONTAINER_ROOT"], f"{os.getpid():08d}"
     containers = pc.default_engine().containers

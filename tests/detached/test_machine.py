@@ -227,10 +227,10 @@ def _remove_all(root: str) -> None:
     ] == []
 
 
-def test_many_processes_at_once(process):
+def test_many_processes_at_once(cleared, process):
     _storm(process, 6, count=3, killed=6)
 
 
 @pytest.mark.exhaustive
-def test_eight_processes_for_a_minute(process):
+def test_eight_processes_for_a_minute(cleared, process):
     _storm(process, 60, count=8, killed=60)

@@ -46,7 +46,7 @@ def test_the_log(box):
 
 
 def test_the_log_of_an_earlier_run_does_not_count(box):
-    container = box(["sh", "-c", "[ -e /root/x ] || echo READY; touch /root/x; sleep 1000"])
+    container = box(["sh", "-c", "[ -e /root/x ] || { touch /root/x; echo READY; }; sleep 1000"])
     container.wait_for(pc.wait.log("READY"))
     container.restart(0)
     with pytest.raises(pc.WaitTimeout):

@@ -17,7 +17,7 @@ from pycontainer.container.detached.inspecting import inspect
 from pycontainer.container.detached.networking import DetachedNetworking
 from pycontainer.container.launch import without_places
 from pycontainer.container.logs import News
-from pycontainer.errors import InvalidArgument, NotSupported, StateError
+from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError
 from pycontainer.kernel.changes import Change
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.monitorclient import Client
@@ -195,7 +195,11 @@ class Detached(DetachedNetworking):
                     self.pause()
                     stack.callback(self._go_on)
             upper = f"{self._folder}/upper"
-            yield [upper] if os.path.isdir(upper) else []
+            try:
+                yield [upper] if os.path.isdir(upper) else []
+            except (KernelError, FileNotFoundError):
+                self.allow("list changes")  # it may have been removed meanwhile
+                raise
 
     def _go_on(self) -> None:
         with suppress(StateError):  # it was ended, or somebody wanted it to go on
