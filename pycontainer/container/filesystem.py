@@ -99,7 +99,7 @@ class FileSystem(Networking):
                     continue
                 with upper:
                     later = reach.changes(upper.fileno(), lowers[::-1], shift, marks)
-                    found = folded(found, without_places(later))
+                    found = folded(found, without_places(later, self.spec))
                 lowers += (path,)
             return found
 

@@ -98,7 +98,9 @@ class Launch:
     def changes(self, upper: int) -> list[Change]:
         """How the writable layer ``upper`` differs from those below it."""
         reach = self.workspace.reach
-        return without_places(reach.changes(upper, self.lowers[::-1], self.upper_shift, self.marks))
+        return without_places(
+            reach.changes(upper, self.lowers[::-1], self.upper_shift, self.marks), self.spec
+        )
 
     def close(self) -> None:
         """Close what was not taken and give the lease back; every process must be gone. Idempotent."""
@@ -112,9 +114,10 @@ class Launch:
             self.workspace.leases.give_back(lease, reusable=self.spec.security.is_private)
 
 
-def without_places(changes: list[Change]) -> list[Change]:
-    """The same without the directories that were made for the kernel's file systems."""
-    return [each for each in changes if each.path not in _PLACES or each.kind != "added"]
+def without_places(changes: list[Change], spec: Spec) -> list[Change]:
+    """The same without what was made to mount the kernel's file systems and a network's files at."""
+    made = _PLACES | networked.mounted_at(spec)
+    return [each for each in changes if each.path not in made or each.kind != "added"]
 
 
 def launch(

@@ -96,6 +96,15 @@ def joins(spec: Spec, *, in_userns: bool) -> tuple[tuple[int, int], ...]:
     return net + user if spec.network.mode == "container" and rules_host() else user + net
 
 
+def mounted_at(spec: Spec) -> frozenset[str]:
+    """Where files are mounted by which names are found."""
+    if spec.network.mode not in {"networks", "container"}:
+        return frozenset()
+    from pycontainer.network.names import FILES
+
+    return frozenset(FILES.values())
+
+
 def with_names(mounts: tuple[tuple[Found, bool], ...], folder: str | None) -> tuple[tuple[Found, bool], ...]:
     """The mounts with the files by which names are found, where the caller mounts nothing."""
     if folder is None:

@@ -55,8 +55,8 @@ def go(engine):
 
 
 def programs() -> list[str]:
-    """The children of this process that are not its leash."""
-    return [text for text in leaks.children().values() if not re.search(r" reaper\b", text)]
+    """The children of this process that are not its leash, nor the writer of its logs."""
+    return [text for text in leaks.children().values() if not re.search(r" (reaper|scribe)\b", text)]
 
 
 # -- run -----------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -258,3 +260,12 @@ def test_a_network_of_a_block(lab: Lab) -> None:
     with pc.Network.create("lab", subnet="10.9.0.0/24") as network:
         assert pc.run("host:", ["true"], network=[network]).exit_code == 0
     assert network not in pc.Network.list()
+
+
+def test_the_files_of_names_are_no_change(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "rootfs").mkdir()
+    binaries = tmp_path / "rootfs/bin"
+    binaries.mkdir()
+    shutil.copy("/bin/busybox", binaries / "sh")
+    result = pc.run(f"rootfs:{tmp_path}/rootfs", ["sh", "-c", "echo x > /new"], network="bridge")
+    assert [each.path for each in result.changes()] == ["/new"]

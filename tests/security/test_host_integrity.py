@@ -441,7 +441,7 @@ def test_nothing_of_an_image_is_executed_or_loaded_for_the_host(probe, tmp_path)
             assert seen == []
             programs = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children() - others}
             assert "probe" in programs
-            assert programs <= {"probe", "reaper"}
+            assert programs <= {"probe", "reaper", "scribe"}
     assert not traps.exists()
 
 

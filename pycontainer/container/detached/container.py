@@ -182,7 +182,8 @@ class Detached(DetachedNetworking):
                     -os.stat(lowers[0]).st_uid if self.spec.security.own_users and os.geteuid() == 0 else 0
                 )
             reach = self._workspace.reach
-            return without_places(reach.changes(upper.fileno(), lowers[::-1], shift, self._marks()))
+            changes = reach.changes(upper.fileno(), lowers[::-1], shift, self._marks())
+            return without_places(changes, self.spec)
 
     @contextmanager
     def _standing_still(self) -> Iterator[list[str]]:
