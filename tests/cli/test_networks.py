@@ -138,6 +138,7 @@ class TestNetworks:
         assert named.err == ""
         assert lab("ps", "--format", "{{.Networks}}").out == "bridge\n"
         assert "eth0:" not in lab(*shown[:2], "--network", "none", *shown[2:]).good().out
+        lab("rm", "-f", "web").good()
 
     def test_members_are_told_and_keep_their_network(self, lab: CommandLine, app: str) -> None:
         lab("network", "create", "lab").good()

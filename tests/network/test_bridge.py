@@ -263,7 +263,7 @@ def test_a_network_of_a_block(lab: Lab) -> None:
 
 
 def test_the_files_of_names_are_no_change(lab: Lab, tmp_path: Path) -> None:
-    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "rootfs/etc").mkdir(parents=True)
     binaries = tmp_path / "rootfs/bin"
     binaries.mkdir()
     shutil.copy("/bin/busybox", binaries / "sh")

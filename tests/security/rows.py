@@ -300,8 +300,12 @@ COPIES = (
     Row(
         "CVE-2026-53488 CVE-2026-53492 CVE-2026-50195 CVE-2026-53489",
         "labels of an image, or a checkpoint, steer the runtime",
-        "an image's words are data; there are no checkpoints",
-        (f"{_HOST}what_an_image_says_of_itself_is_data",),
+        "an image's words are data; an archive with a checkpoint, or with more than a plain container has, is for those who trust it",
+        (
+            f"{_HOST}what_an_image_says_of_itself_is_data",
+            "detached/test_moving.py::test_more_than_a_plain_one_has_is_for_those_who_trust_it",
+            "detached/test_checkpoint.py::test_in_another_engine_with_other_ids",
+        ),
     ),
     Row(
         "CVE-2021-41103 CVE-2024-25621",
