@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pycontainer as pc
-from pycontainer.container.detached.logs import LogReader
+from pycontainer.container.logreader import LogReader
 from pycontainer.kernel.monitorclient import Client
 from pycontainer.kernel.native import lib
 from tests.fuzz.guard import guarded, scratch
