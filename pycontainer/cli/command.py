@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pycontainer.cli.parser import Parser
@@ -94,6 +95,12 @@ class Call:
         for each in (engine, images):
             if each is not None:
                 each.close()
+        if engine is not None and os.path.exists(f"{self.root}/network.db"):
+            from pycontainer.errors import PyContainerError
+
+            # As a courtesy: where it fails the next one that is told to do something with networks says why.
+            with suppress(PyContainerError, OSError):
+                self.networks.rest()
 
     def each(self, names: Iterable[str], verb: Callable[[str], object]) -> int:
         """Do it with each of them; 1 when one failed, which is told, while the others are done all the same."""

@@ -101,8 +101,12 @@ def _of_ipv6() -> dict[str, str]:
 
 def disable(site: Site, record: sqlite3.Connection) -> None:
     """Put everything back if no network of the engine is left; in the transaction that removes the last one."""
-    if record.execute("SELECT 1 FROM networks").fetchone():
-        return
+    if not record.execute("SELECT 1 FROM networks").fetchone():
+        restore(site, record)
+
+
+def restore(site: Site, record: sqlite3.Connection) -> None:
+    """Put everything back, in a transaction in which nobody can come to need it."""
     settings = record.execute("SELECT path, before FROM settings ORDER BY rowid DESC").fetchall()
     for path, before in settings:
         if os.path.exists(path):

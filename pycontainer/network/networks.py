@@ -138,6 +138,23 @@ class Networks:
             removed.append(each.name)
         return removed
 
+    def rest(self) -> None:
+        """Take the default network's bridge away if nobody is on it, and what it changed of the host; made again when needed."""
+        self.sweep()
+        with self.site.visit() as is_there, self.ledger.transaction() as record:
+            every = _all(record)
+            default = next((each for each in every if each.is_default), None)
+            # Who is about to be on it has a row before he looks for the bridge.
+            if (
+                default is None
+                or not is_there
+                or record.execute("SELECT 1 FROM endpoints WHERE network = ?", (default.id,)).fetchone()
+            ):
+                return
+            bridge.remove(self.site, default)
+            if len(every) == 1:
+                forwarding.restore(self.site, record)
+
     def sweep(self) -> None:
         """Give back what containers of ended processes, and ended detached containers, had: links, addresses."""
         for (each,) in self.ledger.read("SELECT DISTINCT owner FROM endpoints"):

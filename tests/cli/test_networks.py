@@ -130,6 +130,11 @@ class TestNetworks:
 
     def test_the_default_network_is_dockers(self, lab: CommandLine, app: str) -> None:
         shown = ["run", "--rm", app, "cat", "/proc/net/dev"]
+
+        def links() -> int:
+            listed = subprocess.run([*lab.program[:2], "ip", "-br", "link"], capture_output=True, check=True)
+            return listed.stdout.count(b"\npc-")
+
         assert "eth0:" not in lab(*shown).good().out
         assert "eth0:" in lab(*shown, env={"PYCONTAINER_NETWORK": ""}).good().out
         named = lab(
@@ -138,7 +143,12 @@ class TestNetworks:
         assert named.err == ""
         assert lab("ps", "--format", "{{.Networks}}").out == "bridge\n"
         assert "eth0:" not in lab(*shown[:2], "--network", "none", *shown[2:]).good().out
+        assert "eth0:" in lab(*shown, env={"PYCONTAINER_NETWORK": ""}).good().out
+        assert links() == 1
         lab("rm", "-f", "web").good()
+        assert links() == 0
+        assert "eth0:" in lab(*shown, env={"PYCONTAINER_NETWORK": ""}).good().out
+        assert links() == 0
 
     def test_members_are_told_and_keep_their_network(self, lab: CommandLine, app: str) -> None:
         lab("network", "create", "lab").good()
