@@ -10,19 +10,16 @@ The messages are those of ``csrc/reaper_protocol.h``.
 from __future__ import annotations
 
 import os
-import select
-import socket
 import struct
 import threading
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
 import attrs
 
-from pycontainer.errors import KernelError
+from pycontainer.kernel.beside import Beside
 from pycontainer.kernel.native import ffi, lib
-from pycontainer.kernel.program import program
-from pycontainer.kernel.spawn import Spawn, spawn
 
 _MESSAGE = struct.Struct("=IIQ256s")
 assert _MESSAGE.size == ffi.sizeof("struct pc_reaper_message")  # noqa: S101  a build that does not fit
@@ -64,11 +61,16 @@ class Reaper:
         self._registrations: dict[int, Registration] = {}
         self._next_id = 1
         self._guarded: WeakSet[Guarded] = WeakSet()
-        self._socket, self.pid, self._pidfd = _start()
+        self._program = Beside("reaper")
 
     def fileno(self) -> int:
         """The socket that a container's first process registers itself with; stays owned here."""
-        return self._socket
+        return self._program.socket
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self._program.pid
 
     def register_tree(
         self, parent: int, name: str, *, lock: int | None = None, userns: int | None = None
@@ -102,10 +104,10 @@ class Reaper:
     def revive(self) -> None:
         """Start another reaper if this one takes no more, and tell it all that the old one was told."""
         with self._lock:
-            if self._listens():
+            if self._program.listens:
                 return
             self.drop()
-            self._socket, self.pid, self._pidfd = _start()
+            self._program = Beside("reaper")
             for registration in self._registrations.values():
                 self._tell(registration)
             for process in list(self._guarded):
@@ -114,13 +116,7 @@ class Reaper:
 
     def drop(self) -> None:
         """Close this process's fds without ending the reaper: for the child side of a fork."""
-        os.close(self._socket)
-        os.close(self._pidfd)
-
-    def _listens(self) -> bool:
-        poller = select.poll()
-        poller.register(self._socket, 0)
-        return not poller.poll(0)
+        self._program.drop()
 
     def _register(self, kind: int, name: str, fds: tuple[int, ...], flags: int = 0) -> int:
         with self._lock:
@@ -133,36 +129,9 @@ class Reaper:
             return registration.id
 
     def _tell(self, registration: Registration) -> None:
-        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._socket)
-        try:
-            socket.send_fds(ours, [registration.message()], list(registration.fds))
-        except (BrokenPipeError, ConnectionResetError):
-            # It takes no more: the next start finds that out, revives it and repeats what is registered.
-            return
-        finally:
-            ours.detach()
-
-
-def _start() -> tuple[int, int, int]:
-    try:
-        host = os.pidfd_open(os.getpid())
-    except OSError as error:
-        raise KernelError(error.errno or 0, "open a pidfd of this process") from None
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        request = Spawn(
-            argv=(b"reaper",),
-            program=0,
-            fds=(program("reaper"), theirs.fileno(), host),
-            stdio=((1, 3), (2, 4)),
-        )
-        pid, pidfd = spawn(request)
-        # Open until this process has ended, and no sooner: it is no object that could be collected, with a warning.
-        return ours.detach(), pid, pidfd
-    finally:
-        ours.close()
-        theirs.close()
-        os.close(host)
+        # One that takes no more: the next start finds that out, revives it and repeats what is registered.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._program.send(registration.message(), registration.fds)
 
 
 _current: Reaper | None = None

@@ -7,8 +7,6 @@ One for each host process, started when first needed, and anew after it was kill
 from __future__ import annotations
 
 import os
-import select
-import socket
 import struct
 import threading
 from collections.abc import Sequence
@@ -16,9 +14,8 @@ from collections.abc import Sequence
 import attrs
 
 from pycontainer.errors import KernelError, NotSupported
+from pycontainer.kernel.beside import Beside
 from pycontainer.kernel.native import ffi, lib, wait_usage
-from pycontainer.kernel.program import program
-from pycontainer.kernel.spawn import Spawn, spawn
 
 _MESSAGE = struct.Struct("=IIIIIIQ")
 _REPLY = struct.Struct("=iIQ")
@@ -42,7 +39,7 @@ class Scribe:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._used: set[int] = set()
-        self._socket, self.pid, self.pidfd = _start()
+        self._program = Beside("scribe")
 
     def listen(
         self, number: int | None, folder: int, pipes: dict[str, int], *, newest: int, files: int, bound: int
@@ -90,15 +87,11 @@ class Scribe:
         self, kind: int, journal: int, told: tuple[int, int, int, int] = (0, 0, 0, 0), fds: Sequence[int] = ()
     ) -> Written:
         streams, newest, files, bound = told
-        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._socket)
+        message = _MESSAGE.pack(kind, journal, streams, newest, files, 0, bound)
         try:
-            ours.settimeout(_PATIENCE)
-            socket.send_fds(ours, [_MESSAGE.pack(kind, journal, streams, newest, files, 0, bound)], list(fds))
-            answer = ours.recv(_REPLY.size)
+            answer = self._program.send(message, fds, answer=_REPLY.size, patience=_PATIENCE)
         except OSError as error:
             raise KernelError(error.errno or 0, "ask the writer of logs") from None
-        finally:
-            ours.detach()
         if len(answer) != _REPLY.size:
             raise KernelError(32, "ask the writer of logs", hint="it was killed")
         failed, left, lost = _REPLY.unpack(answer)
@@ -107,38 +100,23 @@ class Scribe:
         return Written(bool(left), lost)
 
     @property
-    def has_ended(self) -> bool:
-        """Was it killed?"""
-        poller = select.poll()
-        poller.register(self.pidfd, select.POLLIN)
-        return bool(poller.poll(0))
+    def pid(self) -> int:
+        """Its pid."""
+        return self._program.pid
+
+    @property
+    def listens(self) -> bool:
+        """Is it there?"""
+        return self._program.listens
+
+    def reap(self) -> None:
+        """Let go of one that was killed."""
+        wait_usage(self._program.pidfd, os.WEXITED)
+        self.drop()
 
     def drop(self) -> None:
-        """Close this process's fds without a word: of one that has ended, and for the child side of a fork."""
-        os.close(self._socket)
-        os.close(self.pidfd)
-
-
-def _start() -> tuple[int, int, int]:
-    try:
-        host = os.pidfd_open(os.getpid())
-    except OSError as error:
-        raise KernelError(error.errno or 0, "open a pidfd of this process") from None
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        request = Spawn(
-            argv=(b"scribe",),
-            program=0,
-            fds=(program("scribe"), theirs.fileno(), host),
-            stdio=((1, 3), (2, 4)),
-        )
-        pid, pidfd = spawn(request)
-        # Open until this process has ended, and no sooner: it is no object that could be collected, with a warning.
-        return ours.detach(), pid, pidfd
-    finally:
-        ours.close()
-        theirs.close()
-        os.close(host)
+        """Close this process's fds without a word: for the child side of a fork."""
+        self._program.drop()
 
 
 _current: Scribe | None = None
@@ -149,9 +127,8 @@ def scribe() -> Scribe:
     """This process's scribe, started now if there is none."""
     global _current
     with _starting:
-        if _current is not None and _current.has_ended:
-            wait_usage(_current.pidfd, os.WEXITED)
-            _current.drop()
+        if _current is not None and not _current.listens:
+            _current.reap()
             _current = None
         if _current is None:
             _current = Scribe()

@@ -5,8 +5,7 @@ Its name is in the record.  As long as it lives it keeps a file below the engine
 
 from __future__ import annotations
 
-import fcntl
-import os
+from pycontainer.state.places import is_locked
 
 _CONTAINERS = "containers/"
 
@@ -19,14 +18,4 @@ def of_container(identity: str) -> str:
 def is_alive(root: str, owner: str) -> bool:
     """Whether it lives: the host process of that folder below ``<root>/run``, or its reaper; or the monitor."""
     path = f"{root}/{owner}/alive" if owner.startswith(_CONTAINERS) else f"{root}/run/{owner}/lock"
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return is_locked(path)

@@ -220,7 +220,7 @@ def is_locked(path: str) -> bool:
     """Does anybody hold the lock of this file? Of one that is not there: nobody."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -53,22 +53,25 @@ class DetachedLife(DetachedState):
                 raise StateError(f"container {self.name}", "removed", "start")
             self.allow("start")
             self._let_go()
-            self._read_again()
             with self._places.alive(self.id) as alive:
-                order = Order(
-                    workspace=self._workspace,
-                    home=self._home,
-                    id=self.id,
-                    name=self.name,
-                    spec=self.spec,
-                    keeping=self.keeping,
-                    mounts=self._mounts,
-                    window=self._window,
-                    alive=alive,
-                    verb=verb,
-                )
-                os.makedirs(self._folder, 0o755, exist_ok=True)
-                start(order)
+                start(self._order(alive, verb))
+
+    def _order(self, alive: int, verb: int) -> Order:
+        """The start of what it is by now; the locks stay the caller's."""
+        self._read_again()
+        os.makedirs(self._folder, 0o755, exist_ok=True)
+        return Order(
+            workspace=self._workspace,
+            home=self._home,
+            id=self.id,
+            name=self.name,
+            spec=self.spec,
+            keeping=self.keeping,
+            mounts=self._mounts,
+            window=self._window,
+            alive=alive,
+            verb=verb,
+        )
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until the container has ended for good; its exit code (255: nobody saw how it ended).

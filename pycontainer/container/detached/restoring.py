@@ -57,18 +57,7 @@ def restore(container: Detached, name: str) -> None:
         told = Told.read(f"{place}/told")
         container._let_go()
         with _files_of(container, place), container._places.alive(container.id) as alive:
-            order = Order(
-                workspace=container._workspace,
-                home=container._home,
-                id=container.id,
-                name=container.name,
-                spec=container.spec,
-                keeping=container.keeping,
-                mounts=container._mounts,
-                alive=alive,
-                verb=verb,
-            )
-            os.makedirs(container._folder, 0o755, exist_ok=True)
+            order = container._order(alive, verb)
             folder = f"{container._home.folder}/{FOLDER}"
             _clear(container)
             try:
