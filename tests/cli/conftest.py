@@ -36,7 +36,7 @@ def app(cli: CommandLine, base: bytes) -> str:
     return "app:v1"
 
 
-@pytest.fixture(scope="package")  # its program is a child that others' tests would find
+@pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     with RealRegistry(directory=tmp_path_factory.mktemp("registry")) as server:
         yield server
