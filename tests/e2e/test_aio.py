@@ -54,9 +54,20 @@ def go(engine):
     return go
 
 
+_others: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def _remember_others():
+    """Servers of other tests go on meanwhile."""
+    _others.clear()
+    _others.update(leaks.children())
+
+
 def programs() -> list[str]:
-    """The children of this process that are not its leash, nor the writer of its logs."""
-    return [text for text in leaks.children().values() if not re.search(r" (reaper|scribe)\b", text)]
+    """The children of this process since the test began that are not its leash, nor the writer of its logs."""
+    found = leaks.children().items()
+    return [text for pid, text in found if pid not in _others and not re.search(r" (reaper|scribe)\b", text)]
 
 
 # -- run -----------------------------------------------------------------------------------
