@@ -33,7 +33,7 @@ TEST_USER = "pycontainer-test"
 VM = ROOT / "tests/vm/cgroup2-vm"
 
 #: After which a run is stuck, in seconds.
-HERE_LIMIT = 1200
+HERE_LIMIT = 1800
 VM_LIMIT = 1200
 
 #: The line with which pytest closes.
