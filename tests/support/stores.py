@@ -55,7 +55,7 @@ def files(root: Path) -> list[str]:
     """What a store has on the disk, but for its database and what is there in an empty one."""
     top = root / "images"
     found = [str(path.relative_to(top)) for path in top.rglob("*")]
-    empty = {"blobs", "blobs/sha256", "layers", "ingest", "trash", "use", "leases", "reserve"}
+    empty = {"blobs", "blobs/sha256", "layers", "ingest", "trash", "use", "leases", "pins", "reserve"}
     return sorted(name for name in found if name not in empty and not name.startswith("state.db"))
 
 
