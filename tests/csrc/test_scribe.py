@@ -100,6 +100,7 @@ def test_it_needs_no_question(writer: Writer, folder: int, tmp_path: Path) -> No
     os.close(to_out)
 
 
+@pytest.mark.needs("root")  # who looks at its descriptors
 @pytest.mark.parametrize(
     ("kind", "count", "told"),
     [
@@ -127,6 +128,7 @@ def test_what_makes_no_sense_is_refused(
     assert writer.program.fds() == before
 
 
+@pytest.mark.needs("root")  # who looks at its descriptors
 def test_a_folder_that_cannot_be_written_to(writer: Writer) -> None:
     out, to_out = pipe()
     null = os.open("/dev/null", os.O_RDONLY)
@@ -149,6 +151,7 @@ def test_it_ends_when_the_host_lets_go(writer: Writer) -> None:
     assert writer.host.poll() is None
 
 
+@pytest.mark.needs("root")  # who looks at its descriptors
 def test_it_is_nobodys(writer: Writer) -> None:
     writer.ask(DRAIN)
     assert writer.program.fds() == ["0", "3", "4"]
@@ -157,6 +160,7 @@ def test_it_is_nobodys(writer: Writer) -> None:
     assert writer.program.runs()
 
 
+@pytest.mark.needs("root")  # who looks at its descriptors
 def test_many_journals(writer: Writer, folder: int) -> None:
     ends = []
     for journal in range(200):
