@@ -169,9 +169,11 @@ def test_pause_holds_for_all_processes(box, other):
 
 
 def test_restart(box):
-    container = box(["sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.01; done"])
+    container = box(["sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done"])
     before = container.pid
     container.restart()
+    # A first process gets no signal that it has no handler for.
+    container.wait_for(pc.wait.log("ready"), timeout=30)
     assert container.status == "running"
     assert container.pid != before
     assert gone(before)
