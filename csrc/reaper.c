@@ -14,22 +14,17 @@
  *
  * Exit status: 0 all done, 1 something could not be removed, 2 it could not begin.
  */
+#include "beside.h"
 #include "cgroups.h"
-#include "freestanding.h"
 #include "registry.h"
 #include "tree.h"
 
-#include <asm/resource.h>
 #include <linux/errno.h>
 #include <linux/eventpoll.h>
 #include <linux/fcntl.h>
-#include <linux/prctl.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 enum {
-    SOCKET_FD = 3,
-    HOST_FD = 4,
     EXIT_INCOMPLETE = 1,
     EXIT_USAGE = 2,
     EVENTS = 64,
@@ -158,18 +153,6 @@ static long keep(struct reaper *reaper, const struct pc_reaper_message *message,
     return 0;
 }
 
-/* The fds of a message: nothing else is enabled on the socket, so they are its first and only control part. */
-static uint32_t unpack(struct msghdr *header, int *fds)
-{
-    const struct cmsghdr *part = CMSG_FIRSTHDR(header);
-    if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
-        return 0;
-    }
-    size_t size = part->cmsg_len - CMSG_LEN(0);
-    memcpy(fds, CMSG_DATA(part), size);
-    return (uint32_t)(size / sizeof *fds);
-}
-
 /* Takes one message from the socket. False when there is none. */
 static bool receive(struct reaper *reaper)
 {
@@ -193,7 +176,7 @@ static bool receive(struct reaper *reaper)
         return false;
     }
     int fds[PC_REAPER_MAX_FDS];
-    uint32_t fd_count = unpack(&header, fds);
+    uint32_t fd_count = pc_fds_of(&header, fds);
     bool whole = length == sizeof message && (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
     if (!whole || !is_valid(&message, fds, fd_count) ||
         (message.type != PC_REAPER_FORGET && keep(reaper, &message, fds, fd_count) < 0)) {
@@ -314,39 +297,20 @@ static int finish(struct reaper *reaper)
     return complete ? 0 : EXIT_INCOMPLETE;
 }
 
-/* All fds that this user may have; a part is reserved. */
-static uint64_t raise_fd_limit(void)
+/* A part of the fds is reserved. */
+static uint64_t fd_limit(void)
 {
-    uint64_t limit[2] = {0, 0};
-    pc_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, pc_pointer(limit));
-    uint64_t raised[2] = {limit[1], limit[1]};
-    if (pc_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, pc_pointer(raised), 0) == 0) {
-        limit[0] = limit[1];
-    }
-    uint64_t reserve = limit[0] / 4;
-    return limit[0] - (reserve < MAX_RESERVE ? reserve : MAX_RESERVE);
-}
-
-/* Out of reach of everything that ends or watches the host, and holding nothing of it. */
-static bool detach(void)
-{
-    const uint64_t all_signals = ~UINT64_C(0);
-    pc_raw4(__NR_rt_sigprocmask, SIG_SETMASK, pc_pointer(&all_signals), 0, sizeof all_signals);
-    long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-    pc_raw5(__NR_prctl, PR_SET_NAME, pc_pointer("reaper"), 0, 0, 0);
-    pc_raw0(__NR_setsid); /* EPERM: it is its group's leader already */
-    pc_close_all(0, SOCKET_FD - 1);
-    pc_close_all(HOST_FD + 1, ~0U);
-    return ret == 0 && pc_raw1(__NR_chdir, pc_pointer("/")) == 0;
+    uint64_t limit = pc_raise_fd_limit(), reserve = limit / 4;
+    return limit - (reserve < MAX_RESERVE ? reserve : MAX_RESERVE);
 }
 
 static int leash(void)
 {
     static struct reaper reaper;
-    if (!detach() || pc_registry_open(&reaper.registry) < 0) {
+    if (!pc_stand_beside("reaper") || pc_registry_open(&reaper.registry) < 0) {
         return EXIT_USAGE;
     }
-    reaper.fd_limit = raise_fd_limit();
+    reaper.fd_limit = fd_limit();
     reaper.epoll = (int)pc_raw1(__NR_epoll_create1, EPOLL_CLOEXEC);
     if (watch(&reaper, SOCKET_FD, FROM_SOCKET) < 0 || watch(&reaper, HOST_FD, FROM_HOST) < 0) {
         return EXIT_USAGE;

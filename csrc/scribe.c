@@ -6,18 +6,14 @@
  *
  * It ends with its host.  The containers do, too (reaper.c), and their logs are removed with them.
  */
-#include "freestanding.h"
+#include "beside.h"
 #include "log.h"
 #include "scribe_protocol.h"
 
-#include <asm/resource.h>
 #include <linux/errno.h>
 #include <linux/eventpoll.h>
-#include <linux/prctl.h>
-#include <signal.h>
-#include <sys/socket.h>
 
-enum { SOCKET_FD = 3, HOST_FD = 4, EXIT_USAGE = 2, EVENTS = 64, MAX_FDS = 3 };
+enum { EXIT_USAGE = 2, EVENTS = 64, MAX_FDS = 3 };
 
 /* Where an event comes from; below these: a journal's number and a stream. */
 enum { FROM_SOCKET = 0x7ffffffe, FROM_HOST = 0x7fffffff };
@@ -166,13 +162,7 @@ static bool receive(void)
         return false;
     }
     int fds[MAX_FDS];
-    uint32_t fd_count = 0;
-    const struct cmsghdr *first = CMSG_FIRSTHDR(&header);
-    if (first != NULL && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS) {
-        size_t size = first->cmsg_len - CMSG_LEN(0);
-        memcpy(fds, CMSG_DATA(first), size);
-        fd_count = (uint32_t)(size / sizeof *fds);
-    }
+    uint32_t fd_count = pc_fds_of(&header, fds);
     if (length != sizeof message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         message.type = 0; /* too few fds are left: told as an error */
     }
@@ -200,32 +190,15 @@ static bool step(void)
     return !readable || receive();
 }
 
-/* Out of reach of everything that ends or watches the host, and holding nothing of it. */
-static bool detach(void)
-{
-    const uint64_t all_signals = ~UINT64_C(0);
-    pc_raw4(__NR_rt_sigprocmask, SIG_SETMASK, pc_pointer(&all_signals), 0, sizeof all_signals);
-    long ret = pc_raw5(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-    pc_raw5(__NR_prctl, PR_SET_NAME, pc_pointer("scribe"), 0, 0, 0);
-    pc_raw0(__NR_setsid);
-    pc_close_all(0, SOCKET_FD - 1);
-    pc_close_all(HOST_FD + 1, ~0U);
-    uint64_t limit[2];
-    if (pc_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, pc_pointer(limit)) == 0) {
-        limit[0] = limit[1];
-        pc_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, pc_pointer(limit), 0);
-    }
-    return ret == 0 && pc_raw1(__NR_chdir, pc_pointer("/")) == 0;
-}
-
 int pc_main(int argc, char **argv, char **envp)
 {
     (void)argc;
     (void)argv;
     (void)envp;
-    if (!detach()) {
+    if (!pc_stand_beside("scribe")) {
         return EXIT_USAGE;
     }
+    pc_raise_fd_limit();
     poll_fd = (int)pc_raw1(__NR_epoll_create1, EPOLL_CLOEXEC);
     if (watch(SOCKET_FD, FROM_SOCKET) < 0 || watch(HOST_FD, FROM_HOST) < 0) {
         return EXIT_USAGE;

@@ -34,8 +34,8 @@ PROGRAMS = {
         "tree.c",
         "freestanding.c",
     ],
-    "reaper": ["reaper.c", "cgroups.c", "registry.c", "tree.c", "freestanding.c"],
-    "scribe": ["scribe.c", "log.c", "freestanding.c"],
+    "reaper": ["reaper.c", "beside.c", "cgroups.c", "registry.c", "tree.c", "freestanding.c"],
+    "scribe": ["scribe.c", "beside.c", "log.c", "freestanding.c"],
     "timens": ["timens.c", "freestanding.c"],
 }
 
