@@ -50,8 +50,7 @@ class DetachedContainer(Container):
         with Ending(self._detached) as ending:
             while True:
                 left = None if deadline is None else max(0.0, deadline - loop.time())
-                known = [each for each in (left, ending.patience) if each is not None]
-                code = await Bell().until(ending.poll, ending.pollable, min(known, default=None))
+                code = await Bell().until(ending.poll, ending.pollable, ending.within(left))
                 if code is not None:
                     return code
                 if left == 0:

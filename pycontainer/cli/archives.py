@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 
+from pycontainer.cli import streamed
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.obtain import bars
 from pycontainer.cli.parser import Parser
@@ -26,13 +27,11 @@ def _save(call: Call) -> None:
     given, images = call.given, call.images
     if given.format not in _FORMATS:
         raise InvalidArgument("format", given.format, f"one of {', '.join(_FORMATS)} is needed")
-    if given.output is None and sys.stdout.isatty():
-        raise InvalidArgument("output", "", "an archive is nothing for a terminal: say -o FILE, or redirect")
+    target = streamed.target(given.output)
     if given.output is None and given.format == "oci-dir":
         raise InvalidArgument("output", "", "a directory needs a name: say -o DIRECTORY")
     with ExitStack() as stack:
         listener = None if given.quiet else bars(stack)
-        target = sys.stdout.buffer if given.output is None else given.output
         images.save([images.get(name) for name in call.words], target, format=given.format, progress=listener)
 
 
@@ -47,11 +46,9 @@ def _load_options(parser: Parser) -> None:
 
 def _load(call: Call) -> None:
     given = call.given
-    if given.input is None and sys.stdin.isatty():
-        raise InvalidArgument("input", "", "an archive is needed: say -i FILE, or redirect")
+    source = streamed.source(given.input)
     with ExitStack() as stack:
         listener = None if given.quiet else bars(stack)
-        source = sys.stdin.buffer if given.input in {None, "-"} else given.input
         found = call.images.load(source, platform=given.platform, progress=listener)
     for image in found:
         nameless = image.name.startswith("sha256:")

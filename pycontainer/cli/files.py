@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
+from pycontainer.cli import streamed
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.parser import Parser
 from pycontainer.errors import InvalidArgument
@@ -82,10 +80,8 @@ def _export_options(parser: Parser) -> None:
 
 
 def _export(call: Call) -> None:
-    output = call.given.output
-    if output is None and os.isatty(1):
-        raise InvalidArgument("output", "", "an archive is nothing for a terminal: say -o FILE, or redirect")
-    call.container(call.words[0]).export(sys.stdout.buffer if output is None else output)
+    target = streamed.target(call.given.output)
+    call.container(call.words[0]).export(target)
 
 
 EXPORT = Command("[OPTIONS] CONTAINER", _export, _export_options, least=1, most=1, completes=("container",))

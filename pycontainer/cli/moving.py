@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
 
+from pycontainer.cli import streamed
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.obtain import bars
 from pycontainer.cli.parser import Parser
-from pycontainer.errors import InvalidArgument
 
 
 def _save_options(parser: Parser) -> None:
@@ -19,13 +17,10 @@ def _save_options(parser: Parser) -> None:
 
 
 def _save(call: Call) -> None:
-    output = call.given.output
-    if output is None and os.isatty(1):
-        raise InvalidArgument("output", "", "an archive is nothing for a terminal: say -o FILE, or redirect")
+    target = streamed.target(call.given.output)
     container = call.container(call.words[0])
     with ExitStack() as stack:
         listener = None if call.given.quiet else bars(stack)
-        target = sys.stdout.buffer if output is None else output
         container.save(target, checkpoint=call.given.checkpoint, progress=listener)
 
 
@@ -41,11 +36,9 @@ def _load_options(parser: Parser) -> None:
 
 def _load(call: Call) -> None:
     given = call.given
-    if given.input is None and sys.stdin.isatty():
-        raise InvalidArgument("input", "", "an archive is needed: say -i FILE, or redirect")
+    source = streamed.source(given.input)
     with ExitStack() as stack:
         listener = None if given.quiet else bars(stack)
-        source = sys.stdin.buffer if given.input in {None, "-"} else given.input
         container = call.engine.containers.load(
             source, name=given.name, trusted=given.trusted, progress=listener
         )

@@ -14,7 +14,7 @@ from pycontainer.container.stdio import PIPE, Stdio
 from pycontainer.errors import KernelError
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.rooted import OPEN_DIRECTORY
-from pycontainer.kernel.scribe import Scribe, Written, scribe
+from pycontainer.kernel.scribe import Scribe, scribe
 
 _SIZE, _FILES = 20 << 20, 5
 #: How often somebody who follows asks whether there is something new, in seconds.
@@ -72,15 +72,15 @@ class Journal:
 
     def drain(self) -> bool:
         """Have logged what was written until now; whether more may come."""
-        return self._ask(Scribe.drain).is_open
+        return self._ask(Scribe.drain)
 
-    def _ask(self, how: Callable[[Scribe, int], Written]) -> Written:
+    def _ask(self, how: Callable[[Scribe, int], bool]) -> bool:
         place = self._place
         # One that was killed has nothing to say: what it had logged is there.
         with suppress(KernelError):
             if place is not None:
                 return how(*place)
-        return Written(is_open=False, lost=0)
+        return False
 
     def news(self, until: float | None) -> JournalNews:
         """For one that follows, until that moment (seconds since 1970)."""

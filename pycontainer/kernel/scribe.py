@@ -6,12 +6,11 @@ One for each host process, started when first needed, and anew after it was kill
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
 from collections.abc import Sequence
-
-import attrs
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.kernel.beside import Beside
@@ -23,14 +22,6 @@ assert _MESSAGE.size == ffi.sizeof("struct pc_scribe_message")  # noqa: S101  a 
 assert _REPLY.size == ffi.sizeof("struct pc_scribe_reply")  # noqa: S101
 #: How long an answer is waited for, in seconds: it waits for nothing but the disk.
 _PATIENCE = 30.0
-
-
-@attrs.frozen
-class Written:
-    """What the scribe says of a journal: whether more may come, and the bytes that could not be logged."""
-
-    is_open: bool
-    lost: int
 
 
 class Scribe:
@@ -46,8 +37,8 @@ class Scribe:
     ) -> int:
         """Log in the directory ``folder`` what comes from these pipes, ``stdout`` and ``stderr``; its journal's number.
 
-        The file ``newest`` is written to first.  Files are ``bound`` bytes long at most, and so many are kept.  The fds stay the caller's.  Raises
-        :class:`KernelError`, and :class:`NotSupported` for too many journals.
+        The file ``newest`` is written to first.  Files are ``bound`` bytes long at most, and so many are kept.  The fds
+        stay the caller's.  Raises :class:`KernelError`, and :class:`NotSupported` for too many journals.
         """
         bits = {"stdout": lib.PC_SCRIBE_OUT, "stderr": lib.PC_SCRIBE_ERR}
         streams = sum(bits[name] for name in pipes)
@@ -72,12 +63,12 @@ class Scribe:
             "start others with stdout=None, stderr=None, or remove some",
         )
 
-    def drain(self, number: int) -> Written:
-        """Have logged what was written until now."""
+    def drain(self, number: int) -> bool:
+        """Have logged what was written until now; whether more may come."""
         with self._lock:
             return self._ask(lib.PC_SCRIBE_DRAIN, number)
 
-    def close(self, number: int) -> Written:
+    def close(self, number: int) -> bool:
         """The same, and let go of the journal."""
         with self._lock:
             self._used.discard(number)
@@ -85,7 +76,7 @@ class Scribe:
 
     def _ask(
         self, kind: int, journal: int, told: tuple[int, int, int, int] = (0, 0, 0, 0), fds: Sequence[int] = ()
-    ) -> Written:
+    ) -> bool:
         streams, newest, files, bound = told
         message = _MESSAGE.pack(kind, journal, streams, newest, files, 0, bound)
         try:
@@ -93,11 +84,11 @@ class Scribe:
         except OSError as error:
             raise KernelError(error.errno or 0, "ask the writer of logs") from None
         if len(answer) != _REPLY.size:
-            raise KernelError(32, "ask the writer of logs", hint="it was killed")
-        failed, left, lost = _REPLY.unpack(answer)
+            raise KernelError(errno.EPIPE, "ask the writer of logs", hint="it was killed")
+        failed, left, _ = _REPLY.unpack(answer)
         if failed:
             raise KernelError(failed, "log what a container writes")
-        return Written(bool(left), lost)
+        return bool(left)
 
     @property
     def pid(self) -> int:
@@ -136,8 +127,8 @@ def scribe() -> Scribe:
 
 
 def running_scribe() -> int | None:
-    """The pid of this process's scribe; ``None`` if none was started."""
-    return None if _current is None else _current.pid
+    """The pid of this process's scribe; ``None`` if there is none."""
+    return _current.pid if _current is not None and _current.listens else None
 
 
 def _forget_in_fork() -> None:

@@ -100,17 +100,22 @@ class Shown:
         return self.run.health if self.record.options["keeping"]["health"] is not None else None
 
 
+def run_of(places: Places, id_: str) -> Run:
+    """A container's last start; what is left of one whose monitor was killed is ended now."""
+    run = read_run(places.folder(id_))
+    if run.is_lost:
+        from pycontainer.state.sweeping import settle
+
+        run = settle(places, id_, run)
+    return run
+
+
 def state_of(places: Places, id_: str) -> tuple[Run, str]:
     """A container's last start, and ``created``, ``running``, ``paused``, ``restarting``, ``exited``, ``dead`` or ``removed``.
 
     What is left of one whose monitor was killed is ended now.
     """
-    folder = places.folder(id_)
-    run = read_run(folder)
-    if run.is_lost:
-        from pycontainer.state.sweeping import settle
-
-        run = settle(places, id_, run)
+    run = run_of(places, id_)
     if not places.exists(id_):
         return run, "removed"
     return run, "paused" if run.phase == "running" and is_paused(places, id_) else run.phase

@@ -58,6 +58,10 @@ class Ending:
         """After how many seconds it is to be asked for at the latest; ``None``: the monitor will tell."""
         return _PAUSE if self._client is None else None
 
+    def within(self, timeout: float | None) -> float | None:
+        """How long to rest at the most for one who has so many seconds; ``None``: for ever."""
+        return min((each for each in (timeout, self.patience) if each is not None), default=None)
+
     def pollable(self) -> list[int]:
         """What becomes readable when there is something new."""
         return [] if self._client is None else [self._client.fileno()]
@@ -67,8 +71,8 @@ class Ending:
         poller = select.poll()
         for fd in self.pollable():
             poller.register(fd, select.POLLIN)
-        known = [each for each in (timeout, self.patience) if each is not None]
-        poller.poll(min(known) * 1000 if known else None)
+        left = self.within(timeout)
+        poller.poll(None if left is None else left * 1000)
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""

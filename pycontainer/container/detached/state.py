@@ -28,7 +28,7 @@ from pycontainer.kernel.monitorclient import Client
 from pycontainer.state import events
 from pycontainer.state.records import Record, Records
 from pycontainer.state.runs import Run
-from pycontainer.state.shown import state_of
+from pycontainer.state.shown import run_of, state_of
 
 #: How long a killed container's end is waited for, in seconds.
 _DEATH = 30.0
@@ -100,7 +100,7 @@ class DetachedState(container.Container):
     @property
     def run_state(self) -> Run:
         """How the last start is, or ended; what is left of one whose monitor was killed is ended now."""
-        return state_of(self._places, self.id)[0]
+        return run_of(self._places, self.id)
 
     @property
     def status(self) -> str:

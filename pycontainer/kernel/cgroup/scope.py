@@ -19,6 +19,7 @@ from contextlib import ExitStack, suppress
 from pycontainer.errors import PyContainerError
 from pycontainer.kernel.native import wait_usage
 from pycontainer.kernel.reaper import running_reaper
+from pycontainer.kernel.scribe import running_scribe
 from pycontainer.kernel.spawn import Spawn, spawn
 
 _MANAGER = (
@@ -40,7 +41,7 @@ class _Refused(Exception):
 
 
 def enter_scope() -> str | None:
-    """Have this process and its reaper moved to a scope of its own; ``None`` when they are there, else why not.
+    """Have this process and what runs beside it moved to a scope of its own; ``None`` when they are there, else why not.
 
     It takes some milliseconds, and never longer than half a minute.
     """
@@ -48,8 +49,8 @@ def enter_scope() -> str | None:
     for path in _sockets():
         try:
             _check_peer(path)
-            reaper = running_reaper()
-            pids = [os.getpid()] if reaper is None else [os.getpid(), reaper]
+            beside = running_reaper(), running_scribe()
+            pids = [os.getpid(), *(pid for pid in beside if pid is not None)]
             name = f"pycontainer-{os.getpid()}-{os.urandom(4).hex()}.scope"
             _ask(path, _call(name, pids))
             _wait_until_in(name, pids)
