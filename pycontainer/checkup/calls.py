@@ -236,7 +236,7 @@ def _ebpf(_: Host) -> str:
 @PROBES.add(
     "criu",
     tries="ran criu check",
-    needed_for="nothing yet; saving a running container and going on with it later",
+    needed_for="what checkpoints are made by; the line `checkpoints` says whether they can be",
     fix="root or CAP_CHECKPOINT_RESTORE, a kernel with CONFIG_CHECKPOINT_RESTORE, a newer criu: criu check --all tells",
 )
 def _criu(_: Host) -> str:

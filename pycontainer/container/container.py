@@ -183,7 +183,7 @@ class Container(FileSystem):
         ``since`` and ``until`` are seconds since 1970, a ``datetime`` or its text, or a ``timedelta`` before now;
         ``tail`` is the number of lines from the end to begin with.  With ``follow`` what it writes is told as it
         comes, until the container has ended; a line that is not complete yet comes in pieces then.  Where it begins is
-        decided by the call, not by the first reading.  At most the last 100 MB are kept, or as many as ``log_size`` and
+        decided by the call, not by the first reading.  At most the last 100 MiB are kept, or as many as ``log_size`` and
         ``log_files`` say.  Who follows slowly may miss what no longer was in the log: ``missed`` of the result counts its
         files.  With ``hold`` a detached container waits for who reads instead, as for the reader of a pipe, once the log
         is full.
