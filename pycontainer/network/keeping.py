@@ -27,6 +27,8 @@ _FOLDER = "keeper"
 #: How long one waits for another's start of it, and for an answer, in seconds.
 _PATIENCE = 30.0
 _PAUSE = 0.002
+#: How often it is started: each may be killed before anybody has spoken to it.
+_STARTS = 3
 # It is nobody's child: it outlives who started it, and nobody else has to reap it.
 _PROGRAM = """import os
 if os.fork(): os._exit(0)
@@ -47,10 +49,13 @@ class Keeper:
         path = path_of(root)
         with locked(root):
             found = _connected(path)
-            if found is None:
-                with listen(*os.path.split(path)) as listener:
-                    _start(root, listener)
-                found = connect(path)
+            for _ in range(_STARTS):
+                if found is None:
+                    with listen(*os.path.split(path)) as listener:
+                        _start(root, listener)
+                    found = _connected(path)
+        if found is None:
+            raise NotSupported("the keeper of the networks is gone as soon as it has been started", "try again")
         return cls(found)
 
     def tell(self, **told: Any) -> None:

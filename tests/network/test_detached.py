@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 import pycontainer as pc
+from pycontainer.network import keeping
+from pycontainer.network.keeping import Keeper
 from tests.detached.conftest import gone, until
 from tests.detached.test_killed import guard_of
 from tests.network.lab import HOST, WORLD, Lab, ask, serve, started, tables
@@ -378,6 +381,23 @@ def test_many_are_made_at_once_while_keepers_are_killed(lab: Lab, mynet: pc.Netw
         assert found.stdout.strip() == every[0].addresses["mynet"][0], found.stderr
     for each in every:
         each.stop(timeout=0)
+    until(lambda: not keepers())
+
+
+def test_a_keeper_that_is_killed_before_it_was_spoken_to(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, killed = keeping._start, []
+
+    def start_and_kill(root: str, listener: socket.socket) -> None:
+        start(root, listener)
+        if len(killed) < 2:
+            killed.extend(keepers())
+            os.kill(killed[-1], signal.SIGKILL)
+            until(lambda: not keepers())
+
+    monkeypatch.setattr(keeping, "_start", start_and_kill)
+    with Keeper.reach(pc.default_engine().networks.root):
+        assert len(keepers()) == 1
+        assert len(killed) == 2
     until(lambda: not keepers())
 
 
