@@ -16,7 +16,6 @@ from pycontainer.home import make_private
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.document import Document, parse_document
 from pycontainer.image.image import Image, Stored
-from pycontainer.image.intake import nowhere, take_in
 from pycontainer.image.manifest import Manifest, make_manifest, parse_manifest
 from pycontainer.image.progress import Teller
 from pycontainer.image.reference import Reference
@@ -148,6 +147,8 @@ class Catalog:
             yield path or self._tree_anew(layer, diff_id)
 
     def _tree_anew(self, layer: Descriptor, diff_id: str) -> str:
+        from pycontainer.image.intake import nowhere, take_in
+
         with self.store.lease():
             take_in(self.store, layer, diff_id, nowhere, Teller(None))
         path = self.store.layer(diff_id)

@@ -14,7 +14,6 @@ from pycontainer.home import default_root
 from pycontainer.image.catalog import Catalog
 from pycontainer.image.descriptor import Descriptor
 from pycontainer.image.image import Image, image_in_no_store
-from pycontainer.image.intake import store_blob
 from pycontainer.image.manifest import Manifest, parse_manifest
 from pycontainer.image.platform import Platform
 from pycontainer.image.progress import Listener, Teller
@@ -205,6 +204,7 @@ class Images(Catalog):
         return self.store.verify(partial(self._fetch_again, registry) if repair else None)
 
     def _fetch_again(self, options: RegistryOptions, digest: str) -> None:
+        from pycontainer.image.intake import store_blob
         from pycontainer.image.pull import source_in
 
         blob = self._described(digest)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pycontainer.errors import KernelError
-from pycontainer.kernel import idmap, userns
+from pycontainer.kernel import idmap
 from pycontainer.kernel.changes import Change, overlay_changes
+from pycontainer.kernel.denied import DENIED, can_read
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.rooted import READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.squash import squash
-from pycontainer.kernel.steward import DENIED, Steward, can_read
 from pycontainer.kernel.transfer import copy_in, copy_out
 from pycontainer.kernel.tree import remove_tree
+
+if TYPE_CHECKING:
+    from pycontainer.kernel.steward import Steward
 
 _T = TypeVar("_T")
 
@@ -37,6 +40,9 @@ class Reach:
 
     def steward(self) -> Steward:
         """Who reaches what the caller may not; never needed by one who rules the host."""
+        from pycontainer.kernel import userns
+        from pycontainer.kernel.steward import Steward
+
         with self._lock:
             if self._steward is None:
                 # A namespace of its own, no container's: nobody else is ever in it.

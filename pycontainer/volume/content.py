@@ -21,7 +21,7 @@ from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
-from pycontainer.kernel.steward import DENIED
+from pycontainer.kernel.denied import DENIED
 from pycontainer.volume.archive import Archived, write_archive
 from pycontainer.volume.places import DATA, Section
 from pycontainer.volume.weight import weight

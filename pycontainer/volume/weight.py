@@ -6,7 +6,7 @@ import os
 
 from pycontainer.errors import KernelError
 from pycontainer.kernel.descent import Descent
-from pycontainer.kernel.steward import DENIED
+from pycontainer.kernel.denied import DENIED
 
 
 def weight(top: int) -> int:

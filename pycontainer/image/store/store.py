@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -25,7 +26,9 @@ from pycontainer.image.store.writer import BlobWriter
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.kinds import status_of
 from pycontainer.kernel.reach import Reach
-from pycontainer.kernel.steward import Steward
+
+if TYPE_CHECKING:
+    from pycontainer.kernel.steward import Steward
 
 
 class Store:
