@@ -126,7 +126,7 @@ def nothing_was_taken(said: str, secret: Secret) -> None:
 def test_nothing_of_the_host_can_be_taken(probe, secret, options, ways):
     if ways is TRACE:
         for way in ways:
-            said, _ = attacked(probe, secret, [way], 100, options, seconds=8)
+            said, _ = attacked(probe, secret, [way], 100, options, seconds=4)
             nothing_was_taken(said, secret)
         return
     said, failures = attacked(probe, secret, ways, 300, options, seconds=12)

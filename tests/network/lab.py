@@ -189,6 +189,11 @@ class Lab:
         assert process.stdout.readline() == b"ready\n"
         return log
 
+    def no_other_names(self) -> dict[str, Any]:
+        """Options of a container whose questions for names of others are denied at once, not when nobody answers."""
+        self.name_server(WORLD, {})
+        return {"dns": [WORLD]}
+
     def kill_child(self, word: str) -> None:
         """Kill the child of this process whose command line has that word."""
         for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():

@@ -236,7 +236,7 @@ def test_a_container_that_starts_again_has_a_network_again(lab: Lab) -> None:
     pc.Network.create("lab")
     with pc.Container.create("host:", ["sleep", "100"], network="lab", ports={80: None}) as container:
         for _ in range(3):
-            container.restart()
+            container.restart(timeout=0)
             assert container.addresses["lab"]
             assert container.host_port(80)
 

@@ -41,7 +41,7 @@ def test_a_port_lasts_when_its_maker_is_killed(lab: Lab, other: Any) -> None:
 
 def test_names_last_when_the_maker_is_killed(lab: Lab, other: Any) -> None:
     pc.Network.create("mynet", subnet="10.9.0.0/24")
-    first = {"name": "one", "network": "mynet", "aliases": ["uno"]}
+    first = {"name": "one", "network": "mynet", "aliases": ["uno"], **lab.no_other_names()}
     other(MAKE, json.dumps(serve(80)), json.dumps(first))
     other(MAKE, json.dumps(serve(80)), json.dumps({"name": "two", "network": "mynet"}))
     containers = pc.default_engine().containers
@@ -68,7 +68,7 @@ def mynet(lab: Lab, other: Any) -> pc.Network | None:
 
 
 def test_names_between_detached_containers_and_those_of_a_process(lab: Lab, mynet: pc.Network) -> None:
-    web = make("web", network="mynet")
+    web = make("web", network="mynet", **lab.no_other_names())
     with started(serve(80, address="::"), network="mynet", name="bound", aliases=["tied"]) as bound:
         assert reached(web, "tied", 80) in web.addresses["mynet"]
         assert reached(bound, "web", 80) in bound.addresses["mynet"]
@@ -252,7 +252,8 @@ def test_a_start_that_fails_leaves_nothing(lab: Lab, mynet: pc.Network, wrong: s
 
 
 def test_a_new_name_is_known_to_the_others(lab: Lab, mynet: pc.Network) -> None:
-    web, two = make("web", network={"mynet": {"aliases": ["also"]}}), make("two", network="mynet")
+    web = make("web", network={"mynet": {"aliases": ["also"]}})
+    two = make("two", network="mynet", **lab.no_other_names())
     web.rename("renamed")
     assert reached(two, "web", 80) == "unknown name"
     for name in ("renamed", "also", web.id[:12]):

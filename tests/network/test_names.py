@@ -36,7 +36,7 @@ def test_names_aliases_and_ids(lab: Lab) -> None:
     pc.Network.create("lab", ipv6=True)
     with (
         started(serve(80, address="::"), network="lab", name="web", aliases=["www", "cache"]) as web,
-        started(serve(80), network="lab", name="other", hostname="box") as other,
+        started(serve(80), network="lab", name="other", hostname="box", **lab.no_other_names()) as other,
     ):
         for name in ("web", "www", "cache", "WEB", web.id[:12], "web.lab"):
             assert asked(other, name, 80).removeprefix("::ffff:") in other.addresses["lab"], name
@@ -56,7 +56,7 @@ def test_names_of_other_networks_are_not_known(lab: Lab) -> None:
     pc.Network.create("two")
     with (
         started(serve(80), network="one", name="web"),
-        started(serve(80), network="two", name="other") as other,
+        started(serve(80), network="two", name="other", **lab.no_other_names()) as other,
     ):
         assert asked(other, "web", 80) == "unknown name"
         other.connect("one")

@@ -205,12 +205,11 @@ class TestPool:
             thread.join()
         assert sorted(results) == sorted(b"%d\n" % number for number in range(10) for _ in range(6))
 
-    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
-    def test_one_that_was_killed_while_it_waited_is_replaced(self, pool, how):
+    def test_one_that_was_killed_while_it_waited_is_replaced(self, pool):
         pool.wait_ready(30)
         for warm in list(pool._ready):
-            os.kill(warm.process.pid, how)
-            select.select([warm.process.fileno()], [], [], 30)
+            os.kill(warm.process.pid, signal.SIGKILL)
+            assert select.select([warm.process.fileno()], [], [], 30)[0]
         result = pool.run(["echo", "x"])
         assert (result.exit_code, result.stdout) == (0, b"x\n")
         pool.wait_ready(30)
