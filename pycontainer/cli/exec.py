@@ -22,7 +22,7 @@ def _options(parser: Parser) -> None:
 
 
 def _run(call: Call) -> int:
-    from pycontainer.cli.hostterminal import Raw
+    from pycontainer.cli.hostterminal import Raw, window
     from pycontainer.cli.pump import End, Pump
     from pycontainer.cli.signals import Signals
     from pycontainer.container.stdio import DEVNULL, PIPE
@@ -39,7 +39,7 @@ def _run(call: Call) -> int:
             stdin=PIPE if given.interactive and not given.tty else None,
             stdout=DEVNULL if given.tty else PIPE,
             stderr=DEVNULL if given.tty else PIPE,
-            tty=given.tty,
+            tty=given.tty and (window(0) or window(1) or True),
             user=given.user,
             workdir=given.workdir,
             bufsize=0,

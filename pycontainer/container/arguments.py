@@ -9,6 +9,11 @@ from typing import Any
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.encoding import encode
 
+#: No terminal, one, or one whose window has so many rows and columns at the beginning.
+Tty = bool | tuple[int, int]
+#: The kernel's struct winsize has 16 bits for each.
+_LARGEST_WINDOW = 0xFFFF
+
 
 def text(argument: str, value: Any) -> str:
     """Text that can be handed to the kernel."""
@@ -24,6 +29,22 @@ def flag(argument: str, value: Any) -> bool:
     if value is not True and value is not False:
         raise InvalidArgument(argument, value, "True or False is needed")
     return value
+
+
+def terminal(value: Any) -> Tty:
+    """Whether a program is on a terminal, or the window of that: rows and columns."""
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        rows, columns = value
+        if all(type(each) is int and 0 < each <= _LARGEST_WINDOW for each in (rows, columns)):
+            return rows, columns
+    elif value is True or value is False:
+        return value
+    raise InvalidArgument("tty", value, "True, False or (rows, columns), each from 1 to 65535, is needed")
+
+
+def window(tty: Tty) -> tuple[int, int]:
+    """Rows and columns at the beginning; (0, 0) where nobody says."""
+    return tty if isinstance(tty, tuple) else (0, 0)
 
 
 def several(argument: str, value: Any, of: str) -> list[Any]:
