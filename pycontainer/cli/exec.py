@@ -13,6 +13,7 @@ from pycontainer.errors import InvalidArgument
 
 
 def _options(parser: Parser) -> None:
+    parser.flag("--detach", "-d", help="Start the program and leave it to itself: its output goes nowhere")
     parser.each("--env", "-e", help="Set environment variables; one without a value has that of yours")
     parser.each("--env-file", help="Read in a file of environment variables")
     parser.flag("--interactive", "-i", help="Hand on stdin")
@@ -28,6 +29,8 @@ def _run(call: Call) -> int:
     from pycontainer.container.stdio import DEVNULL, PIPE
 
     given = call.given
+    if given.detach:
+        return _leave(call)
     if given.tty and given.interactive and not os.isatty(0):
         raise InvalidArgument("tty", True, "stdin is no terminal: leave -t out, or say it without -i")
     told: dict[str, Any] = notation.environment(given.env, given.env_file)
@@ -73,6 +76,17 @@ def _run(call: Call) -> int:
         )
         pump.run()
         return int(process.wait())
+
+
+def _leave(call: Call) -> int:
+    """Start a program that goes on when this process has ended; as with Docker, nothing is said."""
+    given = call.given
+    if given.tty:
+        raise InvalidArgument("tty", True, "nobody would hold its terminal: leave -t out, or -d")
+    told = notation.environment(given.env, given.env_file)
+    container = call.container(call.words[0])
+    container.popen(call.words[1:], user=given.user, workdir=given.workdir, **told).close()
+    return 0
 
 
 EXEC = Command(
