@@ -20,7 +20,7 @@ from pycontainer.aio.logs import Output
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.networking import Networking
 from pycontainer.aio.process import Process
-from pycontainer.container.arguments import flag, grace, seconds
+from pycontainer.container.arguments import Tty, flag, grace, seconds
 from pycontainer.container.journal import LOG
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
@@ -234,7 +234,7 @@ class Container(FileSystem, Networking, Output):
         env: Mapping[str, str] | Sequence[str] | None = None,
         workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
-        tty: bool = False,
+        tty: Tty = False,
         check: bool = False,
         **exchange: Unpack[ExchangeOptions],
     ) -> Result[Any]:
@@ -259,7 +259,7 @@ class Container(FileSystem, Networking, Output):
         env: Mapping[str, str] | Sequence[str] | None = None,
         workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
-        tty: bool = False,
+        tty: Tty = False,
         limit: int = 65536,
         **unknown: NoReturn,
     ) -> Creation[Process]:

@@ -16,7 +16,7 @@ from pycontainer.image.image import Image
 from pycontainer.kernel.changes import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pycontainer.image.config import ImageConfig
 
@@ -44,11 +44,14 @@ class FileSystem(Access):
         name: str | None = None,
         *,
         config: ImageConfig | None = None,
+        changes: str | Iterable[str] = (),
         author: str = "",
         message: str = "",
     ) -> Image:
         """An image of the files as they are now; see :meth:`pycontainer.Container.commit`."""
-        call = partial(self._container.commit, name, config=config, author=author, message=message)
+        call = partial(
+            self._container.commit, name, config=config, changes=changes, author=author, message=message
+        )
         with self._held():
             return await in_thread(call)
 

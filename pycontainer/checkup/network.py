@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+from importlib.metadata import PackageNotFoundError, version
 
-from pycontainer.checkup.feature import Probes
+from pycontainer.checkup.feature import Lacking, Probes
 from pycontainer.checkup.host import Host, run
 from pycontainer.kernel import operation as op
 from pycontainer.kernel.native import lib
@@ -100,3 +101,16 @@ def _pasta(_: Host) -> str:
 )
 def _slirp4netns(_: Host) -> str:
     return run("slirp4netns", "--version")
+
+
+@PROBES.add(
+    "dnspython",
+    tries="looked for the Python package dnspython",
+    needed_for="the names of containers on networks of yours",
+    fix="pip install 'pycontainer-linux[network]'",
+)
+def _dnspython(_: Host) -> str:
+    try:
+        return version("dnspython")
+    except PackageNotFoundError:
+        raise Lacking("this Python has none") from None

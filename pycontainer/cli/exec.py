@@ -13,6 +13,7 @@ from pycontainer.errors import InvalidArgument
 
 
 def _options(parser: Parser) -> None:
+    parser.flag("--detach", "-d", help="Start the program and leave it to itself: its output goes nowhere")
     parser.each("--env", "-e", help="Set environment variables; one without a value has that of yours")
     parser.each("--env-file", help="Read in a file of environment variables")
     parser.flag("--interactive", "-i", help="Hand on stdin")
@@ -22,12 +23,14 @@ def _options(parser: Parser) -> None:
 
 
 def _run(call: Call) -> int:
-    from pycontainer.cli.hostterminal import Raw
+    from pycontainer.cli.hostterminal import Raw, window
     from pycontainer.cli.pump import End, Pump
     from pycontainer.cli.signals import Signals
     from pycontainer.container.stdio import DEVNULL, PIPE
 
     given = call.given
+    if given.detach:
+        return _leave(call)
     if given.tty and given.interactive and not os.isatty(0):
         raise InvalidArgument("tty", True, "stdin is no terminal: leave -t out, or say it without -i")
     told: dict[str, Any] = notation.environment(given.env, given.env_file)
@@ -39,7 +42,7 @@ def _run(call: Call) -> int:
             stdin=PIPE if given.interactive and not given.tty else None,
             stdout=DEVNULL if given.tty else PIPE,
             stderr=DEVNULL if given.tty else PIPE,
-            tty=given.tty,
+            tty=given.tty and (window(0) or window(1) or True),
             user=given.user,
             workdir=given.workdir,
             bufsize=0,
@@ -73,6 +76,17 @@ def _run(call: Call) -> int:
         )
         pump.run()
         return int(process.wait())
+
+
+def _leave(call: Call) -> int:
+    """Start a program that goes on when this process has ended; as with Docker, nothing is said."""
+    given = call.given
+    if given.tty:
+        raise InvalidArgument("tty", True, "nobody would hold its terminal: leave -t out, or -d")
+    told = notation.environment(given.env, given.env_file)
+    container = call.container(call.words[0])
+    container.popen(call.words[1:], user=given.user, workdir=given.workdir, **told).close()
+    return 0
 
 
 EXEC = Command(

@@ -42,8 +42,6 @@ _WHY = {
         "--follow-link": "name what the link leads to", "-L": "name what the link leads to",
     },
     "exec": {
-        "--detach": "it would end with this command: run a container for it",
-        "-d": "it would end with this command: run a container for it",
         "--detach-keys": "it ends with this command",
         "--privileged": "a program has the confinement of its container",
     },

@@ -100,11 +100,14 @@ def _told(call: Call) -> tuple[Image, dict[str, Any]]:
 def _private(call: Call, image: Image, command: list[str] | None, told: dict[str, Any]) -> int:
     """A container of this process."""
     from pycontainer.cli.foreground import attend
+    from pycontainer.cli.hostterminal import window
     from pycontainer.container.detached.options import NAMES
 
     given = call.given
     for name in NAMES & told.keys():
         del told[name]
+    if given.tty:
+        told["tty"] = window(0) or window(1) or True
     with call.engine.containers.create(image, command, **told) as container:
         with _noted(given.cidfile, container.id):
             sys.stdout.flush()

@@ -11,6 +11,10 @@ from pycontainer.kernel.encoding import encode
 
 #: Longer than anybody waits, in seconds; a sum with the clock is a number yet.
 _AGES = 1e9
+#: No terminal, one, or one whose window has so many rows and columns at the beginning.
+Tty = bool | tuple[int, int]
+#: The kernel's struct winsize has 16 bits for each.
+_LARGEST_WINDOW = 0xFFFF
 
 
 def text(argument: str, value: Any) -> str:
@@ -45,6 +49,22 @@ def grace(argument: str, value: Any) -> float | None:
     if found is not None and found < 0:
         raise InvalidArgument(argument, value, "0 or more seconds, or None for ever, is needed")
     return found
+
+
+def terminal(value: Any) -> Tty:
+    """Whether a program is on a terminal, or the window of that: rows and columns."""
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        rows, columns = value
+        if all(type(each) is int and 0 < each <= _LARGEST_WINDOW for each in (rows, columns)):
+            return rows, columns
+    elif value is True or value is False:
+        return value
+    raise InvalidArgument("tty", value, "True, False or (rows, columns), each from 1 to 65535, is needed")
+
+
+def window(tty: Tty) -> tuple[int, int]:
+    """Rows and columns at the beginning; (0, 0) where nobody says."""
+    return tty if isinstance(tty, tuple) else (0, 0)
 
 
 def several(argument: str, value: Any, of: str) -> list[Any]:

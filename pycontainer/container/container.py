@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pycontainer.container.arguments import account, directory, environment, flag, grace, words
+from pycontainer.container.arguments import (
+    Tty,
+    account,
+    directory,
+    environment,
+    flag,
+    grace,
+    terminal,
+    words,
+)
 from pycontainer.container.command import complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.entry import Entered, Execution
@@ -49,7 +58,7 @@ class Container(FileSystem):
         env: Mapping[str, str] | Sequence[str] | None = None,
         workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
-        tty: bool = False,
+        tty: Tty = False,
         check: bool = False,
         **exchange: Unpack[ExchangeOptions],
     ) -> Result[Any]:
@@ -72,7 +81,7 @@ class Container(FileSystem):
         env: Mapping[str, str] | Sequence[str] | None = None,
         workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
-        tty: bool = False,
+        tty: Tty = False,
         **exchange: Unpack[ExchangeOptions],
     ) -> Execution:
         """A checked ``exec`` that is not yet started: what :meth:`exec` and its asynchronous twin drive."""
@@ -84,9 +93,9 @@ class Container(FileSystem):
         _check_entry(env, workdir, user, tty)
 
         def begin(fds: Fds) -> Entered:
-            return self._enter(argv, fds, env, workdir, user, {})
+            return self._enter(argv, fds, env, workdir, user, tty, {})
 
-        return Execution(argv, told, begin, tty=tty)
+        return Execution(argv, told, begin, tty=bool(tty))
 
     def popen(
         self,
@@ -98,7 +107,7 @@ class Container(FileSystem):
         env: Mapping[str, str] | Sequence[str] | None = None,
         workdir: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
-        tty: bool = False,
+        tty: Tty = False,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
@@ -129,7 +138,7 @@ class Container(FileSystem):
             if mode is not None:
                 streams.update(encoding=mode.encoding, errors=mode.errors)
             fds = None if stdio is None else stdio.child
-            return self._enter(argv, fds, env, workdir, user, streams).process
+            return self._enter(argv, fds, env, workdir, user, tty, streams).process
 
     def _enter(
         self,
@@ -138,6 +147,7 @@ class Container(FileSystem):
         env: Any,
         workdir: str | os.PathLike[str] | None,
         user: str | int | None,
+        tty: Tty,
         streams: Mapping[str, Any],
     ) -> Entered:
         spec = self.spec
@@ -159,6 +169,7 @@ class Container(FileSystem):
             identity=identity,
             env=variables,
             workdir=directory(workdir) if workdir is not None else spec.workdir,
+            tty=terminal(tty),
             streams=streams,
         )
 
@@ -263,7 +274,7 @@ def _check_entry(env: Any, workdir: Any, user: Any, tty: Any) -> None:
     """Refuse wrong arguments of a further program before anything is opened for it."""
     if env is not None:
         environment("env", env)
-    flag("tty", tty)
+    terminal(tty)
     if workdir is not None:
         directory(workdir)
     if user is not None:

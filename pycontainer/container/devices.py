@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from pycontainer.container.arguments import text
+from pycontainer.container.arguments import Tty, text, window
 from pycontainer.container.slots import DEV, EXPORT, MASTER, SENT_MASTER, TEMPORARY, TERMINAL
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel import operation as op
@@ -155,11 +155,11 @@ def links() -> list[Operation]:
     return [op.make_link(name, target, at=DEV) for name, target in LINKS.items()]
 
 
-def terminal() -> list[Operation]:
+def terminal(tty: Tty) -> list[Operation]:
     """A pty of its own: the master goes to the host, the other side is in slots TERMINAL and, to be bound, TEMPORARY."""
     return [
         op.open_path("pts/ptmx", at=DEV, out=MASTER, flags=os.O_RDWR | os.O_NOCTTY),
-        op.terminal_peer(MASTER, out=TERMINAL),
+        op.terminal_peer(MASTER, out=TERMINAL, window=window(tty)),
         op.send(MASTER, to=EXPORT, tag=SENT_MASTER),
         op.open_tree("", at=TERMINAL, out=TEMPORARY),
     ]

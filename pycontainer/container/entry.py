@@ -12,6 +12,7 @@ import attrs
 
 from pycontainer.container import slots, walls
 from pycontainer.container.accounting import usage_of
+from pycontainer.container.arguments import Tty, window
 from pycontainer.container.command import Command
 from pycontainer.container.confinement import confinement
 from pycontainer.container.exchange import Exchange
@@ -126,6 +127,7 @@ def enter(
     identity: Identity,
     env: dict[str, str],
     workdir: str,
+    tty: Tty = False,
     seat: Seat = NOWHERE,
 ) -> tuple[int, int, int | None]:
     """Start a further program in a running container: its pid, its pidfd and, on a terminal, the pty's master.
@@ -133,7 +135,7 @@ def enter(
     ``target`` is the pidfd of the container's first process.  The program gets the confinement of the
     container's own program, and runs in all its namespaces.
     """
-    spec, tty = running.spec, stdio is None
+    spec = running.spec
     recipes = running.workspace.recipes
     key = (
         id(spec),
@@ -176,7 +178,7 @@ def entry_recipe(
     env: dict[str, str],
     workdir: str,
     *,
-    tty: bool,
+    tty: Tty,
     seat: tuple[bool, int],
     restored: bool = False,
 ) -> Recipe:
@@ -206,7 +208,7 @@ def entry_recipe(
 
 
 @lru_cache(maxsize=256)
-def _setup(spec: Spec, *, tty: bool, restored: bool) -> tuple[Script, int]:
+def _setup(spec: Spec, *, tty: Tty, restored: bool) -> tuple[Script, int]:
     """The cgroup namespace, entered only when the process is in its cgroup: who is inside the namespace may
     not be placed from outside of it (cgroups(7), nsdelegate).  A pty on the container's devpts, which
     its programs may have replaced by something else: verified.  Then what the container's own program has, too.
@@ -222,7 +224,7 @@ def _setup(spec: Spec, *, tty: bool, restored: bool) -> tuple[Script, int]:
             op.verify(
                 _MASTER, magic=lib.DEVPTS_SUPER_MAGIC, device=os.makedev(5, 2), purpose="/dev/pts/ptmx"
             ),
-            op.terminal_peer(_MASTER, out=_TERMINAL),
+            op.terminal_peer(_MASTER, out=_TERMINAL, window=window(tty)),
             op.send(_MASTER, to=slots.EXPORT, tag=slots.SENT_MASTER),
         ]
     if spec.security.landlock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -132,20 +132,25 @@ class FileSystem(Networking):
         name: str | None = None,
         *,
         config: ImageConfig | None = None,
+        changes: str | Iterable[str] = (),
         author: str = "",
         message: str = "",
     ) -> Image:
         """An image of the files as they are now: the layers of its image, and one more for what was written.
 
         It is in the store of the container's engine, by ``name`` if one is given, and costs what that layer
-        costs.  ``config`` takes the place of the image's.  What runs is paused meanwhile.  Volumes and other
+        costs.  ``config`` takes the place of the image's, and ``changes`` are instructions of a Dockerfile that
+        change it: ``['CMD ["serve"]', "ENV A=1"]``.  What runs is paused meanwhile.  Volumes and other
         mounts are no part of it.  With ``$SOURCE_DATE_EPOCH`` set, the same content has the same digest.
 
         Raises :class:`InvalidArgument` for a container of the host's programs, :class:`NotSupported` for one that runs
         and cannot be paused, :class:`KernelError`.
         """
         from pycontainer.image.commit import commit
+        from pycontainer.image.instructions import changed
 
+        if changes:
+            config = changed(config or self._stack.origin.config, changes)
         with self._standing_still() as upper:
             stored = self._stack.origin.stored
             return commit(

@@ -31,7 +31,7 @@ class OneShot(Command):
     """A command in a container of its own; with ``changes`` its result tells what it changed."""
 
     def __init__(self, workspace: Workspace, spec: Spec, exchange: Exchange, *, changes: bool) -> None:
-        super().__init__(spec.argv, exchange, tty=spec.tty)
+        super().__init__(spec.argv, exchange, tty=bool(spec.tty))
         self._workspace = workspace
         self._spec = spec
         self._wants_changes = changes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
+    from pycontainer.container.arguments import Tty
     from pycontainer.container.detached.options import HealthCheck
     from pycontainer.container.mounts import Mount
     from pycontainer.container.security import Security
@@ -61,7 +62,7 @@ class KindOptions(LimitOptions, total=False):
     mounts: Iterable[Mount | str]
     tmpfs: Iterable[str]
     read_only: bool | None
-    tty: bool
+    tty: Tty
     init: bool
     network: Any
     aliases: Iterable[str]

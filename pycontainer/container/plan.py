@@ -249,7 +249,7 @@ class Planner:
         )
         self._mount("mqueue", "/dev/mqueue", attributes=_QUIET)
         if self.shape.terminal:
-            self.inner += devices.terminal()
+            self.inner += devices.terminal(self.shape.terminal)
             self._attach(TEMPORARY, "/dev/console", directory=False)
 
     def _mount(

@@ -16,6 +16,7 @@ from typing import Any
 
 from pycontainer.container import slots
 from pycontainer.container.accounting import COUNTED
+from pycontainer.container.arguments import Tty
 from pycontainer.container.bounds import CGROUP_FIX, changed_limits
 from pycontainer.container.entry import Entered, enter
 from pycontainer.container.launch import Launch, Layer, launch
@@ -103,9 +104,10 @@ class Running:
         identity: Identity,
         env: dict[str, str],
         workdir: str,
+        tty: Tty,
         streams: Mapping[str, Any],
     ) -> Entered:
-        """Start a further program; ``stdio`` is ``None`` for a terminal of its own.
+        """Start a further program; ``stdio`` is ``None`` for a terminal of its own, which ``tty`` describes.
 
         ``streams`` are arguments for :meth:`Process.adopt`.
         """
@@ -128,6 +130,7 @@ class Running:
                     identity=identity,
                     env=env,
                     workdir=workdir,
+                    tty=tty,
                     seat=Seat.of(cgroup),
                 )
         except BaseException as error:

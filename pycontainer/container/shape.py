@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pycontainer.container.arguments import Tty
 from pycontainer.container.devices import Device
 from pycontainer.container.found import Found
 
@@ -35,7 +36,7 @@ class Shape:
     upper_size: int | None = None
     volatile: bool = False
     read_only: bool = False
-    terminal: bool = False
+    terminal: Tty = False
     masked: tuple[str, ...] = ()
     read_only_paths: tuple[str, ...] = ()
     workdir: str | None = None

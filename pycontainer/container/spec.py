@@ -14,11 +14,13 @@ import attrs
 
 from pycontainer.container import attributes
 from pycontainer.container.arguments import (
+    Tty,
     account,
     directory,
     environment,
     flag,
     several,
+    terminal,
     words,
 )
 from pycontainer.container.bounds import Bounds, make_bounds
@@ -48,7 +50,7 @@ class Spec:
     hostname: str | None
     mounts: tuple[tuple[Mount, bool], ...]
     read_only: bool
-    tty: bool
+    tty: Tty
     init: bool
     network: Wish
     security: Security
@@ -77,7 +79,7 @@ def make_spec(
     mounts: Iterable[Mount | str] = (),
     tmpfs: Iterable[str] = (),
     read_only: bool | None = None,
-    tty: bool = False,
+    tty: Tty = False,
     init: bool = False,
     network: Any = "none",
     security: Security | None = None,
@@ -111,7 +113,7 @@ def make_spec(
         user=account(user) if user is not None else config.user or "",
         mounts=_with_own(check_mounts(mounts, tmpfs, host_network=wish.mode == "host"), chosen, config),
         read_only=chosen.read_only_root if read_only is None else flag("read_only", read_only),
-        tty=flag("tty", tty),
+        tty=terminal(tty),
         init=flag("init", init),
         network=wish,
         security=chosen,

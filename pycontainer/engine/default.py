@@ -108,7 +108,7 @@ def run(image: str | Image, command: Sequence[str] | str | None = None, **option
         Bound of what the command writes to the root file system. A Container's is on disk: unbounded by default,
         and bounded by a project quota, which needs root and a file system that has them (else NotSupported).
     shm_size (int bytes, or str; "64M"): that of /dev/shm [--shm-size]
-    tty (bool; False): the three streams are a terminal, all output is ``stdout`` [--tty]
+    tty (bool, or (rows, columns); False): the three streams are a terminal, all output is ``stdout`` [--tty]
     init (bool; False): a small init is the first process, which passes on signals and reaps orphans [--init]
     network ("none"; "host", "bridge", a name or Network, a list or dict of them, "container:<name>") [--network]
         Only ``lo``; the host's network, with its /etc/hosts and /etc/resolv.conf; networks made by ``Network.create``,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING, Literal, TypedDict
@@ -110,17 +110,22 @@ class Images(Catalog):
         name: str | None = None,
         *,
         config: ImageConfig | None = None,
+        changes: str | Iterable[str] = (),
         message: str = "",
         platform: str | None = None,
     ) -> Image:
         """Make an image of one layer from a tar archive of a root file system, which may be compressed.
 
-        ``source`` is a file, or one that is open for reading bytes, a pipe as well.  It is for this machine
-        unless ``platform`` ("linux/arm64") is told.  Raises :class:`ImageError` for an archive that is none,
+        ``source`` is a file, or one that is open for reading bytes, a pipe as well.  ``changes`` are instructions
+        of a Dockerfile that change ``config``: ``['CMD ["serve"]', "ENV A=1"]``.  It is for this machine unless ``platform`` ("linux/arm64") is told.  Raises :class:`ImageError` for an archive that is none,
         :class:`UnsafeArchive`, :class:`InvalidArgument`, :class:`KernelError`; nothing is left of it then.
         """
+        from pycontainer.image.config import ImageConfig
         from pycontainer.image.imported import import_archive
+        from pycontainer.image.instructions import changed
 
+        if changes:
+            config = changed(config or ImageConfig(), changes)
         return import_archive(self, source, name, config=config, message=message, platform=platform)
 
     # -- registries ------------------------------------------------------------------------

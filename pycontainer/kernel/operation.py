@@ -255,9 +255,12 @@ def open_socket(
     )
 
 
-def terminal_peer(master: int, *, out: int) -> Operation:
-    """Unlock a pty and open its other side by ioctl, never by name."""
-    return Operation(text="open the terminal", kind=lib.PC_OP_TERMINAL, fd=master, out=out)
+def terminal_peer(master: int, *, out: int, window: tuple[int, int] = (0, 0)) -> Operation:
+    """Unlock a pty and open its other side by ioctl, never by name; ``window``: rows and columns, if not 0."""
+    rows, columns = window
+    return Operation(
+        text="open the terminal", kind=lib.PC_OP_TERMINAL, fd=master, out=out, arg=rows, arg2=columns
+    )
 
 
 def verify(fd: int, *, magic: int = 0, device: int = 0, purpose: str) -> Operation:

@@ -13,15 +13,18 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pycontainer.errors import KernelError, NotSupported
 from pycontainer.network import link, ways
 from pycontainer.network.address import MAIN, Address
-from pycontainer.network.apart import Apart
 from pycontainer.network.ledger import Ledger
 from pycontainer.network.netlink import NETFILTER, ROUTE, Netlink
 from pycontainer.network.publish import Publisher
 from pycontainer.network.relaying import Relaying, Reserving
+
+if TYPE_CHECKING:
+    from pycontainer.network.apart import Apart
 
 #: No link is called so; an address that is nobody's (RFC 5737, RFC 3849), which packets leave for by the default route.
 _NO_LINK = "pc"
@@ -134,6 +137,8 @@ class Site:
 
 
 def _find(ledger: Ledger, create: bool, table: int) -> Apart | None:
+    from pycontainer.network.apart import Apart
+
     try:
         return Apart.find(ledger, create=create, table=table)
     except KernelError as error:

@@ -138,6 +138,19 @@ def test_further_programs(cli: CommandLine, web: str) -> None:
     assert (done.status, done.err) == (1, "pycontainer: container web is exited: cannot exec\n")
 
 
+def test_a_further_program_is_left_to_itself(cli: CommandLine, web: str) -> None:
+    script = "sleep 0.3; echo $A in $PWD > /srv/late; exec sleep 1001"
+    done = cli("exec", "-d", "-i", "-e", "A=1", "-w", "/tmp", web, "sh", "-c", script).good()
+    assert (done.out, done.err) == ("", "")
+    until(lambda: cli("exec", web, "cat", "/srv/late").out == "1 in /tmp\n")
+    assert "sleep 1001" in cli("top", web).out
+    assert cli("exec", "--detach", web, "nope").status == 127
+    assert "leave -t out" in cli("exec", "-dt", web, "sh").err
+    cli("stop", "-t", "0", web).good()
+    cli("start", web).good()
+    assert "sleep 1001" not in cli("top", web).out
+
+
 def test_run_in_the_foreground_leaves_a_container(cli: CommandLine, app: str) -> None:
     assert cli("run", "--name", "web", app, "sh", "-c", "echo hi; echo bad >&2; exit 6").status == 6
     assert cli("ps", "-a", "--format", "{{.Names}} {{.Status}}").out.startswith("web Exited (6) ")

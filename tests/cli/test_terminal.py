@@ -48,6 +48,13 @@ def test_the_size_is_the_windows_and_follows_it(cli: CommandLine, app: str) -> N
         assert terminal.wait() == 0
 
 
+@pytest.mark.parametrize("rm", [["--rm"], []])
+def test_the_size_is_there_from_the_first_moment(cli: CommandLine, app: str, rm: list[str]) -> None:
+    with cli.on_terminal("run", "-it", *rm, app, "busybox", "stty", "size", rows=33, columns=101) as terminal:
+        terminal.until("33 101")
+        assert terminal.wait() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_terminal_is_as_before_when_a_signal_ends_it(
     cli: CommandLine, app: str, number: signal.Signals

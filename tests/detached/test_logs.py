@@ -367,6 +367,10 @@ def test_a_terminal_has_its_size_from_the_first_moment(box):
     for wrong in (-1, 65536, True, "24"):
         with pytest.raises(pc.InvalidArgument):
             container.resize(wrong, 80)
+    another = box(["stty", "size"], tty=(33, 99))
+    another.wait(20)
+    assert list(another.logs()) == [b"33 99\r\n"]
+    assert another.inspect()["Config"]["Tty"] is True
 
 
 def test_a_terminal_keeps_its_size_from_one_start_to_the_next(box):

@@ -118,6 +118,18 @@ def test_popen_on_a_terminal(running):
     assert b"/dev/pts/" in output
 
 
+def test_a_terminal_has_its_size_from_the_first_moment(running):
+    assert pc.run("host:", ["stty", "size"], tty=(24, 80)).stdout == b"24 80\r\n"
+    assert running.exec(["stty", "size"], tty=(33, 99)).stdout == b"33 99\r\n"
+    assert running.exec(["stty", "size"], tty=[50, 132]).stdout == b"50 132\r\n"
+    assert running.exec(["stty", "size"], tty=True).stdout == b"0 0\r\n"
+    for wrong in ((24,), (0, 80), (24, 65536), (True, 80), ("24", "80"), 1, "24x80"):
+        with pytest.raises(pc.InvalidArgument, match="tty"):
+            running.exec(["true"], tty=wrong)
+        with pytest.raises(pc.InvalidArgument, match="tty"):
+            pc.run("host:", ["true"], tty=wrong)
+
+
 def test_a_forgotten_popen_does_not_hold_up_the_end(running):
     process = running.popen(["sleep", "1000"])
     started = time.monotonic()

@@ -55,6 +55,33 @@ def test_another_configuration(engine, image):
         assert engine.images.get(made.digest).config.env == ("A=b",)
 
 
+def test_instructions_change_the_configuration(engine, image):
+    with changed(engine, image, "touch /srv/new") as container:
+        made = container.commit(
+            changes=["ENV A=b C=$A", 'CMD ["sh", "-c", "echo $A-$C; pwd"]', "WORKDIR /srv"]
+        )
+        assert engine.run(made).stdout == b"b-\n/srv\n"
+        more = container.commit(config=made.config, changes='ENV C=$A\nUSER "7"')
+        assert engine.run(more).stdout == b"b-b\n/srv\n"
+        assert (more.config.user, more.config.cmd) == ("7", made.config.cmd)
+        before = len(engine.images.list())
+        with pytest.raises(pc.InvalidArgument, match="RUN true"):
+            container.commit("wrong:v1", changes=["RUN true"])
+        assert len(engine.images.list()) == before
+
+
+def test_an_import_has_a_configuration_of_instructions(engine, image, tmp_path):
+    with changed(engine, image, "true") as container:
+        container.export(tmp_path / "tree.tar")
+    made = engine.images.import_rootfs(
+        tmp_path / "tree.tar", "flat:v1", changes=["CMD echo $A", "ENV A='x y'"]
+    )
+    assert (len(made.layers), made.config.env) == (1, ("A=x y",))
+    assert engine.run("flat:v1").stdout == b"x y\n"
+    with pytest.raises(pc.InvalidArgument, match="FROM x"):
+        engine.images.import_rootfs(tmp_path / "tree.tar", changes=["FROM x"])
+
+
 def test_of_a_commit_and_of_a_fork(engine, image):
     with changed(engine, image, "echo 1 > /srv/one") as first:
         second = first.commit("second")

@@ -70,6 +70,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int]] = {
     "tun": (("openat",), errno.EACCES),
     "pasta": (("execve",), errno.EACCES),
     "slirp4netns": (("execve",), errno.EACCES),
+    "dnspython": (("newfstatat", "openat"), errno.EACCES),
     "checkpoints": (("execve",), errno.EACCES),
 }  # fmt: skip
 #: Where version 2 has controllers that nobody has enabled, these look without making anything.

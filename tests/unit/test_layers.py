@@ -18,7 +18,7 @@ PACKAGE = ROOT / "pycontainer"
 #: Bottom to top. Modules of one line do not import each other.
 FLOORS = [
     {"errors"},
-    {"home", "size"},
+    {"duration", "home", "size"},
     {"kernel"},
     {"state"},
     {"image"},

@@ -46,7 +46,7 @@ def inspect(container: Detached) -> dict[str, Any]:
             "Cmd": list(spec.argv),
             "WorkingDir": spec.workdir,
             "Labels": dict(spec.labels),
-            "Tty": spec.tty,
+            "Tty": bool(spec.tty),
             "OpenStdin": keeping.stdin_open,
             "StopSignal": spec.stop_signal,
             "Healthcheck": _healthcheck(container),

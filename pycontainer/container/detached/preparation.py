@@ -184,7 +184,7 @@ class Preparation:
                 health=check,
                 restart=policy_number(keeping.restart.policy),
                 retries=keeping.restart.retries,
-                tty=order.spec.tty,
+                tty=bool(order.spec.tty),
                 input=keeping.stdin_open and not order.spec.tty,
                 remove=keeping.auto_remove,
                 stop_signal=order.spec.stop_signal,
