@@ -557,14 +557,16 @@ static void wait_for_events(struct monitor *monitor, struct pollfd *polls)
         monitor->health.pid > 0 ? monitor->health.pidfd : -1,
         monitor->health.output,
     };
+    uint32_t count = 0; /* to the last that is open: a list longer than RLIMIT_NOFILE is refused (poll(2)) */
     for (uint32_t i = 0; i < FIXED + PC_MONITOR_CLIENTS; i++) {
         int fd = i < FIXED ? fixed[i] : monitor->clients[i - FIXED];
         polls[i] = (struct pollfd){.fd = fd, .events = POLLIN};
+        count = fd >= 0 ? i + 1 : count;
     }
     int64_t next = next_time(monitor), left = next - pc_now();
     left = left < 0 ? 0 : left;
     struct timespec time = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
-    long ret = pc_raw5(__NR_ppoll, pc_pointer(polls), FIXED + PC_MONITOR_CLIENTS,
+    long ret = pc_raw5(__NR_ppoll, pc_pointer(polls), count,
                        next == INT64_MAX ? 0 : pc_pointer(&time), 0, 0);
     for (uint32_t i = 0; ret <= 0 && i < FIXED + PC_MONITOR_CLIENTS; i++) {
         polls[i].revents = 0;

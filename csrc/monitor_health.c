@@ -145,7 +145,9 @@ static void check_launch(struct monitor *monitor)
 
 static void end_program(struct health *health)
 {
-    end_process(health->pid); /* not waited for yet */
+    /* Its session's first group, too: a shell leaves what it waits for.  Not waited for yet, so it is still its. */
+    pc_raw2(__NR_kill, -(long)health->pid, SIGKILL);
+    end_process(health->pid);
     health->launch.stray = health->pid;
     health->pid = 0;
     drop(&health->pidfd);

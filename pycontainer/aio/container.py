@@ -20,7 +20,7 @@ from pycontainer.aio.logs import Output
 from pycontainer.aio.loop import Bell, in_thread, make, to_the_end
 from pycontainer.aio.networking import Networking
 from pycontainer.aio.process import Process
-from pycontainer.container.arguments import Tty, flag
+from pycontainer.container.arguments import Tty, flag, grace, seconds
 from pycontainer.container.journal import LOG
 from pycontainer.container.options import refuse_unknown
 from pycontainer.container.result import Result
@@ -168,6 +168,7 @@ class Container(FileSystem, Networking, Output):
 
         Raises :class:`WaitTimeout` after ``timeout`` seconds; then, and when cancelled, the container goes on.
         """
+        timeout = seconds("timeout", timeout)
         running = await in_thread(partial(self._container.alive, "wait"))
         code = await _ended(running, timeout)
         if code is None:
@@ -180,6 +181,7 @@ class Container(FileSystem, Networking, Output):
         Conditions are functions of the synchronous container, and are asked in the loop's default executor.
         """
         container, loop = self._container, asyncio.get_running_loop()
+        timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else loop.time() + timeout
         for condition in checked(conditions):
             while not await in_thread(partial(holds_now, container, condition)):
@@ -196,6 +198,7 @@ class Container(FileSystem, Networking, Output):
 
         When cancelled, the signal stays sent; KILL is left out.
         """
+        grace("timeout", timeout)
         container = self._container
         running = await in_thread(container.ask_to_stop)
         if running is not None and await _ended(running, timeout) is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontainer.aio.container import Container
 from pycontainer.aio.loop import Bell, in_thread
+from pycontainer.container.arguments import grace, seconds
 from pycontainer.container.detached.ending import Ending
 from pycontainer.errors import WaitTimeout
 
@@ -44,6 +45,7 @@ class DetachedContainer(Container):
 
     async def wait(self, timeout: float | None = None) -> int:
         """Wait until the container has ended for good; its exit code. See :meth:`DetachedContainer.wait`."""
+        timeout = seconds("timeout", timeout)
         self._detached.allow_wait()
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -58,6 +60,7 @@ class DetachedContainer(Container):
 
     async def stop(self, timeout: float = 10) -> int | None:
         """End the program: its stop signal, ``timeout`` seconds, then KILL. No restart follows. Idempotent."""
+        grace("timeout", timeout)
         container = self._detached
         if not await in_thread(container.begin_to_stop):
             return container.exit_code

@@ -9,6 +9,8 @@ from typing import Any
 from pycontainer.errors import InvalidArgument
 from pycontainer.kernel.encoding import encode
 
+#: Longer than anybody waits, in seconds; a sum with the clock is a number yet.
+_AGES = 1e9
 #: No terminal, one, or one whose window has so many rows and columns at the beginning.
 Tty = bool | tuple[int, int]
 #: The kernel's struct winsize has 16 bits for each.
@@ -29,6 +31,24 @@ def flag(argument: str, value: Any) -> bool:
     if value is not True and value is not False:
         raise InvalidArgument(argument, value, "True or False is needed")
     return value
+
+
+def seconds(argument: str, value: Any) -> float | None:
+    """A time to wait, ``None`` for ever; what is below 0 is over at once. In a float, what a clock can be asked for."""
+    if value is None:
+        return None
+    # NaN is not equal to itself: nothing would ever be later.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124
+        raise InvalidArgument(argument, value, "a number of seconds, or None for ever, is needed")
+    return float(max(-_AGES, min(value, _AGES)))
+
+
+def grace(argument: str, value: Any) -> float | None:
+    """The time that a program has to end by itself, from 0 on; ``None`` for ever. Below 0 it means that to Docker."""
+    found = seconds(argument, value)
+    if found is not None and found < 0:
+        raise InvalidArgument(argument, value, "0 or more seconds, or None for ever, is needed")
+    return found
 
 
 def terminal(value: Any) -> Tty:

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pycontainer.container.arguments import Tty, account, directory, environment, flag, terminal, words
+from pycontainer.container.arguments import (
+    Tty,
+    account,
+    directory,
+    environment,
+    flag,
+    grace,
+    terminal,
+    words,
+)
 from pycontainer.container.command import complete
 from pycontainer.container.confinement import full_environment
 from pycontainer.container.entry import Entered, Execution
@@ -256,8 +265,9 @@ class Container(FileSystem):
         With ``stream`` an iterator that yields one now and every ``interval`` seconds until it has ended.
         Raises :class:`NotSupported` without a cgroup.
         """
+        pause = grace("interval", interval)
         running = self.alive("tell what it uses")
-        return running.stats_stream(interval) if flag("stream", stream) else running.stats()
+        return running.stats_stream(pause) if flag("stream", stream) else running.stats()
 
 
 def _check_entry(env: Any, workdir: Any, user: Any, tty: Any) -> None:

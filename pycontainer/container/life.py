@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+from pycontainer.container.arguments import grace, seconds
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.journal import LOG, Journal
 from pycontainer.container.running import Running
@@ -160,7 +161,7 @@ class Life:
 
         Raises :class:`WaitTimeout` after ``timeout`` seconds; the container goes on.
         """
-        return self.alive("wait").wait(timeout)
+        return self.alive("wait").wait(seconds("timeout", timeout))
 
     def kill(self, signal: int | str = "KILL") -> None:
         """Send a signal to the container's program.
@@ -177,6 +178,7 @@ class Life:
 
     def stop(self, timeout: float = 10) -> int | None:
         """End the program: its stop signal, ``timeout`` seconds, then KILL. The exit code; idempotent."""
+        grace("timeout", timeout)
         running = self.ask_to_stop()
         if running is None:
             return self.exit_code
@@ -200,6 +202,7 @@ class Life:
 
     def restart(self, timeout: float = 10) -> None:
         """Stop and start again, with the same writable layer."""
+        grace("timeout", timeout)
         with self._lock:
             self.allow("restart")
             self.stop(timeout)

@@ -16,6 +16,8 @@ import attrs
 from pycontainer.errors import InvalidArgument
 
 _PIECE = 1 << 16
+#: In seconds since 1970, later than any; NaN is not below it.
+_LATEST = 1e18
 #: Of an entry's beginning: the time, the stream and the mark, and the spaces after them.
 _SPACES = 3
 
@@ -58,7 +60,7 @@ def moment(name: str, value: Any) -> float | None:
         return value.timestamp()
     if isinstance(value, datetime.timedelta):
         return datetime.datetime.now(tz=datetime.timezone.utc).timestamp() - value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LATEST:
         raise InvalidArgument(
             name, value, "seconds since 1970, a datetime, or a timedelta before now is needed"
         )

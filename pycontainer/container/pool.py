@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.container.arguments import flag
+from pycontainer.container.arguments import flag, seconds
 from pycontainer.container.command import complete
 from pycontainer.container.exchange import take_exchange
 from pycontainer.container.result import Result
@@ -83,6 +83,7 @@ class Pool:
 
         Raises what keeps them from being set up, and :class:`StateError` when the pool is closed.
         """
+        timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         self._check_open("wait for")
         with self._changed:

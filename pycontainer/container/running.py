@@ -166,7 +166,7 @@ class Running:
         """What the whole container has used. Raises :class:`NotSupported` without a cgroup."""
         return self._measured().stat()
 
-    def stats_stream(self, interval: float) -> Iterator[CgroupStat]:
+    def stats_stream(self, interval: float | None) -> Iterator[CgroupStat]:
         """The same every ``interval`` seconds, until the container has ended."""
         self._measured()
         while True:

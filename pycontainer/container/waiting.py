@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.container.arguments import text, words
+from pycontainer.container.arguments import seconds, text, words
+from pycontainer.container.exchange import Exchange
 from pycontainer.errors import InvalidArgument, KernelError, NotSupported, StateError, WaitTimeout
 from pycontainer.kernel.idmap import rules_host
 
@@ -34,6 +35,7 @@ _LARGEST = 1 << 16
 
 def wait_for(container: Container, conditions: Sequence[Condition], timeout: float | None) -> None:
     """Wait until all conditions have held, each once, in this order. See :meth:`Container.wait_for`."""
+    timeout = seconds("timeout", timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     for condition in checked(conditions):
         while not holds_now(container, condition):
@@ -87,8 +89,7 @@ class _Told:
 
 def port(number: int, *, protocol: str = "tcp") -> Condition:
     """A program of the container listens on this port, on whatever address (nothing is connected to)."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 1 << 16:
-        raise InvalidArgument("port", number, "a number from 1 to 65535 is needed")
+    _check_port(number)
     if protocol not in {"tcp", "udp"}:
         raise InvalidArgument("protocol", protocol, "'tcp' or 'udp' is needed")
 
@@ -100,6 +101,11 @@ def port(number: int, *, protocol: str = "tcp") -> Condition:
         return any(_listens(f"/proc/{pid}/net/{protocol}{version}", number) for version in ("", "6"))
 
     return _Told(f"port({number})", holds)
+
+
+def _check_port(number: Any) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 1 << 16:
+        raise InvalidArgument("port", number, "a number from 1 to 65535 is needed")
 
 
 def _listens(table: str, number: int) -> bool:
@@ -125,6 +131,8 @@ def log(pattern: str | bytes | re.Pattern[bytes], *, count: int = 1) -> Conditio
         if not isinstance(given, bytes):
             raise InvalidArgument("pattern", pattern, "text, bytes or a compiled pattern is needed")
         compiled = re.compile(re.escape(given))
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidArgument("count", count, "a number from 1 on is needed")
 
     def holds(container: Container) -> bool:
         lines = container.logs(since=container.started_at)
@@ -166,6 +174,9 @@ def file(path: str) -> Condition:
 def command(argv: Sequence[str] | str, *, timeout: float = 10.0) -> Condition:
     """A program that is run in the container ends with the exit code 0, as ``pg_isready`` does."""
     told = words("command", argv)
+    if not told:
+        raise InvalidArgument("command", argv, "a program is needed")
+    Exchange(timeout=timeout)
 
     def holds(container: Container) -> bool:
         with suppress(StateError):
@@ -181,6 +192,11 @@ def http(number: int, path: str = "/", *, host: str | None = None, status: int |
     ``host`` is by default this host, for a container on its network; else where the port is published, or the
     container's address, which root reaches.
     """
+    _check_port(number)
+    if host is not None:
+        text("host", host)
+    if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
+        raise InvalidArgument("status", status, "a number as 200 is needed")
     text("path", path)
     if not path.startswith("/") or any(each.isspace() for each in path):
         raise InvalidArgument("path", path, "a path as /health is needed")

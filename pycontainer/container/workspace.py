@@ -133,12 +133,14 @@ class Workspace:
                 from pycontainer.image.host import build_host_skeleton
 
                 path = f"{self.path}/skeleton-{owner[0]}"
-                os.mkdir(path, 0o755)
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                partial = f"{path}.{os.urandom(4).hex()}"  # one that fails is not in the way of the next
+                os.mkdir(partial, 0o755)
+                fd = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     build_host_skeleton(fd, *owner)
                 finally:
                     os.close(fd)
+                os.rename(partial, path)
                 self._skeletons[owner] = path
             return self._skeletons[owner]
 

@@ -201,20 +201,23 @@ class Containers:
         flag("trusted", trusted)
         return self._detached.load(source, name, trusted=trusted, progress=progress)
 
-    def prune(self, *, until: float | None = None) -> builtins.list[str]:
-        """Remove the detached containers that do not run; their ids. ``until``: only those made before (seconds since 1970)."""
-        return self._detached.prune(until)
+    def prune(self, *, until: Any = None) -> builtins.list[str]:
+        """Remove the detached containers that do not run; their ids. ``until``: only those made before; see ``logs``."""
+        from pycontainer.container.logreader import moment
 
-    def events(
-        self, *, since: float | None = None, until: float | None = None, follow: bool = True
-    ) -> Iterator[Event]:
+        return self._detached.prune(moment("until", until))
+
+    def events(self, *, since: Any = None, until: Any = None, follow: bool = True) -> Iterator[Event]:
         """What happens to detached containers, in whatever process, as it happens: create, start, die, restart, checkpoint, restore,
         oom, health_status, pause, unpause, rename, dead, destroy.
 
-        From ``since`` (seconds since 1970; ``None``: from the first reading on) to ``until``; without ``follow``
-        only what has happened.
+        From ``since`` (``None``: from the first reading on) to ``until``: seconds since 1970, a ``datetime``, or a
+        ``timedelta`` before now, as for ``logs``; without ``follow`` only what has happened.
         """
-        return self._detached.events(since, until, follow=follow)
+        from pycontainer.container.logreader import moment
+
+        flag("follow", follow)
+        return self._detached.events(moment("since", since), moment("until", until), follow=follow)
 
     def revive(self) -> builtins.list[str]:
         """Start the detached containers again that ran when the machine went down, as their restart policies say; their ids.

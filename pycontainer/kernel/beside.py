@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from pycontainer.errors import KernelError
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.program import program
 from pycontainer.kernel.spawn import Spawn, spawn
 
@@ -18,10 +19,14 @@ class Beside:
     def __init__(self, name: str) -> None:
         """It gets its end of the socket as fd 3, and a pidfd of this process as fd 4. Raises :class:`KernelError`."""
         try:
-            host = os.pidfd_open(os.getpid())
+            host = Fd(os.pidfd_open(os.getpid()))
         except OSError as error:
             raise KernelError(error.errno or 0, "open a pidfd of this process") from None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with host:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._start(name, ours, theirs, host.fileno())
+
+    def _start(self, name: str, ours: socket.socket, theirs: socket.socket, host: int) -> None:
         try:
             request = Spawn(
                 argv=(name.encode(),),
@@ -35,7 +40,6 @@ class Beside:
         finally:
             ours.close()
             theirs.close()
-            os.close(host)
 
     def send(
         self, message: bytes, fds: Sequence[int], *, answer: int = 0, patience: float | None = None

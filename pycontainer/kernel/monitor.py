@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import attrs
 
 from pycontainer.errors import KernelError
+from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.flat import Places, flatten
 from pycontainer.kernel.native import ffi, lib, wait_usage
 from pycontainer.kernel.program import program
@@ -135,12 +136,11 @@ def start(
     It is no child of this process.  Raises :class:`KernelError` when it could not begin its work.
     """
     ready, theirs = os.pipe2(os.O_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
-        try:
+        with Fd(theirs), Fd(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) as null:
             table = (
                 program("monitor", hidden=True),
-                null,
+                null.fileno(),
                 plan,
                 folder,
                 alive,
@@ -163,9 +163,6 @@ def start(
             more = tuple((9 + i, lib.PC_MONITOR_FIRST + i) for i in range(len(fds)))
             request = Spawn(argv=(b"monitor",), program=0, fds=table, stdio=numbers + more)
             _, pidfd = spawn(request)
-        finally:
-            os.close(theirs)
-            os.close(null)
         try:
             # The process that was started has another one go on, and ends.
             ended = wait_usage(pidfd, os.WEXITED)

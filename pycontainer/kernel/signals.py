@@ -15,7 +15,11 @@ def signal_number(signal: int | str) -> int:
 
     Names are matched in any case, as Docker does. Raises ``InvalidArgument`` for what is no signal.
     """
-    number = signal if isinstance(signal, int) else _parse(signal.upper())
+    number = 0
+    if isinstance(signal, str):
+        number = _parse(signal.upper())
+    elif isinstance(signal, int) and not isinstance(signal, bool):
+        number = signal
     if not 0 < number < signals.NSIG:
         raise InvalidArgument("signal", signal, "no number or name of a signal such as 9, 'TERM', 'SIGTERM'")
     return int(number)

@@ -8,7 +8,13 @@ from typing import Any, Protocol, TypeVar
 from pycontainer.errors import InvalidArgument
 
 RUNNING = frozenset({"running", "paused", "restarting"})
-_STATES = ("created", "running", "paused", "restarting", "exited", "dead")
+#: What there is of what is not free text.
+_KNOWN = {
+    "status": ("created", "running", "paused", "restarting", "exited", "dead"),
+    "health": ("none", "starting", "healthy", "unhealthy"),
+}
+#: What could be iterated over, and is one value, or none.
+_SINGLE = (str, bytes, bytearray, Mapping)
 
 
 class Told(Protocol):
@@ -65,20 +71,30 @@ def chosen(every: Iterable[_T], *, all_: bool, filters: Mapping[str, Any] | None
     return [each for each in every if (everything or each.status in RUNNING) and matches(each)]
 
 
+def _value(key: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InvalidArgument("filters", {key: value}, "text, or a list of texts, is needed")
+    known = _KNOWN.get(key)
+    if known is not None and value not in known:
+        raise InvalidArgument("filters", {key: value}, f"there are {', '.join(known)}")
+    if key == "exited" and not str(value).isdecimal():
+        raise InvalidArgument("filters", {key: value}, "an exit code, a number, is needed")
+    return str(value)
+
+
 def matching(filters: Mapping[str, Any] | None) -> Callable[[Told], bool]:
     """A test by Docker's filters: of several values for one key any does, but of labels all must be there.
 
-    Raises :class:`InvalidArgument` for an unknown key or state.
+    Raises :class:`InvalidArgument` for an unknown key, state, or health, and what is no value.
     """
+    if filters is not None and not isinstance(filters, Mapping):
+        raise InvalidArgument("filters", filters, "a dictionary is needed, such as {'status': 'exited'}")
     wanted: dict[str, list[str]] = {}
     for key, given in (filters or {}).items():
         if key not in _FILTERS:
             raise InvalidArgument("filters", key, f"there are {', '.join(sorted(_FILTERS))}")
-        values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        wanted[key] = [str(value) for value in values]
-    for value in wanted.get("status", ()):
-        if value not in _STATES:
-            raise InvalidArgument("filters", {"status": value}, f"there are {', '.join(_STATES)}")
+        values = list(given) if isinstance(given, Iterable) and not isinstance(given, _SINGLE) else [given]
+        wanted[key] = [_value(key, value) for value in values]
 
     def matches(container: Told) -> bool:
         return all(

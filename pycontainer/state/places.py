@@ -159,13 +159,17 @@ class Places:
             names = os.listdir(self.path)
             ids = known()  # after: most of what is there has its row by now
             for name in names:
-                if name not in ids and os.path.isdir(f"{self.path}/{name}"):
+                if name not in ids and os.path.isdir(f"{self.path}/{name}") and not self._was_complete(name):
                     lock = self._lock_abandoned(name)
                     if lock is not None:
                         with lock:
                             # Who had it locked may have come to the end of his work meanwhile.
                             if not is_known(name):
                                 yield name
+
+    def _was_complete(self, name: str) -> bool:
+        """Was it started, and not removed? Then its row was lost, with the database: its files are not ours to remove."""
+        return not name.startswith((_NEW, _GONE)) and os.path.exists(f"{self.path}/{name}/status")
 
     def _lock_abandoned(self, name: str) -> Fd | None:
         path = f"{self.path}/{name}"
@@ -191,7 +195,8 @@ def _lock(path: str, patience: float) -> Fd | None:
     deadline = time.monotonic() + patience
     while True:
         try:
-            lock = Fd(os.open(path, _LOCK & ~os.O_CREAT))
+            # Made anew where somebody has lost it: the folder tells whether the container is there.
+            lock = Fd(os.open(path, _LOCK, 0o600))
         except FileNotFoundError:
             return None
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -84,6 +84,7 @@ class Records:
     def find(self, name: str) -> Record:
         """The container of this name, id, or unique start of an id. Raises :class:`InvalidArgument`."""
         found = self._select("WHERE name = ? OR id = ?", name, name)
+        found = [each for each in found if each.id == name] or found
         if not found and name and all(each in "0123456789abcdef" for each in name):
             found = self._select("WHERE id >= ? AND id < ? LIMIT 2", name, name + "g")
         if len(found) != 1:
@@ -154,13 +155,11 @@ class Records:
         import sqlite3
         from urllib.parse import quote
 
-        connection = sqlite3.connect(f"file:{quote(self._path)}?immutable=1", uri=True)
         try:
-            return connection.execute(query, values).fetchall()
-        except sqlite3.OperationalError as error:
+            with closing(sqlite3.connect(f"file:{quote(self._path)}?immutable=1", uri=True)) as connection:
+                return connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
             raise KernelError(5, f"use {self._path}", hint=str(error)) from error
-        finally:
-            connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -194,7 +193,7 @@ class Records:
                 )
             connection.execute("PRAGMA synchronous=FULL")
             yield connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise KernelError(5, f"use {self._path}", hint=str(error)) from error
         finally:
             connection.close()

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 import attrs
 
+from pycontainer.errors import KernelError
 from pycontainer.kernel.fd import Fd, write_all
 from pycontainer.kernel.identity import boot_id
 from pycontainer.kernel.native import lib, renameat2
@@ -20,6 +21,7 @@ _READ = 4096
 #: The size of the file, as csrc/monitor_record.c has it.
 _WRITTEN = 1024
 _RUNNING = frozenset({"running", "restarting"})
+_PHASES = _RUNNING | {"starting", "exited", "dead"}
 
 
 @attrs.frozen(kw_only=True)
@@ -69,9 +71,19 @@ def read_run(folder: str) -> Run:
 
 def _parse(path: str) -> Run:
     try:
+        return _read(path)
+    except (KeyError, ValueError):
+        # Somebody else has written it. Its monitor, if there is one, can be told to end it.
+        return Run(phase="running", boot=boot_id())
+
+
+def _read(path: str) -> Run:
+    try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return Run()
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"read {path}") from None
     try:
         lines = os.read(fd, _READ).decode("ascii", "replace").splitlines()
     finally:
@@ -79,6 +91,9 @@ def _parse(path: str) -> Run:
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     if "end" not in lines:
         return Run()
+
+    if found["phase"] not in _PHASES:
+        raise ValueError
 
     def number(name: str) -> int:
         return int(found.get(name, "0"))
@@ -171,7 +186,11 @@ def read_health(folder: str) -> list[HealthResult]:
     """The last results, oldest first; at most five."""
     found = []
     for number in range(5):
-        with contextlib.suppress(FileNotFoundError), open(f"{folder}/health.{number}", "rb") as file:
+        # ValueError: it is being written, or the machine went down meanwhile.
+        with (
+            contextlib.suppress(FileNotFoundError, ValueError),
+            open(f"{folder}/health.{number}", "rb") as file,
+        ):
             head, _, output = file.read().partition(b"\n")
             began, ended, code = map(int, head.split())
             found.append(HealthResult(began=began, ended=ended, exit_code=code, output=output))

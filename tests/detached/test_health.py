@@ -133,3 +133,12 @@ def test_an_images_own():
 def test_wrong_values(wrong):
     with pytest.raises(pc.InvalidArgument):
         HealthCheck("true", **wrong)
+
+
+def test_one_that_takes_too_long_leaves_nothing_that_its_shell_waited_for(box):
+    # The shell goes on after it, so it has a process of its own.
+    check = HealthCheck("sleep 1000; true", interval=0.05, timeout=0.2, retries=1)
+    container = box(["sleep", "2000"], init=True, healthcheck=check)
+    until(lambda: len(container.health_log()) >= 4)
+    listed = container.exec(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"], text=True).stdout
+    assert listed.count("sleep 1000 ") <= 1

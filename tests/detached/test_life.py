@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -322,3 +324,36 @@ while True:
         lines = client.communicate(timeout=60)[0].splitlines()
         assert client.returncode == 0
         assert "removed" in lines[-1]
+
+
+def test_other_threads_of_the_same_object_go_on_while_one_restarts_it(box):
+    container = box(init=True)
+    over = threading.Event()
+    wrong: list[Exception] = []
+
+    def use(call: Callable[[], object]) -> None:
+        while not over.is_set():
+            try:
+                call()
+            except pc.StateError:
+                pass
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told
+                wrong.append(error)
+                return
+
+    calls: list[Callable[[], object]] = [
+        lambda: container.exec(["true"]),
+        lambda: container.read_bytes("/etc/passwd"),
+        lambda: container.write_bytes("/tmp/x", b"1"),
+        container.close,
+        container.changes,
+    ]
+    threads = [threading.Thread(target=use, args=(each,)) for each in calls]
+    for each in threads:
+        each.start()
+    for _ in range(6):
+        container.restart(0)
+    over.set()
+    for each in threads:
+        each.join()
+    assert wrong == []

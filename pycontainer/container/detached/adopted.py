@@ -5,6 +5,7 @@ Its monitor hands out what is needed: a pidfd of the first process, and the root
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -21,7 +22,7 @@ from pycontainer.container.running import Running
 from pycontainer.container.spec import Spec
 from pycontainer.container.volumes import Mounts
 from pycontainer.container.workspace import Workspace
-from pycontainer.errors import KernelError, StateError, WaitTimeout
+from pycontainer.errors import InvalidArgument, KernelError, StateError, WaitTimeout
 from pycontainer.image.accounts import Accounts, identify
 from pycontainer.kernel.cgroup import Cgroup, Limits
 from pycontainer.kernel.ended import has_ended
@@ -89,6 +90,14 @@ def is_ending(pid: int) -> bool:
     return bool(int(words[6]) & _PF_EXITING) and words[17] == b"1"
 
 
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return dict(json.load(file))
+    except ValueError:
+        raise KernelError(errno.EIO, f"read {path}", hint="it is damaged: start the container anew") from None
+
+
 @attrs.define(kw_only=True, eq=False)
 class _Seen(Launch):
     """What a process that did not start the container knows of its start."""
@@ -110,8 +119,7 @@ class Adopted(Running):
         read: Callable[[], Run],
     ) -> None:
         """Ask the monitor that ``client`` is connected to. Raises :class:`StateError` when the container does not run."""
-        with open(f"{folder}/run", "rb") as file:
-            told = json.load(file)
+        told = _read(f"{folder}/run")
         answer, fds = client.ask(lib.PC_MONITOR_HELLO)
         if answer.error or len(fds) < 2:
             for fd in fds:
@@ -163,7 +171,7 @@ class Adopted(Running):
                 self._home = Cgroup.adopt(f"{self.cgroup.path}/main")
             else:
                 self._home = self.cgroup
-        except KernelError:
+        except (KernelError, InvalidArgument):
             self.cgroup = self._home = None  # removed in this moment: it has ended
 
     def kill(self) -> None:

@@ -172,7 +172,7 @@ class Detached(DetachedNetworking):
         try:
             with open(f"{self._home.folder}/run", "rb") as file:
                 lowers = tuple(json.load(file)["lowers"])
-        except FileNotFoundError:  # not started here yet
+        except (FileNotFoundError, ValueError):  # not started here yet, or the machine went down
             lowers = self._lowers()
         shift = 0
         with upper:

@@ -10,6 +10,7 @@ from pycontainer.container.detached.state import GONE
 from pycontainer.errors import StateError
 from pycontainer.kernel.monitorclient import Answer, Client
 from pycontainer.kernel.native import lib
+from pycontainer.kernel.process import LONGEST_POLL
 
 if TYPE_CHECKING:
     from pycontainer.container.detached.state import DetachedState
@@ -72,7 +73,7 @@ class Ending:
         for fd in self.pollable():
             poller.register(fd, select.POLLIN)
         left = self.within(timeout)
-        poller.poll(None if left is None else left * 1000)
+        poller.poll(None if left is None else min(left, LONGEST_POLL) * 1000)
 
     def close(self) -> None:
         """Let go of the monitor; idempotent."""

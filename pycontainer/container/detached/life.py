@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from pycontainer.container.arguments import container_name, grace, seconds
 from pycontainer.container.bounds import CGROUP_FIX
 from pycontainer.container.detached.ending import Ending
 from pycontainer.container.detached.options import Restart
@@ -79,8 +80,8 @@ class DetachedLife(DetachedState):
         One that is about to be restarted has not ended.  Of one that was removed with its end the events tell it.
         Raises :class:`WaitTimeout`; the container goes on.
         """
+        deadline = deadline_of(seconds("timeout", timeout))
         self.allow_wait()
-        deadline = deadline_of(timeout)
         with Ending(self) as ending:
             while (code := ending.poll()) is None:
                 left = left_of(deadline)
@@ -105,6 +106,7 @@ class DetachedLife(DetachedState):
 
     def stop(self, timeout: float = 10) -> int | None:
         """End the program: its stop signal, ``timeout`` seconds, then KILL. No restart follows. Idempotent."""
+        grace("timeout", timeout)
         if not self.begin_to_stop():
             return self.exit_code
         try:
@@ -130,6 +132,7 @@ class DetachedLife(DetachedState):
 
     def restart(self, timeout: float = 10) -> None:
         """Stop and start again, with the same writable layer."""
+        grace("timeout", timeout)
         self.allow("restart")
         self.stop(timeout)
         self.start()
@@ -194,8 +197,9 @@ class DetachedLife(DetachedState):
         return networks_at(self._workspace.root)
 
     def rename(self, name: str) -> None:
-        """Give it another name. Raises :class:`InvalidArgument` when it is taken."""
+        """Give it another name. Raises :class:`InvalidArgument` when it is taken, or is none."""
         self.allow("rename")
+        container_name(name)
         before = self.name
         self._records.rename(self.id, name)
         self.name = name

@@ -32,9 +32,11 @@ def _count(_: object, attribute: Any, value: Any) -> None:
 
 
 def _test(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return ("/bin/sh", "-c", value)
-    return tuple(words("test", value))
+    found = ("/bin/sh", "-c", value) if isinstance(value, str) else value
+    told = words("test", found)
+    if not told or not told[-1 if isinstance(value, str) else 0]:
+        raise InvalidArgument("test", value, "a command, or a line for the container's shell, is needed")
+    return told
 
 
 @attrs.frozen
@@ -42,7 +44,8 @@ class HealthCheck:
     """A program that tells by its exit code 0 that the container does its work (Docker's ``HEALTHCHECK``).
 
     ``test`` is a command as a list, or a line for the container's shell.  It is run ``interval`` seconds after the
-    start and after each end of it; one that takes longer than ``timeout`` seconds has failed.  ``retries`` failures in turn make
+    start and after each end of it; one that takes longer than ``timeout`` seconds has failed, and is
+    killed with its process group.  ``retries`` failures in turn make
     the container unhealthy.  Failures in the first ``start_period`` seconds do not count, as long as none has
     succeeded; in that time it is run every ``start_interval`` seconds (0: as ever).
 
@@ -164,6 +167,11 @@ def _of_image(told: Any) -> HealthCheck | None:
         "StartPeriod": "start_period",
         "StartInterval": "start_interval",
     }
-    times = {name: told[key] / _NANOSECONDS for key, name in names.items() if told.get(key)}
-    retries = {"retries": told["Retries"]} if told.get("Retries") else {}
-    return HealthCheck(test[1] if test[0] == "CMD-SHELL" else list(test[1:]), **times, **retries)
+    try:
+        times = {name: told[key] / _NANOSECONDS for key, name in names.items() if told.get(key)}
+        retries = {"retries": told["Retries"]} if told.get("Retries") else {}
+        return HealthCheck(test[1] if test[0] == "CMD-SHELL" else list(test[1:]), **times, **retries)
+    except (InvalidArgument, TypeError) as error:
+        raise InvalidArgument(
+            "healthcheck", dict(told), f"the image's HEALTHCHECK is wrong ({error}): give another, or False"
+        ) from None

@@ -141,7 +141,7 @@ class DetachedState(container.Container):
                 keeping.revive(self._workspace.root)
             with self._client(verb) as client:
                 try:
-                    self._adopted = Adopted(
+                    adopted = self._adopted = Adopted(
                         client,
                         self._workspace,
                         self.spec,
@@ -151,7 +151,7 @@ class DetachedState(container.Container):
                     )
                 except (StateError, FileNotFoundError):
                     raise StateError(f"container {self.name}", self.status, verb) from None
-            return self._adopted
+            return adopted
 
     def _is_still(self, adopted: Adopted) -> bool:
         """Does it run? What a program of ours keeps from being reaped looks alive, but is another one by then."""
@@ -189,9 +189,8 @@ class DetachedState(container.Container):
         events.append(self._places.path, self.id, action, **attributes)
 
     def _let_go(self) -> None:
-        adopted, self._adopted = self._adopted, None
-        if adopted is not None:
-            adopted.close()
+        """Another thread may be using it: with the last who has it, it is closed."""
+        self._adopted = None
 
     def close(self) -> None:
         """Let go of what this process has open of it; the container goes on. Idempotent."""
