@@ -59,11 +59,15 @@ LOAD = Command("[OPTIONS]", _load, _load_options)
 
 
 def _import_options(parser: Parser) -> None:
+    parser.each("--change", "-c", help="Apply an instruction of a Dockerfile: 'CMD [\"sh\"]', 'ENV A=1'")
     parser.value("--message", "-m", help="Set commit message for imported image", default="")
     parser.value("--platform", help="The platform of the image: os/arch[/variant]")
 
 
 def _import(call: Call) -> None:
+    from pycontainer.cli.changes import changed
+    from pycontainer.image.config import ImageConfig
+
     source, name = call.words[0], call.words[1] if len(call.words) > 1 else None
     if source.startswith(("http://", "https://")):
         raise InvalidArgument("file", source, f"pipe it in: curl {source} | pycontainer import -")
@@ -72,6 +76,7 @@ def _import(call: Call) -> None:
     image = call.images.import_rootfs(
         sys.stdin.buffer if source == "-" else source,
         name,
+        config=changed(ImageConfig(), call.given.change),
         message=call.given.message,
         platform=call.given.platform,
     )

@@ -54,14 +54,19 @@ def _commit_options(parser: Parser) -> None:
     parser.value(
         "--author", "-a", help="Author (e.g., 'John Hannibal Smith <hannibal@a-team.com>')", default=""
     )
+    parser.each("--change", "-c", help="Apply an instruction of a Dockerfile: 'CMD [\"sh\"]', 'ENV A=1'")
     parser.value("--message", "-m", help="Commit message", default="")
     parser.flag("--pause", "-p", help="Accepted as in Docker: what runs is paused meanwhile", default=True)
 
 
 def _commit(call: Call) -> None:
+    from pycontainer.cli.changes import changed, of_container
+
     given = call.given
     name = call.words[1] if len(call.words) > 1 else None
-    image = call.container(call.words[0]).commit(name, author=given.author, message=given.message)
+    container = call.container(call.words[0])
+    config = changed(of_container(container.spec), given.change)
+    image = container.commit(name, config=config, author=given.author, message=given.message)
     print(image.digest)
 
 

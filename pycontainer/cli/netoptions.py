@@ -78,6 +78,7 @@ def _default(*, needed: bool) -> str:
 
 def _networks(texts: Sequence[str]) -> Any:
     """One by its name, or several with what is to be so on each; ``None`` where nobody has said."""
+    texts = [*filter(None, texts)]
     if not texts:
         return None
     if len(texts) == 1 and "=" not in texts[0]:

@@ -23,7 +23,7 @@ from pycontainer.kernel.fd import write_all
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.leash import spawn_leashed
 from pycontainer.kernel.native import lib, wait_usage
-from pycontainer.kernel.rooted import OPEN_DIRECTORY, READ_LIMIT, PathLike, Rooted
+from pycontainer.kernel.rooted import READ_LIMIT, PathLike, Rooted
 from pycontainer.kernel.spawn import Capabilities, Spawn
 from pycontainer.kernel.squash import squash
 from pycontainer.kernel.transfer import COPY_LIMIT, copy_in, copy_out

@@ -55,7 +55,9 @@ class Keeper:
                         _start(root, listener)
                     found = _connected(path)
         if found is None:
-            raise NotSupported("the keeper of the networks is gone as soon as it has been started", "try again")
+            raise NotSupported(
+                "the keeper of the networks is gone as soon as it has been started", "try again"
+            )
         return cls(found)
 
     def tell(self, **told: Any) -> None:

@@ -16,12 +16,12 @@ from pycontainer.image.limits import Limits
 from pycontainer.image.unpack import Unpacked, unpack
 from pycontainer.kernel import idmap, native
 from pycontainer.kernel.copytree import copy_tree, copy_up
+from pycontainer.kernel.denied import DENIED
 from pycontainer.kernel.fd import Fd
 from pycontainer.kernel.layers import Namespace
 from pycontainer.kernel.native import lib
 from pycontainer.kernel.reach import Reach
 from pycontainer.kernel.rooted import OPEN_DIRECTORY, named
-from pycontainer.kernel.denied import DENIED
 from pycontainer.volume.archive import Archived, write_archive
 from pycontainer.volume.places import DATA, Section
 from pycontainer.volume.weight import weight

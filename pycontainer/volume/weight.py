@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from pycontainer.errors import KernelError
-from pycontainer.kernel.descent import Descent
 from pycontainer.kernel.denied import DENIED
+from pycontainer.kernel.descent import Descent
 
 
 def weight(top: int) -> int:
