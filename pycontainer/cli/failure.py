@@ -32,6 +32,10 @@ _PLAIN = frozenset(
         "ps options",
     }
 )
+#: Ways out that are the library's, and ours.
+_REASONS = {
+    "no such network: make it with Network.create": "no such network: 'pycontainer network create' makes one",
+}
 #: Values of what was not given, or of an option that has none.
 _NO_VALUES = (None, True, "")
 
@@ -47,7 +51,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, InvalidArgument) and error.reason == "no such container":
         text = f"no such container: {error.value}"
     elif isinstance(error, InvalidArgument):
-        text = f"{_thing(error)}: {error.reason}"
+        text = f"{_thing(error)}: {_REASONS.get(error.reason, error.reason)}"
     elif isinstance(error, OSError) and not str(error).strip():
         text = type(error).__name__
     elif type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename:

@@ -55,8 +55,13 @@ def _run(call: Call) -> int:
         return _private(call, image, command, told)
     container = _made(call, image, command, told, auto_remove=given.rm and given.detach)
     if given.detach:
-        with _noted(given.cidfile, container.id):
-            container.start()
+        try:
+            with _noted(given.cidfile, container.id):
+                container.start()
+        except BaseException:
+            if given.rm and container.status == "created":  # nobody would remove it
+                container.remove()
+            raise
         print(container.id)
         return 0
     from pycontainer.cli.attached import attend

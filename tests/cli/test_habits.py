@@ -52,6 +52,7 @@ def test_templates_of_inspect(cli: CommandLine, web: str) -> None:
     assert shown("{{range .Mounts}}{{.Driver}} {{.Mode}} {{.RW}}{{end}}") == "local  true"
     assert shown("{{.State.ExitCode}} {{.HostConfig.Binds}} {{.Platform}}") == "0 [notes:/data] linux"
     assert shown("{{(index .Args 0) | len}}") == "2"
+    assert shown("{{.Config.StopSignal}} {{.Config.Entrypoint}} {{index .Config.Cmd 0}}") == "SIGTERM [] sh"
 
 
 def test_filters_of_ps(cli: CommandLine, app: str, web: str) -> None:
@@ -187,3 +188,19 @@ def test_the_traffic_is_among_the_numbers(cli: CommandLine, web: str) -> None:
     form = "{{.Container}} {{.NetIO}}"
     assert cli("stats", "--no-stream", "--format", form).good().out == "web 0B / 0B\n"
     assert "NET I/O" in cli("stats", "--no-stream").good().lines[0]
+
+
+def test_one_that_cannot_begin_and_was_to_go_is_gone(cli: CommandLine, app: str) -> None:
+    assert cli("run", "-d", "--rm", "--name", "web", app, "no-such-program").status == 127
+    assert cli("ps", "-aq").good().out == ""
+
+
+def test_the_words_of_networks_are_the_command_lines(cli: CommandLine) -> None:
+    for words, told in (
+        (("-p", "8080:80", "--network", "none"), "--publish 8080:80: it needs a network of the container's own: --network bridge"),
+        (("-p", "abc"), "--publish abc: [[ip:]host port:]port[/udp] is needed"),
+        (("--network", "lab"), "'pycontainer network create' makes one"),
+    ):  # fmt: skip
+        done = cli("run", "--rm", *words, "host:", "true")
+        assert done.status == 125, words
+        assert told in done.err, words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import signal
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.detached.settings import host_config, network_settings
@@ -12,6 +13,7 @@ from pycontainer.errors import VolumeNotFound
 
 if TYPE_CHECKING:
     from pycontainer.container.detached.container import Detached
+    from pycontainer.container.spec import Spec
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -46,12 +48,13 @@ def inspect(container: Detached) -> dict[str, Any]:
             "Hostname": spec.hostname or container.id[:12],
             "User": spec.user,
             "Env": [f"{name}={value}" for name, value in spec.env],
-            "Cmd": list(spec.argv),
+            **_command(spec),
             "WorkingDir": spec.workdir,
             "Labels": dict(spec.labels),
             "Tty": spec.tty,
             "OpenStdin": keeping.stdin_open,
-            "StopSignal": spec.stop_signal,
+            "StopSignal": _signal(spec.stop_signal),
+            "ExposedPorts": {port: {} for port in spec.image.config.exposed_ports},
             "Healthcheck": _healthcheck(container),
         },
         "HostConfig": {
@@ -74,6 +77,21 @@ def inspect(container: Detached) -> dict[str, Any]:
         "NetworkSettings": network_settings(container),
         "Mounts": [_mount(container, mount) for mount, _ in spec.mounts],
     }
+
+
+def _command(spec: Spec) -> dict[str, Any]:
+    """The image's entrypoint apart, where it is what is run."""
+    first = spec.image.config.entrypoint
+    if spec.argv[: len(first)] != first:
+        first = ()
+    return {"Entrypoint": list(first), "Cmd": list(spec.argv[len(first) :])}
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a signal of real time
+        return str(number)
 
 
 def _state(container: Detached) -> dict[str, Any]:
