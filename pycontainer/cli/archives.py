@@ -59,6 +59,7 @@ LOAD = Command("[OPTIONS]", _load, _load_options)
 
 
 def _import_options(parser: Parser) -> None:
+    parser.each("--change", "-c", help="Apply an instruction of a Dockerfile: 'CMD [\"sh\"]', 'ENV A=1'")
     parser.value("--message", "-m", help="Set commit message for imported image", default="")
     parser.value("--platform", help="The platform of the image: os/arch[/variant]")
 
@@ -72,6 +73,7 @@ def _import(call: Call) -> None:
     image = call.images.import_rootfs(
         sys.stdin.buffer if source == "-" else source,
         name,
+        changes=call.given.change,
         message=call.given.message,
         platform=call.given.platform,
     )

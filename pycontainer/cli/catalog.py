@@ -29,7 +29,7 @@ COMMANDS = {
     "create": Entry("run", "CREATE", "Create a new container"),
     "diff": Entry("files", "DIFF", "Inspect changes to files or directories on a container's filesystem"),
     "doctor": Entry("doctor", "DOCTOR", "Tell what this host can do, and how to mend what it cannot"),
-    "events": Entry("output", "EVENTS", "Get what happens to containers, as it happens"),
+    "events": Entry("events", "EVENTS", "Get what happens to containers, as it happens"),
     "exec": Entry("exec", "EXEC", "Execute a command in a running container"),
     "export": Entry("files", "EXPORT", "Export a container's filesystem as a tar archive"),
     "history": Entry("history", "HISTORY", "Show the history of an image"),
@@ -159,11 +159,14 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
+_BUILT = "'docker build' or 'buildah build' makes images, which 'pull' and 'load' take"
 #: Docker's commands that there are not, with the reason and the way out.
 REFUSED = {
     "search": "registries other than Docker Hub have no search: look there, and pull by name",
-    "build": "'docker build' or 'buildah build' makes images, which 'pull' and 'load' take",
-    "buildx": "'docker build' or 'buildah build' makes images, which 'pull' and 'load' take",
+    "build": _BUILT,
+    "builder": _BUILT,
+    "image build": _BUILT,
+    "buildx": _BUILT,
     "compose": "there are no projects of several containers",
     "context": "there is no daemon to choose: say --root for another engine",
     "plugin": "there is no daemon that would have plugins",
@@ -173,6 +176,7 @@ REFUSED = {
     "node": "there is one host",
     "secret": "there is one host; give a file by --mount",
     "config": "there is one host; give a file by --mount",
+    "volume update": "there is one host",
     "trust": "an image is told by its digest: name@sha256:...",
     "manifest": "images are pulled for one platform: --platform",
 }

@@ -60,8 +60,11 @@ class Call:
         return self._engine
 
     def container(self, name: str) -> DetachedContainer:
-        """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`."""
-        return cast("DetachedContainer", self.engine.containers.get(name))
+        """The container of that name, id or unique start of an id. Raises :class:`InvalidArgument`.
+
+        A slash before the name is Docker's, and ours in ``inspect``: who read it there may give it back.
+        """
+        return cast("DetachedContainer", self.engine.containers.get(name.removeprefix("/")))
 
     @property
     def images(self) -> Images:

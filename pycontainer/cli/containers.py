@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pycontainer.cli import listing
@@ -11,16 +12,19 @@ from pycontainer.cli.notation import whole
 from pycontainer.cli.parser import Parser
 from pycontainer.cli.ports import address, published
 from pycontainer.cli.text import clock, duration, rfc3339, since
+from pycontainer.errors import InvalidArgument
 from pycontainer.state.filters import chosen
 from pycontainer.state.shown import Shown, shown
 
-_FILTERS = ("id", "name", "label", "status", "ancestor", "exited", "health", "network")
+_FILTERS = (
+    "id", "name", "label", "status", "ancestor", "exited", "health", "network", "volume", "before", "since",
+)  # fmt: skip
 _WIDTH = 20
 _LIST = Listing(
     headings={
         "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
         "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Labels": "LABELS",
-        "Mounts": "MOUNTS", "Networks": "NETWORKS",
+        "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS",
     },
     columns=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
     quiet="ID",
@@ -40,8 +44,29 @@ def _list(call: Call) -> None:
     given = call.given
     wanted = listing.filters(given.filter, _FILTERS)
     last = 1 if given.latest else None if given.last is None else whole("last")(given.last)
-    found = chosen(shown(call.root), all_=given.all or last is not None, filters=wanted)[::-1]
+    if last is not None and last < 0:  # Docker's word for: all of them, as without it
+        last = None
+    every = shown(call.root)
+    older, newer = (_named(every, wanted.pop(key, [])) for key in ("before", "since"))
+    found = [
+        each
+        for each in chosen(every, all_=given.all or last is not None, filters=wanted)
+        if (older is None or each.created < older) and (newer is None or each.created > newer)
+    ][::-1]
     _LIST.show([_row(each, whole_=given.no_trunc) for each in found[:last]], given)
+
+
+def _named(every: Sequence[Shown], names: list[str]) -> float | None:
+    """When the container was made that a filter names last; ``None``: it names none. Raises :class:`InvalidArgument`."""
+    if not names:
+        return None
+    name = names[-1].removeprefix("/")
+    found = [each for each in every if each.name == name] or [
+        each for each in every if name and each.id.startswith(name)
+    ]
+    if len(found) != 1:
+        raise InvalidArgument("name", name, "several containers match" if found else "no such container")
+    return found[0].created
 
 
 def _row(container: Shown, *, whole_: bool) -> Row:
@@ -60,6 +85,7 @@ def _row(container: Shown, *, whole_: bool) -> Row:
         "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(container.labels.items())),
         "Mounts": ",".join(container.mounts),
+        "LocalVolumes": str(container.volumes),
         "Networks": ",".join(container.networks),
     }
     value: dict[str, Any] = {

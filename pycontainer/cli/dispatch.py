@@ -54,7 +54,9 @@ def _common(words: list[str]) -> tuple[Namespace, list[str]]:
 
 def common_options() -> Parser:
     """The options before the command."""
-    parser = Parser("")
+    from pycontainer.cli.refused import reason
+
+    parser = Parser("", lambda option: reason("", option))
     parser.prog = "pycontainer"
     parser.value("--root", metavar="dir", help="The engine: where images, volumes and containers are")
     parser.flag("--version", "-v", help="Print version information and quit")
@@ -70,6 +72,8 @@ def _command(words: list[str]) -> tuple[str, list[str]]:
         pair = " ".join(words[:2])
         if len(words) == 1 or words[1].startswith("-"):
             return first, words[1:]
+        if words[1:] == ["help"]:
+            return first, ["--help"]
         if pair in catalog.COMMANDS or pair in catalog.ALIASES:
             return catalog.ALIASES.get(pair, pair), words[2:]
         raise UsageError(_unknown(pair, catalog.within(first), first))

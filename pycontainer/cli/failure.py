@@ -14,10 +14,30 @@ _OPTIONS = {
     "cpu_weight": "cpu-shares", "devices": "device", "group_add": "group-add", "io_max": "device-read-bps", "labels": "label",
     "memory_low": "memory-reservation", "mounts": "mount", "pids": "pids-limit", "size": "storage-opt",
     "sysctls": "sysctl", "ulimits": "ulimit", "workdir": "workdir", "ports": "publish", "aliases": "network-alias",
-    "extra_hosts": "add-host", "dns_options": "dns-option", "capability": "cap-add",
+    "extra_hosts": "add-host", "dns_options": "dns-option", "capability": "cap-add", "options": "opt",
 }  # fmt: skip
 #: Arguments that are no options of a command.
-_PLAIN = frozenset({"image", "name", "command", "config", "container", "network", "filters"})
+_PLAIN = frozenset(
+    {
+        "image",
+        "name",
+        "command",
+        "config",
+        "container",
+        "network",
+        "path",
+        "file",
+        "port",
+        "reference",
+        "ps options",
+    }
+)
+#: Ways out that are the library's, and ours.
+_REASONS = {
+    "no such network: make it with Network.create": "no such network: 'pycontainer network create' makes one",
+}
+#: Values of what was not given, or of an option that has none.
+_NO_VALUES = (None, True, "")
 
 
 def tell(error: BaseException | str) -> None:
@@ -28,13 +48,10 @@ def tell(error: BaseException | str) -> None:
 
 def sentence(error: BaseException) -> str:
     """What an exception says, in the words of the command line, as one line."""
-    if isinstance(error, InvalidArgument) and error.argument not in _PLAIN:
-        option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
-        text = f"--{option} {error.value}: {error.reason}"
-    elif isinstance(error, InvalidArgument) and error.reason == "no such container":
+    if isinstance(error, InvalidArgument) and error.reason == "no such container":
         text = f"no such container: {error.value}"
     elif isinstance(error, InvalidArgument):
-        text = f"{error.argument} {error.value!r}: {error.reason}"
+        text = f"{_thing(error)}: {_REASONS.get(error.reason, error.reason)}"
     elif isinstance(error, OSError) and not str(error).strip():
         text = type(error).__name__
     elif type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename:
@@ -42,6 +59,18 @@ def sentence(error: BaseException) -> str:
     else:
         text = str(error)
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _thing(error: InvalidArgument) -> str:
+    """What is wrong, as it was typed."""
+    name, value = error.argument, error.value
+    has_value = not any(value is each or value == each == "" for each in _NO_VALUES)
+    if name in _PLAIN:
+        return f"{name} {value!r}" if has_value else name
+    if name == "filters" and isinstance(value, dict):
+        return "--filter " + ", ".join(f"{key}={each}" for key, each in value.items())
+    option = f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
+    return f"{option} {value}" if has_value else option
 
 
 def status(error: BaseException, command: str) -> int:

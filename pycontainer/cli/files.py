@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pycontainer.cli import streamed
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.parser import Parser
 from pycontainer.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from pycontainer.container.spec import Spec
+    from pycontainer.image.config import ImageConfig
 
 _KINDS = {"added": "A", "modified": "C", "deleted": "D"}
 _COPY = "CONTAINER:SRC_PATH DEST_PATH, or SRC_PATH CONTAINER:DEST_PATH"
@@ -54,6 +60,7 @@ def _commit_options(parser: Parser) -> None:
     parser.value(
         "--author", "-a", help="Author (e.g., 'John Hannibal Smith <hannibal@a-team.com>')", default=""
     )
+    parser.each("--change", "-c", help="Apply an instruction of a Dockerfile: 'CMD [\"sh\"]', 'ENV A=1'")
     parser.value("--message", "-m", help="Commit message", default="")
     parser.flag("--pause", "-p", help="Accepted as in Docker: what runs is paused meanwhile", default=True)
 
@@ -61,8 +68,32 @@ def _commit_options(parser: Parser) -> None:
 def _commit(call: Call) -> None:
     given = call.given
     name = call.words[1] if len(call.words) > 1 else None
-    image = call.container(call.words[0]).commit(name, author=given.author, message=given.message)
+    container = call.container(call.words[0])
+    image = container.commit(
+        name,
+        config=_config_of(container.spec),
+        changes=given.change,
+        author=given.author,
+        message=given.message,
+    )
     print(image.digest)
+
+
+def _config_of(spec: Spec) -> ImageConfig:
+    """What an image of a container sets, as with Docker: what its image did, and what was said when it was made."""
+    import attrs
+
+    image = spec.image.config
+    entrypoint = image.entrypoint if spec.argv[: len(image.entrypoint)] == image.entrypoint else ()
+    return attrs.evolve(
+        image,
+        entrypoint=entrypoint,
+        cmd=spec.argv[len(entrypoint) :],
+        env=[f"{name}={value}" for name, value in spec.env],
+        user=spec.user,
+        workdir=spec.workdir if spec.workdir != "/" else image.workdir,
+        labels=dict(spec.labels),
+    )
 
 
 COMMIT = Command(

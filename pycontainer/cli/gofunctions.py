@@ -23,6 +23,11 @@ def field(value: Any, name: str) -> Any:
     raise LookupError(f"there is no field .{name} in {shown(value)!r}")
 
 
+def method_of(value: Any, name: str) -> Callable[..., Any] | None:
+    """What a template calls by ``.Name ARGUMENT``, if the value has it."""
+    return value.method(name) if hasattr(value, "method") else None
+
+
 def truth(value: Any) -> bool:
     """Go's: what is empty is false."""
     return bool(value) and value is not _MISSING
@@ -123,4 +128,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "title": lambda text: shown(text).title(),
     "truncate": lambda text, count: shown(text)[:count],
     "upper": lambda text: shown(text).upper(),
+}
+
+#: In the heading of a table a column is called by its name, whatever is made of its values, as in Docker.
+HEADING: dict[str, Callable[..., Any]] = {
+    **FUNCTIONS,
+    **dict.fromkeys(
+        ("join", "json", "lower", "pad", "slice", "split", "title", "truncate", "upper"),
+        lambda name, *_: name,
+    ),
 }

@@ -8,10 +8,10 @@ the value that it is given.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pycontainer.cli.gofunctions import FUNCTIONS, field, shown, truth
+from pycontainer.cli.gofunctions import FUNCTIONS, field, method_of, shown, truth
 from pycontainer.errors import InvalidArgument
 
 #: Gives a value, or a piece of text, in a scope: the names of variables, ``.`` among them.
@@ -28,8 +28,9 @@ _TOKEN = re.compile(
 class Template:
     """A parsed template. Raises :class:`InvalidArgument` for one that is none, and where a field is not there."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS) -> None:
         self.text = text.replace("\\t", "\t").replace("\\n", "\n")
+        self._functions = functions
         self._pieces = list(self._split())
         self._place = 0
         self._body, end = self._block()
@@ -174,19 +175,35 @@ class Template:
         constants = {"true": True, "false": False, "nil": None}
         if kind == "word" and text not in constants:
             tokens.pop(0)
-            function = FUNCTIONS.get(text)
-            if function is None:
+            if text not in self._functions:
                 self.refuse(f"function {text!r} is not defined; there are {', '.join(sorted(FUNCTIONS))}")
             arguments = []
             while tokens and tokens[0] not in {("sign", "|"), ("sign", ")")}:
                 arguments.append(self._operand(tokens))
             return lambda scope, last: self._call(text, [each(scope) for each in arguments] + list(last))
         operand = self._operand(tokens)
+        if kind == "field" and text != "." and tokens and tokens[0] not in {("sign", "|"), ("sign", ")")}:
+            return self._method(text, tokens)
         return lambda scope, last: self.refuse("a value is no function") if last else operand(scope)
+
+    def _method(self, text: str, tokens: list[tuple[str, str]]) -> Callable[..., Any]:
+        """``.Label "team"``: the one that Docker's lists have."""
+        argument = self._operand(tokens)
+        if tokens and tokens[0] not in {("sign", "|"), ("sign", ")")}:
+            self.refuse(f"{tokens[0][1]!r} is out of place")
+
+        def run(scope: dict[str, Any], last: tuple[Any, ...]) -> Any:
+            *above, name = _names(text)
+            method = method_of(self._walked(scope["."], above), name)
+            if last or method is None:
+                return self.refuse(f"{text} is no function")
+            return method(argument(scope))
+
+        return run
 
     def _call(self, name: str, arguments: list[Any]) -> Any:
         try:
-            return FUNCTIONS[name](*arguments)
+            return self._functions[name](*arguments)
         except (TypeError, ValueError, LookupError) as error:
             return self.refuse(f"{name}: {error}")
 
@@ -204,25 +221,34 @@ class Template:
             inner = self._pipeline(tokens)
             if not tokens or tokens.pop(0) != ("sign", ")"):
                 self.refuse("')' is missing")
+            if tokens and tokens[0][0] == "field" and tokens[0][1] != ".":
+                names = _names(tokens.pop(0)[1])
+                return lambda scope: self._walked(inner(scope), names)
             return inner
         return self.refuse(f"{text!r} is out of place")  # type: ignore[no-any-return]
 
     def _path(self, kind: str, text: str) -> _Part:
         head, _, rest = text.partition(".") if kind == "variable" else (".", "", text[1:])
-        names = [name for name in rest.split(".") if name]
+        names = _names(rest)
 
         def run(scope: dict[str, Any]) -> Any:
             if head not in scope:
                 self.refuse(f"the variable {head} is not defined")
-            value = scope[head]
-            for name in names:
-                try:
-                    value = field(value, name)
-                except LookupError as error:
-                    self.refuse(str(error.args[0]))
-            return value
+            return self._walked(scope[head], names)
 
         return run
+
+    def _walked(self, value: Any, names: list[str]) -> Any:
+        for name in names:
+            try:
+                value = field(value, name)
+            except LookupError as error:
+                self.refuse(str(error.args[0]))
+        return value
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split(".") if name]
 
 
 def _constant(value: Any) -> _Part:

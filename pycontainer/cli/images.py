@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.cli import listing
+from pycontainer.cli import listing, pruning
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.confirm import confirmed
 from pycontainer.cli.listing import Listing, Row, shortened
@@ -23,6 +23,7 @@ _LIST = Listing(
     headings={
         "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED",
         "CreatedAt": "CREATED AT", "Size": "SIZE", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE",
+        "Containers": "CONTAINERS",
     },
     columns=("Repository", "Tag", "ID", "CreatedSince", "Size"),
     quiet="ID",
@@ -74,6 +75,7 @@ def _row(image: Image, usage: Any, *, whole: bool) -> Row:
         "Size": size(own + shared),
         "SharedSize": size(shared),
         "UniqueSize": size(own),
+        "Containers": "N/A",
     }
     value = {
         "id": image.digest,
@@ -181,19 +183,26 @@ REMOVE = Command(
 
 def _prune_options(parser: Parser) -> None:
     parser.flag("--all", "-a", help="Remove all images that no container has, not just those without a name")
+    pruning.option(parser)
     parser.flag("--force", "-f", help="Do not prompt for confirmation")
 
 
 def _prune(call: Call) -> None:
     what = "all images that no container has" if call.given.all else "all images without a name"
+    filters = call.given.filter
+    pruning.wanted(filters)
     if confirmed(f"WARNING! This will remove {what}.", force=call.given.force):
-        print("\n".join([*pruned(call.images, all_unused=call.given.all)]))
+        print("\n".join([*pruned(call.images, all_unused=call.given.all, filters=filters)]))
 
 
-def pruned(images: Images, *, all_unused: bool) -> Iterator[str]:
+def pruned(images: Images, *, all_unused: bool, filters: list[str]) -> Iterator[str]:
     """Remove them; lines that tell what was removed, and how much room that gives."""
     before = {each.digest for each in images.list()}
-    removed = images.prune(all=all_unused)
+    wanted = pruning.wanted(filters)
+    removed = images.prune(
+        all=all_unused,
+        where=(lambda image: wanted(dict(image.config.labels), image.created)) if filters else None,
+    )
     gone = sorted(before - {each.digest for each in images.list()})
     if gone:
         yield "Deleted Images:"

@@ -56,9 +56,18 @@ def _options(parser: Parser) -> None:
     parser.value("--format", "-f", help="'json', or a Go template, such as '{{.Id}}'")
 
 
+def _size_option(parser: Parser) -> None:
+    parser.flag("--size", "-s", help="Accepted as in Docker: sizes are told in any case")
+
+
+def _options_container(parser: Parser) -> None:
+    _options(parser)
+    _size_option(parser)
+
+
 def _options_any(parser: Parser) -> None:
     _options(parser)
-    parser.flag("--size", "-s", help="Accepted as in Docker: sizes are told in any case")
+    _size_option(parser)
     parser.value("--type", help=f"Look for this alone: {', '.join(KINDS)}")
 
 
@@ -112,7 +121,7 @@ def _of(kind: str, usage: str) -> Command:
     return Command(
         usage,
         lambda call: _inspected(call, [kind]),
-        _options,
+        _options_container if kind == "container" else _options,
         least=1,
         most=None,
         completes=(kind,),

@@ -33,7 +33,7 @@ def add(parser: Parser) -> None:
 
 def arguments(given: Namespace, image: Image) -> dict[str, Any]:
     """The library's arguments. Raises :class:`InvalidArgument`."""
-    found: dict[str, Any] = {"restart": given.restart}
+    found: dict[str, Any] = {"restart": given.restart or "no"}
     check = _health(given, image)
     if check is not None:
         found["healthcheck"] = check

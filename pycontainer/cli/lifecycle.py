@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from pycontainer.cli import notation
+from pycontainer.cli import notation, pruning
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.confirm import confirmed
 from pycontainer.cli.detachkeys import DEFAULT
-from pycontainer.cli.parser import Parser
-from pycontainer.cli.text import moment
-from pycontainer.errors import InvalidArgument
+from pycontainer.cli.parser import Parser, UsageError
+from pycontainer.errors import InvalidArgument, StateError
 
 
 def _each(verb: Callable[[Call, Any], object]) -> Callable[[Call], int]:
@@ -40,12 +39,17 @@ def _on(verb: Callable[[Call, Any], object], options: Callable[[Parser], None] =
 
 def _time_option(parser: Parser) -> None:
     parser.value(
-        "--time", "-t", metavar="int", help="Seconds to wait before killing the container", default="10"
+        "--timeout",
+        "--time",
+        "-t",
+        metavar="int",
+        help="Seconds to wait before killing the container",
+        default="10",
     )
 
 
 def _patience(call: Call) -> float:
-    seconds = notation.whole("time")(call.given.time)
+    seconds = notation.whole("timeout")(call.given.timeout)
     return float(seconds) if seconds >= 0 else 1e8
 
 
@@ -74,6 +78,15 @@ def _start_options(parser: Parser) -> None:
     parser.flag("--interactive", "-i", help="Attach container's STDIN")
 
 
+def _start_one(_: Call, container: Any) -> None:
+    """As in Docker, to start what runs is no failure: scripts say it to be sure."""
+    try:
+        container.start()
+    except StateError:
+        if container.status != "running":
+            raise
+
+
 def _start(call: Call) -> int:
     given = call.given
     if given.checkpoint is not None:
@@ -83,7 +96,7 @@ def _start(call: Call) -> int:
             )
         return _each(lambda _, container: container.restore(given.checkpoint))(call)
     if not given.attach and not given.interactive:
-        return _each(lambda _, container: container.start())(call)
+        return _each(_start_one)(call)
     if len(call.words) > 1:
         raise InvalidArgument("attach", True, "one container at a time can be attached to")
     from pycontainer.cli.attached import attend
@@ -154,17 +167,16 @@ REMOVE = Command(
 
 
 def _prune_options(parser: Parser) -> None:
-    parser.each("--filter", metavar="filter", help="Choose by until: until=24h")
+    pruning.option(parser)
     parser.flag("--force", "-f", help="Do not prompt for confirmation")
 
 
 def _prune(call: Call) -> None:
-    from pycontainer.cli.listing import filters
-
-    until = filters(call.given.filter, ("until",)).get("until")
-    before = None if until is None else moment("filter", until[-1])
+    wanted = pruning.wanted(call.given.filter)
     if confirmed("WARNING! This will remove all stopped containers.", force=call.given.force):
-        removed = call.engine.containers.prune(until=before)
+        removed = call.engine.containers.prune(
+            where=lambda each: wanted(dict(each.spec.labels), each.created)
+        )
         if removed:
             print("\n".join(["Deleted Containers:", *removed]))
 
@@ -178,7 +190,7 @@ PRUNE = Command("[OPTIONS]", _prune, _prune_options)
 _LIMITS: dict[str, tuple[str, str, Callable[[str], Any], str]] = {
     "--blkio-weight": ("uint16", "io_weight", notation.io_weight, "Weight of disk I/O, from 10 to 1000"),
     "--cpu-shares": ("int", "cpu_weight", notation.cpu_weight, "CPU shares (relative weight)"),
-    "--cpus": ("decimal", "cpus", notation.decimal("cpus"), "Number of CPUs"),
+    "--cpus": ("decimal", "cpus", notation.processors_of, "Number of CPUs"),
     "--cpuset-cpus": ("string", "cpuset_cpus", str, "CPUs in which to allow execution (0-3, 0,1)"),
     "--cpuset-mems": ("string", "cpuset_mems", str, "Memory nodes in which to allow execution"),
     "--memory": ("bytes", "memory", notation.memory, "Memory limit"),
@@ -210,10 +222,11 @@ def _update(call: Call) -> int:
     limits = {}
     for name, (_, argument, read, _) in _LIMITS.items():
         value = getattr(given, name[2:].replace("-", "_"))
-        if value is not None:
-            limits[argument] = read(value)
+        wanted = None if value is None else read(value)
+        if wanted is not None:
+            limits[argument] = wanted
     if not limits and given.restart is None:
-        raise InvalidArgument("update", "", "nothing is to be changed: see --help")
+        raise UsageError("nothing is to be changed: say one option at least; see 'pycontainer update --help'")
 
     def one(name: str) -> None:
         container = call.container(name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pycontainer.cli.gofunctions import as_json
+from pycontainer.cli.gofunctions import HEADING, as_json
 from pycontainer.cli.parser import Parser
 from pycontainer.cli.text import printable
 
@@ -53,11 +53,29 @@ class Listing(NamedTuple):
         from pycontainer.cli.gotemplate import Template
 
         template = Template(form.removeprefix("table "))
+        lines = [template.render(_Fields(row)) for row in rows]
         if form.startswith("table "):
-            values: list[Mapping[str, str]] = [self.headings, *(row.fields for row in rows)]
-            table([template.render(dict(value)).split("\t") for value in values])
+            heading = Template(template.text, HEADING).render(_Fields(Row(self.headings, {}), heading=True))
+            table([line.split("\t") for line in (heading, *lines)])
         else:
-            write("\n".join(template.render(dict(row.fields)) for row in rows))
+            write("\n".join(lines))
+
+
+class _Fields(dict[str, Any]):
+    """The fields of a row as a template has them, and Docker's ``.Label "team"``, which is none of them for ``json``."""
+
+    def __init__(self, row: Row, *, heading: bool = False) -> None:
+        super().__init__(row.fields)
+        self._row, self._heading = row, heading
+
+    def method(self, name: str) -> Callable[[str], str] | None:
+        """A function of a template by its name, if there is one."""
+        return self._label if name == "Label" and "Labels" in self else None
+
+    def _label(self, name: str) -> str:
+        if self._heading:
+            return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
+        return str(self._row.value["labels"].get(name, ""))
 
 
 def options(parser: Parser, *, quiet: str | None = None) -> None:

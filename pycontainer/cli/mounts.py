@@ -15,6 +15,8 @@ _SAME = {
     "tmpfs-size": "size", "tmpfs-mode": "mode", "bind-propagation": "propagation",
     "volume-nocopy": "nocopy", "volume-subpath": "subpath", "image-subpath": "subpath",
 }  # fmt: skip
+#: What is so in any case.
+_AS_IT_IS = {("volume-driver", "local"), ("bind-recursive", "enabled")}
 _KEYS = {
     "bind": {"source", "target", "readonly", "propagation"},
     "volume": {"source", "target", "readonly", "nocopy", "subpath"},
@@ -33,7 +35,8 @@ def mount(text: str) -> Mount:
     told: dict[str, str] = {}
     for part in next(csv.reader([text]), []):
         name, equals, value = part.strip().partition("=")
-        told[_SAME.get(name.lower(), name.lower())] = value if equals else "true"
+        if (name.lower(), value) not in _AS_IT_IS and name.lower() != "consistency":
+            told[_SAME.get(name.lower(), name.lower())] = value if equals else "true"
     kind = told.pop("type", "volume")
     if kind not in _KEYS:
         raise InvalidArgument("mount", text, f"type={kind}: one of {', '.join(_KEYS)} is needed")

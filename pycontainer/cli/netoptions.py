@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from pycontainer.errors import InvalidArgument, NotSupported
 _DEFAULT = "bridge"
 #: Names another one.
 VARIABLE = "PYCONTAINER_NETWORK"
+#: A port, or a range of them.
+_PORTS = re.compile(r"\d+(-\d+)?")
 #: Keys of ``--network name=lab,alias=db,ip=10.9.0.5`` -> ours.
 _KEYS = {"alias": "aliases", "ip": "ip", "ip6": "ip6"}
 
@@ -57,6 +60,9 @@ def arguments(given: Namespace, exposed: Sequence[str]) -> dict[str, Any]:
     found = {name: value for name, value in found.items() if value}
     network = _networks(given.network)
     found["network"] = _default(needed=bool(found)) if network is None else network
+    if given.publish and (network in {"none", "host"} or str(network).startswith("container:")):
+        reason = f"it needs a network of the container's own: --network bridge, and not {network}"
+        raise InvalidArgument("publish", ", ".join(given.publish), reason)
     return found
 
 
@@ -78,6 +84,7 @@ def _default(*, needed: bool) -> str:
 
 def _networks(texts: Sequence[str]) -> Any:
     """One by its name, or several with what is to be so on each; ``None`` where nobody has said."""
+    texts = [*filter(None, texts)]
     if not texts:
         return None
     if len(texts) == 1 and "=" not in texts[0]:
@@ -140,7 +147,7 @@ def port(text: str) -> tuple[str, Any]:
     parts = rest.split(":")
     if not address and len(parts) == 3:
         address = parts.pop(0)
-    if len(parts) > 2 or not parts[-1]:
+    if len(parts) > 2 or not _PORTS.fullmatch(parts[-1]):
         raise InvalidArgument("publish", text, "[[ip:]host port:]port[/udp] is needed, such as 8080:80")
     inside = parts[-1]
     outside: Any = parts[0] if len(parts) == 2 and parts[0] else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.cli import listing
+from pycontainer.cli import listing, pruning
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.confirm import confirmed
 from pycontainer.cli.listing import Listing, Row, shortened
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pycontainer.network.network import Network
     from pycontainer.network.networks import Networks
 
-_FILTERS = ("name", "id", "label", "driver")
+_FILTERS = ("name", "id", "label", "driver", "scope", "type", "dangling")
 #: Options of a driver -> our argument; peers are several, with commas between.
 _OPTIONS = {"mtu": "mtu", "com.docker.network.driver.mtu": "mtu", "parent": "parent", "local": "local", "peers": "peers", "vni": "vni", "port": "port"}  # fmt: skip
 _NUMBERS = {"mtu", "vni", "port"}
@@ -108,6 +108,9 @@ def _fits(network: Network, wanted: dict[str, list[str]]) -> bool:
         "name": lambda text: text in network.name,
         "id": network.id.startswith,
         "driver": lambda text: text == network.driver,
+        "scope": lambda text: text == "local",
+        "type": lambda text: text == ("builtin" if network.definition.is_default else "custom"),
+        "dangling": lambda text: listing.is_true("dangling", text) != bool(network.inspect()["containers"]),
     }
     if not all(any(map(test, wanted[key])) for key, test in tests.items() if key in wanted):
         return False
@@ -177,12 +180,14 @@ REMOVE = Command(
 
 
 def _prune_options(parser: Parser) -> None:
+    pruning.option(parser)
     parser.flag("--force", "-f", help="Do not prompt for confirmation")
 
 
 def _prune(call: Call) -> None:
+    wanted = pruning.wanted(call.given.filter)
     if confirmed("WARNING! This will remove all networks that no container is on.", force=call.given.force):
-        removed = call.networks.prune()
+        removed = call.networks.prune(lambda each: wanted(each.labels, each.definition.created))
         if removed:
             print("\n".join(["Deleted Networks:", *removed]))
 

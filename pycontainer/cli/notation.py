@@ -53,9 +53,14 @@ def pairs(option: str) -> Callable[[Sequence[str]], dict[str, str]]:
     return read
 
 
-def memory(text: str) -> int | str:
-    """Bytes; -1 as the number that it is."""
-    return -1 if text.strip() == "-1" else text
+def memory(text: str) -> int | str | None:
+    """Bytes; -1 as the number that it is, and 0 is no limit, as in Docker."""
+    return {"-1": -1, "0": None}.get(text.strip(), text)
+
+
+def processors_of(text: str) -> float | None:
+    """How many processors; 0 is no limit, as in Docker."""
+    return decimal("cpus")(text) or None
 
 
 def pids(text: str) -> int | str:
@@ -64,17 +69,21 @@ def pids(text: str) -> int | str:
     return "max" if number in {0, -1} else number
 
 
-def cpu_weight(text: str) -> int:
-    """Docker's shares, from 2 to 262144, as the kernel's weight, as runc converts them."""
+def cpu_weight(text: str) -> int | None:
+    """Docker's shares, from 2 to 262144, as the kernel's weight, as runc converts them; 0 is the usual weight."""
     shares = whole("cpu-shares")(text)
+    if shares == 0:
+        return None
     if not 2 <= shares <= 262144:
         raise InvalidArgument("cpu-shares", text, "2 to 262144 is needed")
     return 1 + (shares - 2) * 9999 // 262142
 
 
-def io_weight(text: str) -> int:
-    """Docker's weight, from 10 to 1000, as the kernel's, as runc converts it."""
+def io_weight(text: str) -> int | None:
+    """Docker's weight, from 10 to 1000, as the kernel's, as runc converts it; 0 is the usual weight."""
     weight = whole("blkio-weight")(text)
+    if weight == 0:
+        return None
     if not 10 <= weight <= 1000:
         raise InvalidArgument("blkio-weight", text, "10 to 1000 is needed")
     return 1 + (weight - 10) * 9999 // 990
@@ -135,11 +144,14 @@ def ulimits(texts: Sequence[str]) -> dict[str, int | tuple[int, int]]:
         name, _, value = text.partition("=")
         soft, _, hard = value.partition(":")
         try:
-            found[name] = (int(soft), int(hard or soft))
+            least, most = int(soft), int(hard or soft)
         except ValueError:
             raise InvalidArgument(
                 "ulimit", text, "name=soft[:hard] is needed, such as nofile=1024:2048"
             ) from None
+        if most != -1 and not -1 < least <= most:
+            raise InvalidArgument("ulimit", text, "the soft limit is at most the hard one")
+        found[name] = least, most
     return found
 
 

@@ -29,7 +29,7 @@ OPTIONS = (
     Option("--cap-add", "list", "Add Linux capabilities", "cap_add"),
     Option("--cap-drop", "list", "Drop Linux capabilities", "cap_drop"),
     Option("--cpu-shares -c", "int", "CPU shares (relative weight)", "cpu_weight", notation.cpu_weight),
-    Option("--cpus", "decimal", "Number of CPUs", "cpus", notation.decimal("cpus")),
+    Option("--cpus", "decimal", "Number of CPUs", "cpus", notation.processors_of),
     Option("--cpu-period", "int", "Period of the CPU scheduler, in microseconds"),
     Option("--cpu-quota", "int", "CPU time within a period, in microseconds"),
     Option("--cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)", "cpuset_cpus"),
@@ -106,8 +106,11 @@ def arguments(given: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for option in OPTIONS:
         value = getattr(given, option.names.split()[0].removeprefix("--").replace("-", "_"))
-        if option.argument and value not in (None, [], False):
+        # As in Docker, an empty text says nothing, but for the entrypoint: scripts say --name "$NAME".
+        is_said = value not in (None, [], False) and (value != "" or option.argument == "entrypoint")
+        if option.argument and is_said:
             found[option.argument] = option.read(value)
+    found = {name: value for name, value in found.items() if value is not None}
     for name, why in _PRIVATE.items():
         value = getattr(given, name)
         if value not in (None, "", "private"):

@@ -1,4 +1,4 @@
-"""``logs``, ``attach`` and ``events``."""
+"""``logs`` and ``attach``."""
 
 from __future__ import annotations
 
@@ -69,59 +69,3 @@ def _attach(call: Call) -> int:
 
 
 ATTACH = Command("[OPTIONS] CONTAINER", _attach, _attach_options, least=1, most=1, completes=("container",))
-
-
-# -- events --------------------------------------------------------------------------------
-
-
-def _events_options(parser: Parser) -> None:
-    parser.each("--filter", "-f", metavar="filter", help="Choose by container, event: event=die")
-    parser.value("--format", help="'json', or a Go template, such as '{{.Action}}'")
-    parser.value("--since", help="Show all events created since timestamp")
-    parser.value("--until", help="Stream events until this timestamp")
-
-
-def _events(call: Call) -> None:
-    from pycontainer.cli.gofunctions import as_json
-    from pycontainer.cli.gotemplate import Template
-    from pycontainer.cli.listing import filters, write
-
-    given = call.given
-    wanted = filters(given.filter, ("container", "event"))
-    template = None if given.format in {None, "json"} else Template(given.format)
-    found = call.engine.containers.events(
-        since=None if given.since is None else moment("since", given.since),
-        until=None if given.until is None else moment("until", given.until),
-    )
-    for event in found:
-        names = {event.id, event.id[:12], event.attributes.get("name", "")}
-        if "event" in wanted and event.action not in wanted["event"]:
-            continue
-        if "container" in wanted and not names & set(wanted["container"]):
-            continue
-        value = {
-            "Type": "container",
-            "Action": event.action,
-            "Actor": {"ID": event.id, "Attributes": dict(event.attributes)},
-            "ID": event.id,
-            "time": int(event.time),
-            "timeNano": int(event.time * 1e9),
-        }
-        if template is not None:
-            write(template.render(value))
-        elif given.format == "json":
-            write(as_json(value))
-        else:
-            told = ", ".join(f"{key}={each}" for key, each in sorted(event.attributes.items()))
-            stamp = _stamp(event.time)
-            write(f"{stamp} container {event.action} {event.id}" + (f" ({told})" if told else ""))
-        sys.stdout.flush()
-
-
-def _stamp(seconds: float) -> str:
-    from pycontainer.cli.text import rfc3339
-
-    return rfc3339(seconds)
-
-
-EVENTS = Command("[OPTIONS]", _events, _events_options)

@@ -155,8 +155,10 @@ class Parser(argparse.ArgumentParser):
 
         lines = []
         for action in sorted(set(self.known.values()), key=lambda each: each.option_strings[0]):
-            short = f"{action.option_strings[1]}, " if len(action.option_strings) > 1 else "    "
-            head = f"  {short}{action.option_strings[0]} {action.metavar or ''}".rstrip()
+            # Between them are older names, which are not shown.
+            first, last = action.option_strings[0], action.option_strings[-1]
+            short = "    " if last.startswith("--") else f"{last}, "
+            head = f"  {short}{first} {action.metavar or ''}".rstrip()
             told = (action.help or "") + _default(action)
             indent = " " * _HELP_COLUMN
             if len(head) >= _HELP_COLUMN - 1:

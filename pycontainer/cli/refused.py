@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _WINDOWS = "it is for Windows"
+_NO_REAL_TIME = "the kernel's version 2 of cgroups has no real-time groups"
+_ONE = "an image is there for one platform"
 
 #: Of what makes containers: option -> why.
 _CREATE = {
@@ -11,8 +13,8 @@ _CREATE = {
     "-a": "both outputs are shown; say -i for stdin",
     "--blkio-weight-device": "--blkio-weight is for all of them",
     "--cgroup-parent": "containers are below the caller's own cgroup",
-    "--cpu-rt-period": "the kernel's version 2 of cgroups has no real-time groups",
-    "--cpu-rt-runtime": "the kernel's version 2 of cgroups has no real-time groups",
+    "--cpu-rt-period": _NO_REAL_TIME,
+    "--cpu-rt-runtime": _NO_REAL_TIME,
     "--device-cgroup-rule": "say --device for each of them",
     "--disable-content-trust": "an image is told by its digest: name@sha256:...",
     "--domainname": "say it in --hostname: --hostname box.example",
@@ -25,7 +27,8 @@ _CREATE = {
     "--memory-swappiness": "the kernel's version 2 of cgroups has none; see --memory-swap",
     "--oom-kill-disable": "the kernel's version 2 of cgroups has none",
     "--runtime": "there is one",
-    "--stop-timeout": "say it to 'pycontainer stop --time'",
+    "--stop-timeout": "say it to 'pycontainer stop --timeout'",
+    "--use-api-socket": "there is no daemon, and no socket of its",
     "--volume-driver": "'local' is all there is",
     "--volumes-from": "name the volumes by --volume",
     **dict.fromkeys(
@@ -34,9 +37,14 @@ _CREATE = {
     }  # fmt: skip
 #: Command -> option -> why.
 _WHY = {
+    "": {
+        **dict.fromkeys(("--host", "-H", "--context", "-c"), "there is no daemon to choose: say --root for another engine"),
+        **dict.fromkeys(("--debug", "-D", "--log-level", "-l"), "there is no daemon that would write a log"),
+        "--config": "$DOCKER_CONFIG names the directory with the logins",
+        **dict.fromkeys(("--tls", "--tlscacert", "--tlscert", "--tlskey", "--tlsverify"), "there is no daemon to speak with"),
+    },
     "run": _CREATE,
     "create": {**_CREATE, "--detach": "it is not started: see 'pycontainer start'"},
-    "commit": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},
     "cp": {
         "--archive": "owners are those of the container", "-a": "owners are those of the container",
         "--follow-link": "name what the link leads to", "-L": "name what the link leads to",
@@ -48,15 +56,18 @@ _WHY = {
     "logs": {"--details": "the log has no more than the output"},
     "ps": {"--size": "see 'pycontainer diff'", "-s": "see 'pycontainer diff'"},
     "rm": {"--link": "there are no links", "-l": "there are no links"},
+    "checkpoint ls": {"--checkpoint-dir": "checkpoints are kept with their container"},
+    "checkpoint rm": {"--checkpoint-dir": "checkpoints are kept with their container"},
+    "history": {"--platform": _ONE}, "image inspect": {"--platform": _ONE}, "push": {"--all-tags": "name the tags", "-a": "name the tags", "--platform": _ONE},
+    "rmi": {"--platform": _ONE}, "save": {"--platform": _ONE},
+    "system df": dict.fromkeys(("--verbose", "-v"), "see 'pycontainer images', 'ps -a' and 'volume inspect'"),
     "checkpoint create": {"--checkpoint-dir": "checkpoints are kept with their container: 'pycontainer container save' moves both"},
     "start": {"--checkpoint-dir": "checkpoints are kept with their container: 'pycontainer container save' moves both"},
     "stop": {"--signal": "it is told when the container is made; see 'pycontainer kill --signal'", "-s": "see 'pycontainer kill --signal'"},
     "restart": {"--signal": "it is told when the container is made", "-s": "it is told when the container is made"},
-    "update": {"--kernel-memory": "the kernel has it no more", "--cpu-period": "say --cpus", "--cpu-quota": "say --cpus"},
+    "update": {"--cpu-rt-period": _NO_REAL_TIME, "--cpu-rt-runtime": _NO_REAL_TIME, "--kernel-memory": "the kernel has it no more", "--cpu-period": "say --cpus", "--cpu-quota": "say --cpus"},
     "pull": {"--all-tags": "name the tags", "-a": "name the tags"},
-    "push": {"--all-tags": "name the tags", "-a": "name the tags"},
-    "import": {"--change": "'docker build' or 'buildah build' sets the configuration", "-c": "'docker build' sets it"},
-    "images": {"--tree": "an image is there for one platform"},
+    "images": {"--tree": _ONE},
     "network connect": {
         "--driver-opt": "there are none of a container",
         "--gw-priority": "the first network that is not internal has the default route",
@@ -69,11 +80,17 @@ _WHY = {
         "--config-from": "say it again",
         "--config-only": "say it again",
         "--ingress": "there is one host",
+        "--ipv4": "every network has IPv4",
         "--ipam-driver": "there is one",
         "--ipam-opt": "there is one driver, without options",
         "--scope": "a network is of an engine's root",
     },
-    "volume create": {"--cluster": "there is one host"},
+    "network inspect": dict.fromkeys(("--verbose", "-v"), "all is told in any case"),
+    "volume create": dict.fromkeys(
+        ("--availability", "--cluster", "--group", "--limit-bytes", "--required-bytes", "--scope", "--secret", "--sharing",
+         "--topology-preferred", "--topology-required", "--type"), "there is one host",
+    ),
+    "volume ls": {"--cluster": "there is one host"},
 }  # fmt: skip
 #: Of every command.
 _TRUST = {"--disable-content-trust": "an image is told by its digest: name@sha256:..."}

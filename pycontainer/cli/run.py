@@ -46,7 +46,7 @@ def _run(call: Call) -> int:
     given = call.given
     if given.tty and given.interactive and not given.detach and not os.isatty(0):
         raise InvalidArgument("tty", True, "stdin is no terminal: leave -t out, or say it without -i")
-    if given.rm and given.restart != "no":
+    if given.rm and given.restart not in {"", "no"}:
         raise InvalidArgument("restart", given.restart, "with --rm it would never be removed")
     DetachKeys(given.detach_keys)
     image, told = _told(call)
@@ -55,8 +55,13 @@ def _run(call: Call) -> int:
         return _private(call, image, command, told)
     container = _made(call, image, command, told, auto_remove=given.rm and given.detach)
     if given.detach:
-        with _noted(given.cidfile, container.id):
-            container.start()
+        try:
+            with _noted(given.cidfile, container.id):
+                container.start()
+        except BaseException:
+            if given.rm and container.status == "created":  # nobody would remove it
+                container.remove()
+            raise
         print(container.id)
         return 0
     from pycontainer.cli.attached import attend
@@ -82,14 +87,16 @@ def _is_private(call: Call, told: dict[str, Any]) -> bool:
     given = call.given
     if not given.rm or given.detach or "healthcheck" in told:
         return False
-    return given.name is None
+    return not given.name
 
 
 def _told(call: Call) -> tuple[Image, dict[str, Any]]:
     """The image, and what is said of the container."""
     given = call.given
     told = options.arguments(given)
-    image = obtain(call.engine, call.words[0], pull=given.pull, platform=given.platform, quiet=given.quiet)
+    image = obtain(
+        call.engine, call.words[0], pull=given.pull, platform=given.platform or None, quiet=given.quiet
+    )
     return image, {
         **told,
         **netoptions.arguments(given, image.config.exposed_ports),
@@ -130,7 +137,7 @@ class _noted:  # noqa: N801  used as a verb
         self._path, self._identity = path, identity
 
     def __enter__(self) -> None:
-        if self._path is not None:
+        if self._path:
             try:
                 with open(self._path, "x", encoding="ascii") as file:
                     file.write(self._identity)
@@ -139,7 +146,7 @@ class _noted:  # noqa: N801  used as a verb
                 raise InvalidArgument("cidfile", self._path, reason) from None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._path is not None:
+        if kind is not None and self._path:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
 

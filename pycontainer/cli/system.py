@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.cli import listing
+from pycontainer.cli import listing, pruning
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.confirm import confirmed
 from pycontainer.cli.listing import Listing, Row
@@ -82,6 +82,7 @@ USAGE = Command("[OPTIONS]", _usage, _usage_options)
 
 def _prune_options(parser: Parser) -> None:
     parser.flag("--all", "-a", help="Remove all images that no container has, not just those without a name")
+    pruning.option(parser)
     parser.flag("--force", "-f", help="Do not prompt for confirmation")
     parser.flag("--volumes", help="Remove volumes without a name that nobody uses, too")
 
@@ -90,6 +91,7 @@ def _prune(call: Call) -> None:
     from pycontainer.cli import images, volumes
 
     given = call.given
+    wanted = pruning.wanted(given.filter)
     what = [
         "all stopped containers",
         "all images that no container has" if given.all else "all images without a name",
@@ -100,15 +102,15 @@ def _prune(call: Call) -> None:
     warning = "\n".join(["WARNING! This will remove:", *(f"  - {each}" for each in what)])
     if not confirmed(warning, force=given.force):
         return
-    gone = call.engine.containers.prune()
+    gone = call.engine.containers.prune(where=lambda each: wanted(dict(each.spec.labels), each.created))
     if gone:
         print("\n".join(["Deleted Containers:", *gone, ""]))
     if given.volumes:
-        print("\n".join(volumes.pruned(call.volumes, all_unused=False, filters=[])))
-    removed = call.networks.prune()
+        print("\n".join(volumes.pruned(call.volumes, all_unused=False, filters=given.filter)))
+    removed = call.networks.prune(lambda each: wanted(each.labels, each.definition.created))
     if removed:
         print("\n".join(["Deleted Networks:", *removed, ""]))
-    print("\n".join(images.pruned(call.images, all_unused=given.all)))
+    print("\n".join(images.pruned(call.images, all_unused=given.all, filters=given.filter)))
 
 
 PRUNE = Command("[OPTIONS]", _prune, _prune_options)

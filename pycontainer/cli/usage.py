@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _LIST = Listing(
     headings={
         "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
-        "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
+        "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS", "Container": "CONTAINER",
     },
-    columns=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "BlockIO", "PIDs"),
+    columns=("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"),
     quiet="ID",
 )  # fmt: skip
 _CLEAR = "\x1b[H\x1b[2J"
@@ -78,12 +78,15 @@ def _row(container: DetachedContainer, stat: CgroupStat, moment: float, before: 
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = container.spec.bounds.limits.memory_max or machine
     memory = stat.memory_current or 0
+    received, sent = _traffic(container)
     fields = {
+        "Container": container.name,
         "ID": shortened(container.id, whole=whole),
         "Name": container.name,
         "CPUPerc": f"{share:.2f}%",
         "MemUsage": f"{binary_size(memory)} / {binary_size(limit)}",
         "MemPerc": f"{100 * memory / limit:.2f}%",
+        "NetIO": f"{size(received)} / {size(sent)}",
         "BlockIO": f"{size(stat.io_read or 0)} / {size(stat.io_write or 0)}",
         "PIDs": str(stat.pids_current or 0),
     }
@@ -93,11 +96,29 @@ def _row(container: DetachedContainer, stat: CgroupStat, moment: float, before: 
         "cpu_percent": round(share, 2),
         "memory": memory,
         "memory_limit": limit,
+        "net_received": received,
+        "net_sent": sent,
         "io_read": stat.io_read,
         "io_write": stat.io_write,
         "pids": stat.pids_current,
     }
     return Row(fields, value)
+
+
+def _traffic(container: DetachedContainer) -> tuple[int, int]:
+    """Bytes received and sent by its links (proc(5)); none of one on the host's network, whose links are the host's."""
+    if container.spec.network.mode == "host":
+        return 0, 0
+    received = sent = 0
+    with suppress(OSError, StateError):  # it has ended
+        with open(f"/proc/{container.pid}/net/dev", encoding="ascii") as file:
+            lines = file.readlines()[2:]
+        for line in lines:
+            name, _, numbers = line.partition(":")
+            if name.strip() != "lo":
+                words = numbers.split()
+                received, sent = received + int(words[0]), sent + int(words[8])
+    return received, sent
 
 
 def _cpu(stat: CgroupStat) -> float:
@@ -114,19 +135,26 @@ def _top(call: Call) -> None:
     """The lines of ps(1) that are of the container's processes, as Docker does it."""
     container = call.container(call.words[0])
     namespace = os.readlink(f"/proc/{container.pid}/ns/pid")
-    command = ["ps", *(call.words[1:] or ["-ef"])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InvalidArgument(
-            "ps options", " ".join(command[1:]), done.stderr.strip() or "ps(1) refuses them"
-        )
-    head, *lines = done.stdout.splitlines()
+    pids = [pid for pid in os.listdir("/proc") if pid.isdigit() and _namespace(pid) == namespace]
+    chosen = call.words[1:] or ["-ef"]
+    head, *lines = _ps(pids, chosen).splitlines()
     names = head.split()
     if "PID" not in names:
-        raise InvalidArgument("ps options", " ".join(command[1:]), "the column PID is needed")
+        raise InvalidArgument("ps options", " ".join(chosen), "the column PID is needed")
     place = names.index("PID")
     rows = [line.split(None, len(names) - 1) for line in lines]
     listing.table([names, *(row for row in rows if _namespace(row[place]) == namespace)])
+
+
+def _ps(pids: list[str], options: list[str]) -> str:
+    """What ps(1) prints; of these processes alone, if that can be had together with the options."""
+    reason = ""
+    for command in (["ps", f"-q{','.join(pids)}", *options], ["ps", *options]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        reason = done.stderr.strip()
+    raise InvalidArgument("ps options", " ".join(options), reason or "ps(1) refuses them")
 
 
 def _namespace(pid: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pycontainer.cli import listing
+from pycontainer.cli import listing, pruning
 from pycontainer.cli.command import Call, Command
 from pycontainer.cli.confirm import confirmed
 from pycontainer.cli.listing import Listing, Row
@@ -113,21 +113,25 @@ REMOVE = Command(
 
 def _prune_options(parser: Parser) -> None:
     parser.flag("--all", "-a", help="Remove all volumes that nobody uses, not just those without a name")
-    parser.each("--filter", metavar="filter", help="Choose by label: label=team=a")
+    pruning.option(parser)
     parser.flag("--force", "-f", help="Do not prompt for confirmation")
 
 
 def _prune(call: Call) -> None:
     what = "all volumes" if call.given.all else "volumes without a name"
+    pruning.wanted(call.given.filter)
     if confirmed(f"WARNING! This will remove {what} that no container uses.", force=call.given.force):
         print("\n".join(pruned(call.volumes, all_unused=call.given.all, filters=call.given.filter)))
 
 
 def pruned(volumes: Volumes, *, all_unused: bool, filters: list[str]) -> Iterator[str]:
     """Remove them; lines that tell what was removed, and how much room that gives."""
-    wanted = {**_wanted(filters), "dangling": True}
-    used = {volume.name: volume.inspect().used for volume in volumes.list(wanted)}
-    removed = volumes.prune(all=all_unused, filters=wanted)
+    wanted = pruning.wanted(filters)
+    idle = {"dangling": True}
+    used = {volume.name: volume.inspect().used for volume in volumes.list(idle)}
+    removed = volumes.prune(
+        all=all_unused, filters=idle, where=lambda each: wanted(each.labels, each.created)
+    )
     if removed:
         yield "Deleted Volumes:"
         yield from removed

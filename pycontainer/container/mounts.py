@@ -92,7 +92,7 @@ class Bind:
 class Tmpfs:
     """A memory file system, empty at each start (``docker run --tmpfs``); ``size`` in bytes or as "64M".
 
-    Without ``size`` the kernel bounds it to half of the memory (tmpfs(5)).
+    Without ``size`` the kernel bounds it to half of the memory (tmpfs(5)).  With ``noexec`` no program in it can be run.
 
     >>> Tmpfs("/scratch", size="64M").size
     67108864
@@ -101,6 +101,7 @@ class Tmpfs:
     target: str = attrs.field(converter=_path, validator=_absolute)
     size: int | None = attrs.field(default=None, kw_only=True, converter=_size)
     mode: int = attrs.field(default=0o1777, kw_only=True, validator=_mode)
+    noexec: bool = attrs.field(default=False, kw_only=True, validator=_flag)
 
 
 def _volume(source: Any) -> Any:
@@ -177,6 +178,10 @@ class ImageMount:
 Mount = Bind | Tmpfs | VolumeMount | ImageMount
 
 
+#: Words of Docker's that mean nothing on Linux, as there: labels of SELinux, how a Mac shares its files.
+_NOTHING = frozenset({"z", "Z", "cached", "consistent", "delegated"})
+
+
 def parse_mount(text: str) -> Bind | VolumeMount:
     """A mount as ``docker run -v`` writes it: ``[source:]target[:ro|rw]``. Raises :class:`InvalidArgument`.
 
@@ -194,8 +199,8 @@ def parse_mount(text: str) -> Bind | VolumeMount:
     for option in parts[2].split(",") if len(parts) == 3 else ():
         if option in ("ro", "rw"):
             told["read_only"] = option == "ro"
-        elif option in ("z", "Z"):
-            pass  # labels for SELinux: what is mounted here is not labelled
+        elif option in _NOTHING:
+            pass
         elif option == "nocopy" and not is_path:
             told["nocopy"] = True
         elif option in PROPAGATION and is_path:
@@ -206,6 +211,10 @@ def parse_mount(text: str) -> Bind | VolumeMount:
     return Bind(source, target, **told) if is_path else VolumeMount(source, target, **told)
 
 
+#: Words for how a tmpfs is mounted: most are so in any case.
+_WAYS = {"rw": {}, "nosuid": {}, "nodev": {}, "exec": {"noexec": False}, "noexec": {"noexec": True}}
+
+
 def parse_tmpfs(argument: str) -> Tmpfs:
     """A tmpfs as ``docker run --tmpfs`` writes it: ``/path[:size=64m,mode=1777]``. Raises :class:`InvalidArgument`."""
     target, _, options = text("tmpfs", argument).partition(":")
@@ -214,10 +223,14 @@ def parse_tmpfs(argument: str) -> Tmpfs:
         name, _, value = option.partition("=")
         if name == "size":
             known["size"] = value
+        elif option in _WAYS:
+            known |= _WAYS[option]
         elif name == "mode" and value and not value.strip("01234567"):
             known["mode"] = int(value, 8)
         else:
-            raise InvalidArgument("tmpfs", argument, f"unknown option {option!r}: size= or mode= is needed")
+            raise InvalidArgument(
+                "tmpfs", argument, f"unknown option {option!r}: size=, mode= or noexec is needed"
+            )
     return Tmpfs(target, **known)
 
 

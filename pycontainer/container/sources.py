@@ -23,7 +23,8 @@ def tmpfs(mount: Tmpfs, *, out: int) -> list[Operation]:
     """A memory file system, in a slot."""
     size = [("size", str(mount.size))] if mount.size is not None else []
     options = [("mode", f"{mount.mode:o}"), *size]
-    return op.new_mount("tmpfs", options, out=out, attributes=_PLAIN, purpose=mount.target)
+    attributes = _PLAIN | (lib.MOUNT_ATTR_NOEXEC if mount.noexec else 0)
+    return op.new_mount("tmpfs", options, out=out, attributes=attributes, purpose=mount.target)
 
 
 def bind(mount: Bind, *, out: int, idmapped: bool) -> list[Operation]:

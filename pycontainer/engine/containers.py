@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from pycontainer.container import container
@@ -71,6 +71,11 @@ class _Own:
         self.id, self.name = container.id, container.name
         self.labels = dict(container.spec.labels)
         self.image, self.digest = container.spec.image.name, container.spec.image.digest
+
+    @property
+    def mounts(self) -> Sequence[str]:
+        every = (mount for mount, _ in self.container.spec.mounts)
+        return [str(getattr(mount, "source", None) or mount.target) for mount in every]
 
     @property
     def networks(self) -> Sequence[str]:
@@ -153,8 +158,8 @@ class Containers:
     ) -> builtins.list[Container]:
         """The containers that run, or with ``all`` those that are there; oldest first (``docker ps``).
 
-        ``filters``: ``id`` (its beginning), ``name`` (a part), ``label`` ("name" or "name=text"), ``status``, ``ancestor``
-        (an image), ``exited`` (an exit code), ``network``, ``health``; each with a value, or several.  A filter by status looks at
+        ``filters``: ``id`` (its beginning), ``name`` (a part, or a regular expression), ``label`` ("name" or "name=text"), ``status``, ``ancestor``
+        (an image), ``exited`` (an exit code), ``network``, ``volume``, ``health``; each with a value, or several.  A filter by status looks at
         all.  Raises :class:`InvalidArgument`.
         """
         from pycontainer.state.filters import chosen
@@ -201,11 +206,16 @@ class Containers:
         flag("trusted", trusted)
         return self._detached.load(source, name, trusted=trusted, progress=progress)
 
-    def prune(self, *, until: Any = None) -> builtins.list[str]:
-        """Remove the detached containers that do not run; their ids. ``until``: only those made before; see ``logs``."""
+    def prune(
+        self, *, until: Any = None, where: Callable[[DetachedContainer], bool] | None = None
+    ) -> builtins.list[str]:
+        """Remove the detached containers that do not run; their ids. ``until``: only those made before; see ``logs``.
+
+        ``where`` is asked for each: only those for which it says true.
+        """
         from pycontainer.container.logreader import moment
 
-        return self._detached.prune(moment("until", until))
+        return self._detached.prune(moment("until", until), where)
 
     def events(self, *, since: Any = None, until: Any = None, follow: bool = True) -> Iterator[Event]:
         """What happens to detached containers, in whatever process, as it happens: create, start, die, restart, checkpoint, restore,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from pycontainer.container.detached.container import Detached
@@ -102,12 +102,16 @@ class DetachedContainers:
         """The container itself."""
         return self._open(found.record)
 
-    def prune(self, until: float | None = None) -> list[str]:
-        """Remove those that do not run, and were made before ``until``; their ids."""
+    def prune(
+        self, until: float | None = None, where: Callable[[DetachedContainer], bool] | None = None
+    ) -> list[str]:
+        """Remove those that do not run, were made before ``until``, and that ``where`` wants; their ids."""
         self._sweep()
         removed = []
         for each in map(self.open, self.shown()):
             if each.status in {"created", "exited", "dead"} and (until is None or each.created < until):
+                if where is not None and not where(each):
+                    continue
                 try:
                     each.remove()
                 except StateError:  # started, or removed, in this moment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -222,13 +222,26 @@ class Catalog:
         self.store.remove(found.digest)
         self._sweep()
 
-    def prune(self, *, all: bool = False) -> Collected:  # noqa: A002  (as docker)
-        """Remove images without a name, with ``all`` every one that no container has; and what no image needs."""
-        if all:
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002  (as docker)
+        where: Callable[[Image], bool] | None = None,
+    ) -> Collected:
+        """Remove images without a name, with ``all`` every one that no container has; and what no image needs.
+
+        ``where`` is asked for each: only those for which it says true.
+        """
+        if where is not None:
+            for image in self.list():
+                if (all or image.name.startswith("sha256:")) and where(image):
+                    with suppress(StateError, ImageNotFound):
+                        self.store.remove(image.digest)
+        elif all:
             for each in self.store.images():
                 with suppress(StateError, ImageNotFound):
                     self.store.remove(each.digest)
-        found = self.store.collect(unnamed=True, sweeping=False)
+        found = self.store.collect(unnamed=where is None, sweeping=False)
         self._sweep()
         return found
 

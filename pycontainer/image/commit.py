@@ -62,6 +62,12 @@ def commit(
             layers.append(Descriptor(media_type=_LAYER, digest=blob.digest, size=blob.offset))
             history = History(created=created, created_by=created_by, author=author, comment=message)
             document = document.extended(diff_id, history, config)
+        if not written and (config not in {None, base.config} or author or message):
+            # Nothing was written: what is said of the image is all that is new.
+            step = History(
+                created=created, created_by=created_by, author=author, comment=message, empty_layer=True
+            )
+            document = document.extended(None, step, config)
         return images.add(document, layers, None if name is None else Reference.parse(name), written)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +127,10 @@ class Networks:
             record.execute("DELETE FROM networks WHERE id = ?", (network.id,))
             forwarding.disable(self.site, record)
 
-    def prune(self) -> Sequence[str]:
-        """Remove every network that no container is on; their names."""
+    def prune(self, where: Callable[[Network], bool] = lambda _: True) -> Sequence[str]:
+        """Remove every network that no container is on, and for which ``where`` says true; their names."""
         removed = []
-        for each in self.list():
+        for each in filter(where, self.list()):
             try:
                 each.remove()
             except StateError:

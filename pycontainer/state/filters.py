@@ -15,6 +15,8 @@ _KNOWN = {
 }
 #: What could be iterated over, and is one value, or none.
 _SINGLE = (str, bytes, bytearray, Mapping)
+#: So many digits of an image's id are no name.
+_SHORT = 12
 
 
 class Told(Protocol):
@@ -30,6 +32,8 @@ class Told(Protocol):
     def image(self) -> str: ...  # noqa: D102
     @property
     def digest(self) -> str | None: ...  # noqa: D102
+    @property
+    def mounts(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def networks(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -49,16 +53,32 @@ def _label(container: Told, value: str) -> bool:
 
 
 def _ancestor(container: Told, value: str) -> bool:
-    return value in {container.image, container.digest} or container.image.removesuffix(":latest") == value
+    if value in {container.image, container.digest} or container.image.removesuffix(":latest") == value:
+        return True
+    digits = value.removeprefix("sha256:")
+    is_id = len(digits) >= _SHORT and not digits.strip("0123456789abcdef")
+    return is_id and (container.digest or "").startswith(f"sha256:{digits}")
+
+
+def _name(container: Told, value: str) -> bool:
+    """As Docker does it: a regular expression, of the name with its slash or without; what is none is a part of the name."""
+    import re
+
+    try:
+        pattern = re.compile(value)
+    except re.error:
+        return value in container.name
+    return any(map(pattern.search, (container.name, f"/{container.name}")))
 
 
 _FILTERS: dict[str, Callable[[Told, str], bool]] = {
     "id": lambda container, value: container.id.startswith(value),
-    "name": lambda container, value: value in container.name,
+    "name": _name,
     "label": _label,
     "status": lambda container, value: container.status == value,
     "ancestor": _ancestor,
     "exited": lambda container, value: container.status == "exited" and str(container.exit_code) == value,
+    "volume": lambda container, value: value in container.mounts,
     "network": lambda container, value: value in container.networks,
     "health": lambda container, value: (container.health or "none") == value,
 }

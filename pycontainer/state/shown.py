@@ -59,6 +59,11 @@ class Shown:
         return [str(mount.get("source") or mount["target"]) for mount, _ in self.spec["mounts"]]
 
     @property
+    def volumes(self) -> int:
+        """How many volumes are mounted."""
+        return sum(mount["$"] == "VolumeMount" for mount, _ in self.spec["mounts"])
+
+    @property
     def runs(self) -> bool:
         """Is there a program of it?"""
         return self.status in _RUNS

@@ -147,15 +147,16 @@ class Volumes:
         *,
         all: bool = False,  # noqa: A002  Docker's name
         filters: Mapping[str, Any] | None = None,
+        where: Callable[[Volume], bool] = lambda _: True,
     ) -> builtins.list[str]:
         """Remove those that nobody uses and that were made without a name, with ``all`` also the others.
 
-        Their names are returned.  ``filters`` as for :meth:`list`.  What killed processes left half-made or
+        Their names are returned.  ``filters`` as for :meth:`list`; ``where`` has to say true of each.  What killed processes left half-made or
         half-removed is removed, too.
         """
         self._catalog.sweep()
         removed = []
-        for volume in self.list(filters):
+        for volume in filter(where, self.list(filters)):
             if not all and not volume.anonymous:
                 continue
             with self._catalog.places.section(volume.name) as section:

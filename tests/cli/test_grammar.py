@@ -10,6 +10,7 @@ from pycontainer.cli.dispatch import dispatch, parser_of
 from pycontainer.cli.help import of_command
 from pycontainer.cli.parser import Parser, UsageError
 from pycontainer.cli.refused import reason
+from tests.support.commandline import CommandLine
 
 
 @pytest.fixture
@@ -158,3 +159,35 @@ def test_help_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert captured.out.startswith("Usage:  pycontainer")
     assert captured.err == ""
+
+
+def test_what_docker_has_before_the_command_is_refused_with_the_reason(cli: CommandLine) -> None:
+    for words, told in (
+        (("-H", "tcp://x", "ps"), "there is no daemon to choose"),
+        (("--context=x", "ps"), "there is no daemon to choose"),
+        (("-D", "ps"), "there is no daemon"),
+        (("--config", "x", "ps"), "$DOCKER_CONFIG"),
+        (("builder", "prune"), "'docker build'"),
+        (("image", "build", "."), "'docker build'"),
+        (("system", "df", "-v"), "see 'pycontainer images'"),
+        (("save", "--platform", "x", "y"), "one platform"),
+    ):
+        done = cli(*words)
+        assert done.status == 125, words
+        assert "is not supported: " in done.err, words
+        assert told in done.err, words
+    assert cli("container", "help").good().out == cli("container", "--help").good().out
+
+
+def test_what_is_missing_is_not_shown_as_a_value(cli: CommandLine) -> None:
+    for words, line in (
+        (("run", "-it", "host:", "true"), "--tty: stdin is no terminal"),
+        (("login", "localhost:1"), "--username: stdin is no terminal"),
+        (("pull", "BAD"), "reference 'BAD': "),
+        (("cp", "/a", "/b"), "path '/a /b': "),
+        (("run", "--ulimit", "nofile=2:1", "host:", "true"), "--ulimit nofile=2:1: "),
+    ):
+        assert line in cli(*words).err, words
+    assert cli("update", "x").err == (
+        "pycontainer: nothing is to be changed: say one option at least; see 'pycontainer update --help'\n"
+    )

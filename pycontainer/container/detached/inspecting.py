@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import signal
 from typing import TYPE_CHECKING, Any
 
 from pycontainer.container.detached.settings import host_config, network_settings
 from pycontainer.container.logreader import log_numbers
 from pycontainer.container.mounts import Bind, ImageMount, Tmpfs, VolumeMount
+from pycontainer.errors import VolumeNotFound
 
 if TYPE_CHECKING:
     from pycontainer.container.detached.container import Detached
+    from pycontainer.container.spec import Spec
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -37,23 +40,27 @@ def inspect(container: Detached) -> dict[str, Any]:
         "Image": spec.image.digest,
         "State": _state(container),
         "RestartCount": run.restarts,
+        "Driver": "overlay",
+        "Platform": "linux",
         "LogPath": f"{folder}/log.{max(log_numbers(folder), default=1)}",
         "Config": {
             "Image": spec.image.name,
             "Hostname": spec.hostname or container.id[:12],
             "User": spec.user,
             "Env": [f"{name}={value}" for name, value in spec.env],
-            "Cmd": list(spec.argv),
+            **_command(spec),
             "WorkingDir": spec.workdir,
             "Labels": dict(spec.labels),
             "Tty": bool(spec.tty),
             "OpenStdin": keeping.stdin_open,
-            "StopSignal": spec.stop_signal,
+            "StopSignal": _signal(spec.stop_signal),
+            "ExposedPorts": {port: {} for port in spec.image.config.exposed_ports},
             "Healthcheck": _healthcheck(container),
         },
         "HostConfig": {
             **host_config(spec.network),
             "RestartPolicy": {"Name": keeping.restart.policy, "MaximumRetryCount": keeping.restart.retries},
+            "Binds": [_bind(mount) for mount, _ in spec.mounts if isinstance(mount, (Bind, VolumeMount))],
             "AutoRemove": keeping.auto_remove,
             "ReadonlyRootfs": spec.read_only,
             "Init": spec.init,
@@ -68,8 +75,23 @@ def inspect(container: Detached) -> dict[str, Any]:
             **_limits(container),
         },
         "NetworkSettings": network_settings(container),
-        "Mounts": [_mount(mount) for mount, _ in spec.mounts],
+        "Mounts": [_mount(container, mount) for mount, _ in spec.mounts],
     }
+
+
+def _command(spec: Spec) -> dict[str, Any]:
+    """The image's entrypoint apart, where it is what is run."""
+    first = spec.image.config.entrypoint
+    if spec.argv[: len(first)] != first:
+        first = ()
+    return {"Entrypoint": list(first), "Cmd": list(spec.argv[len(first) :])}
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a signal of real time
+        return str(number)
 
 
 def _state(container: Detached) -> dict[str, Any]:
@@ -82,7 +104,8 @@ def _state(container: Detached) -> dict[str, Any]:
         "Dead": status == "dead",
         "OOMKilled": run.oom_killed,
         "Pid": run.pid,
-        "ExitCode": run.code,
+        # As in Docker, also of one that has not ended; `exit_code` tells the two apart.
+        "ExitCode": run.code or 0,
         "Error": ""
         if run.failure is None
         else f"the start failed: step {run.failure[0]}, errno {run.failure[1]}",
@@ -126,19 +149,40 @@ def _limits(container: Detached) -> dict[str, Any]:
     }
 
 
-def _mount(mount: Any) -> dict[str, Any]:
+def _bind(mount: Bind | VolumeMount) -> str:
+    """As ``docker run -v`` writes it."""
+    return f"{mount.source or ''}:{mount.target}{':ro' if mount.read_only else ''}".removeprefix(":")
+
+
+def _mount(container: Detached, mount: Any) -> dict[str, Any]:
+    found: dict[str, Any]
     if isinstance(mount, Bind):
-        found = {
-            "Type": "bind",
-            "Source": mount.source,
-            "RW": not mount.read_only,
-            "Propagation": mount.propagation,
-        }
+        found = {"Type": "bind", "Source": mount.source}
     elif isinstance(mount, Tmpfs):
-        found = {"Type": "tmpfs", "Source": "", "RW": True}
+        found = {"Type": "tmpfs", "Source": ""}
     elif isinstance(mount, VolumeMount):
-        found = {"Type": "volume", "Name": mount.source, "RW": not mount.read_only}
+        name = mount.source or ""
+        found = {"Type": "volume", "Name": name, "Source": _volume(container, name), "Driver": "local"}
     else:
         assert isinstance(mount, ImageMount)  # noqa: S101  there is no other
-        found = {"Type": "image", "Source": str(mount.image), "RW": False}
-    return {**found, "Destination": mount.target}
+        found = {"Type": "image", "Source": str(mount.image)}
+    read_only = getattr(mount, "read_only", False)
+    return {
+        **found,
+        "Destination": mount.target,
+        "Mode": "ro" if read_only else "",
+        "RW": not read_only,
+        "Propagation": getattr(mount, "propagation", ""),
+    }
+
+
+def _volume(container: Detached, name: str) -> str:
+    """Where a volume's files are on the host; nothing for one without a name, and for one that is gone."""
+    from pycontainer.volume import volumes_at
+
+    if not name:
+        return ""
+    try:
+        return volumes_at(container._workspace.root).get(name).mountpoint
+    except VolumeNotFound:
+        return ""
