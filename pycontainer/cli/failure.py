@@ -14,7 +14,7 @@ _OPTIONS = {
     "cpu_weight": "cpu-shares", "devices": "device", "group_add": "group-add", "io_max": "device-read-bps", "labels": "label",
     "memory_low": "memory-reservation", "mounts": "mount", "pids": "pids-limit", "size": "storage-opt",
     "sysctls": "sysctl", "ulimits": "ulimit", "workdir": "workdir", "ports": "publish", "aliases": "network-alias",
-    "extra_hosts": "add-host", "dns_options": "dns-option", "capability": "cap-add", "options": "opt",
+    "extra_hosts": "add-host", "dns_options": "dns-option", "capability": "cap-add", "options": "opt", "changes": "change",
 }  # fmt: skip
 #: Arguments that are no options of a command.
 _PLAIN = frozenset(

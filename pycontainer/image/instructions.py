@@ -57,7 +57,10 @@ def changed(config: ImageConfig, instructions: str | Iterable[str]) -> ImageConf
             raise InvalidArgument("changes", each, f"one of {known} is needed: others change files")
         if not rest:
             raise InvalidArgument("changes", each, f"{name} says nothing")
-        config = _INSTRUCTIONS[name](config, rest)
+        try:
+            config = _INSTRUCTIONS[name](config, rest)
+        except InvalidArgument as error:
+            raise InvalidArgument("changes", each, error.reason) from None
         has_command |= name == "CMD"
         if name == "ENTRYPOINT" and not has_command:
             config = attrs.evolve(config, cmd=())

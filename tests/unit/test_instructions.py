@@ -116,8 +116,9 @@ def test_what_is_only_in_dockers_json() -> None:
     ],
 )
 def test_what_is_wrong_is_named(wrong: str) -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument) as caught:
         changed(BASE, ["USER x", wrong])
+    assert (caught.value.argument, caught.value.value) == ("changes", wrong)
 
 
 @pytest.mark.parametrize("wrong", [b"CMD x", 7, [b"CMD x"], [None]])
