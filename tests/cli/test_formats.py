@@ -82,7 +82,7 @@ def test_a_template(template: str, expected: str | None) -> None:
         ("{{end}}", "{{end}} without a beginning"),
         ("{{}}", "a value is missing"),
         ("{{.Name ?}}", "'?' cannot be understood"),
-        ("{{.Name .Count}}", "'.Count' is out of place"),
+        ("{{.Name .Count}}", ".Name is no function"),
         ("{{index .Ports 9}}", "index: index out of range: 9"),
         ("{{$x}}", "the variable $x is not defined"),
         ("{{(.Name}}", "')' is missing"),
