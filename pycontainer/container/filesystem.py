@@ -176,7 +176,7 @@ class FileSystem(Networking):
             raise InvalidArgument("image", self.spec.image.name, "the programs of the host are not exported")
         with self._standing_still() as upper:
             layers = (*self._stack.layers, *(seal.path for seal in self._stack.seals), *upper)
-            export(layers, target, marks=self._marks())
+            export(layers, target, marks=self._marks(), reach=self._workspace.reach)
 
     @contextmanager
     def _standing_still(self) -> Iterator[list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import subprocess
 import tarfile
@@ -185,7 +187,12 @@ def test_all_files_as_one_archive(engine, image, tmp_path):
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(pc.InvalidArgument, match="fifo"):
             container.export(tmp_path / "fifo")
-    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["again.tar", "all.tar"]
+        with gzip.open(tmp_path / "small.tar.gz", "wb") as file:
+            container.export(file)
+        with open("/dev/full", "wb") as file, pytest.raises((pc.KernelError, OSError), match="No space left"):
+            container.export(file)
+    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["again.tar", "all.tar", "small.tar.gz"]
+    assert gzip.decompress((tmp_path / "small.tar.gz").read_bytes()) == (tmp_path / "all.tar").read_bytes()
     assert (tmp_path / "fifo").is_fifo()
     assert (tmp_path / "all.tar").read_bytes() == (tmp_path / "again.tar").read_bytes()
     assert os.listdir(tmp_path / "engine" / "run") is not None
@@ -204,5 +211,11 @@ def test_files_of_other_users_stay_theirs(engine, base):
     script = "mkdir /srv/app; echo x > /srv/app/file; chmod 600 /srv/app/file; chmod 700 /srv/app; chown -R 1000:1001 /srv/app"
     with changed(engine, image, script) as container:
         made = container.commit()
+        packed = io.BytesIO()
+        container.export(packed)
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as archive:
+        found = [archive.getmember(name) for name in ("srv", "srv/app", "srv/app/file")]
+        assert [(each.uid, each.gid) for each in found] == [(0, 0), (1000, 1001), (1000, 1001)]
     look = ["stat", "-c", "%u:%g %a", "/srv/app", "/srv/app/file"]
     assert engine.run(made, look, text=True).stdout == "1000:1001 700\n1000:1001 600\n"
