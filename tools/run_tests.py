@@ -34,7 +34,7 @@ VM = ROOT / "tests/vm/cgroup2-vm"
 
 #: After which a run is stuck, in seconds.
 HERE_LIMIT = 2400
-VM_LIMIT = 1800
+VM_LIMIT = 2400
 
 #: The line with which pytest closes.
 CLOSING = re.compile(r"(?:\d+ \w+(?:, )?)+ in [\d.]+s|no tests ran in [\d.]+s")
