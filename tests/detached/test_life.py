@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import stat
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 import pycontainer as pc
+from pycontainer.kernel.cgroup import Cgroup
 from tests.detached.conftest import folder, gone, until
 
 
@@ -357,3 +360,21 @@ def test_other_threads_of_the_same_object_go_on_while_one_restarts_it(box):
     for each in threads:
         each.join()
     assert wrong == []
+
+
+@pytest.mark.needs("cgroup2")
+def test_a_cgroup_that_is_removed_while_it_is_looked_at_is_let_go(box, monkeypatch):
+    container = box()
+    adopt = Cgroup.adopt
+
+    def removed(paths, **options):
+        if str(paths).endswith("/main"):
+            raise pc.KernelError(errno.ENOENT, "open the cgroup")
+        return adopt(paths, **options)
+
+    monkeypatch.setattr(Cgroup, "adopt", removed)
+    assert container.exec(["true"]).exit_code == 0
+    container.close()
+    monkeypatch.undo()
+    gc.collect()  # an object that nobody has closed warns here
+    assert container.exec(["true"]).exit_code == 0

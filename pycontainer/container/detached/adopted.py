@@ -171,8 +171,10 @@ class Adopted(Running):
                 self._home = Cgroup.adopt(f"{self.cgroup.path}/main")
             else:
                 self._home = self.cgroup
-        except (KernelError, InvalidArgument):
-            self.cgroup = self._home = None  # removed in this moment: it has ended
+        except (KernelError, InvalidArgument):  # removed in this moment: it has ended
+            cgroup, self.cgroup = self.cgroup, None
+            if cgroup is not None:
+                cgroup.leave()
 
     def kill(self) -> None:
         """The monitor's to do."""
