@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
-from pycontainer.cli.notation import duration, pairs, whole
+from pycontainer.cli.notation import pairs, whole
 from pycontainer.cli.parser import Parser
 from pycontainer.container.detached.options import HealthCheck, parse_keeping
+from pycontainer.duration import parse_duration
 from pycontainer.errors import InvalidArgument
 from pycontainer.image.image import Image
 
@@ -54,7 +55,7 @@ def _health(given: Namespace, image: Image) -> HealthCheck | bool | None:
     for name in _TIMES:
         text = getattr(given, f"health_{name}")
         if text is not None:
-            told[name] = duration(f"health-{name.replace('_', '-')}", text)
+            told[name] = parse_duration(f"health-{name.replace('_', '-')}", text)
     if given.health_retries is not None:
         told["retries"] = whole("health-retries")(given.health_retries)
     if given.no_healthcheck:

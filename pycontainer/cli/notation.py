@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pycontainer.errors import InvalidArgument
 
 _LARGEST_FILE = 1 << 20
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?)(h|ms|us|µs|ns|m|s)")
 
 
 def whole(option: str) -> Callable[[str], int]:
@@ -153,13 +150,6 @@ def ulimits(texts: Sequence[str]) -> dict[str, int | tuple[int, int]]:
             raise InvalidArgument("ulimit", text, "the soft limit is at most the hard one")
         found[name] = least, most
     return found
-
-
-def duration(option: str, text: str) -> float:
-    """Seconds of Go's notation: ``1m30s``, ``500ms``. Raises :class:`InvalidArgument`."""
-    if not text or _DURATION.sub("", text):
-        raise InvalidArgument(option, text, "a duration is needed, such as 1m30s")
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
 
 
 # -- environment and labels ----------------------------------------------------------------

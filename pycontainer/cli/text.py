@@ -100,7 +100,7 @@ def moment(option: str, text: str) -> float:
     import time
     from datetime import datetime
 
-    from pycontainer.cli.notation import duration as read
+    from pycontainer.duration import parse_duration as read
     from pycontainer.errors import InvalidArgument
 
     if re.fullmatch(r"\d+(\.\d+)?", text):

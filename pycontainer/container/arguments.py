@@ -14,7 +14,7 @@ _AGES = 1e9
 #: No terminal, one, or one whose window has so many rows and columns at the beginning.
 Tty = bool | tuple[int, int]
 #: The kernel's struct winsize has 16 bits for each.
-_LARGEST_WINDOW = 0xFFFF
+LARGEST_WINDOW = 0xFFFF
 
 
 def text(argument: str, value: Any) -> str:
@@ -55,7 +55,7 @@ def terminal(value: Any) -> Tty:
     """Whether a program is on a terminal, or the window of that: rows and columns."""
     if isinstance(value, (tuple, list)) and len(value) == 2:
         rows, columns = value
-        if all(type(each) is int and 0 < each <= _LARGEST_WINDOW for each in (rows, columns)):
+        if all(type(each) is int and 0 < each <= LARGEST_WINDOW for each in (rows, columns)):
             return rows, columns
     elif value is True or value is False:
         return value

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from pycontainer.container.arguments import flag
+from pycontainer.container.arguments import LARGEST_WINDOW, flag
 from pycontainer.container.detached import codec
 from pycontainer.container.detached.attaching import Attachment
 from pycontainer.container.detached.inspecting import inspect
@@ -35,8 +35,6 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = 5.0
 #: How long a monitor is waited for that has not begun to listen, in seconds.
 _PAUSE = 0.01
-#: The kernel's struct winsize has 16 bits for each.
-_LARGEST_WINDOW = 0xFFFF
 
 
 class Detached(DetachedNetworking):
@@ -70,8 +68,8 @@ class Detached(DetachedNetworking):
         Raises :class:`StateError` when it has none.
         """
         for name, value in (("rows", rows), ("cols", cols)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_WINDOW:
-                raise InvalidArgument(name, value, f"a number from 0 to {_LARGEST_WINDOW} is needed")
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_WINDOW:
+                raise InvalidArgument(name, value, f"a number from 0 to {LARGEST_WINDOW} is needed")
         if not self.spec.tty:
             raise StateError(f"container {self.name}", "without a terminal", "resize")
         self._window = (rows, cols)
